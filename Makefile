@@ -1,0 +1,66 @@
+# make tiny: everything in minutes, on a laptop. make help lists the rest.
+
+PYTHON ?= python3
+VENV ?= .venv
+# cpu: the build of torch that pip finds for this machine. cuda: the CUDA build, with hashes. See README, "Which torch".
+TORCH ?= cpu
+# Address of a package index with another build of torch, or empty.
+TORCH_INDEX ?=
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export HF_HUB_DISABLE_TELEMETRY := 1
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+
+.PHONY: help setup tiny test test-fast lint ui lock schema clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1 | \2/' | column -t -s '|'
+
+setup: $(VENV)/.installed-$(TORCH)  ## create .venv from the locks in envs/
+
+$(VENV)/.installed-%: envs/runtime.txt envs/dev.txt envs/torch.txt envs/cuda.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make setup PYTHON=python3.12")'
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --no-deps --require-hashes -r envs/dev.txt
+	$(if $(filter cuda,$*),$(PIP) install --no-deps --require-hashes -r envs/cuda.txt,$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r envs/torch.txt)
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	@touch $@
+
+tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
+	snakemake --cores 1 --configfile config/tiny.yaml
+	@echo "read results/tiny/report.html; 'make ui' opens MLflow"
+
+test: setup  ## all tests, the DAG included
+	pytest
+
+test-fast: setup  ## the tests that take seconds
+	pytest -m "not slow"
+
+lint: setup  ## ruff, mypy, snakefmt, snakemake --lint
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+ui: setup  ## MLflow UI on the runs' database, http://127.0.0.1:5000
+	mlflow server --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db --host 127.0.0.1 --port 5000
+
+UV := $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header
+# torch and what only its CUDA build needs stand in envs/cuda.txt and envs/torch.txt, not in the other locks.
+CUDA_ONLY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(shell grep -oE '^nvidia-[a-z0-9-]+' envs/cuda.txt)
+lock: setup  ## resolve all versions again and write envs/ (maintainers)
+	$(PIP) install uv
+	$(UV) pyproject.toml --extra gguf $(CUDA_ONLY:%=--no-emit-package %) -o envs/runtime.txt
+	$(UV) pyproject.toml --extra gguf --extra dev $(CUDA_ONLY:%=--no-emit-package %) -c envs/runtime.txt -o envs/dev.txt
+	$(UV) envs/torch.txt -c envs/runtime.txt -o envs/cuda.txt
+
+schema: setup  ## generate what is generated: the JSON schema and the key tables of config/README.md
+	$(BIN)/python -m reinforce_lite.settings > workflow/schemas/config.schema.json
+	$(BIN)/python config/document.py
+
+clean:  ## remove the environment and the caches; results stay
+	rm -rf $(VENV) .snakemake .mypy_cache .ruff_cache .pytest_cache .hypothesis
