@@ -1,0 +1,51 @@
+"""Where the files of an experiment lie: results/<experiment>/<step>/<model>[/<variant>/seed<k>]."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reinforce_lite.settings import Settings
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one experiment; workflow/rules names the same ones."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Layout":
+        """The layout under the experiment's own folder."""
+        return cls(settings.folder)
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.root / "config.json"
+
+    @property
+    def preflight(self) -> Path:
+        """What preflight found."""
+        return self.root / "preflight.json"
+
+    @property
+    def data(self) -> Path:
+        """Splits, demonstrations and manifest."""
+        return self.root / "data"
+
+    def policy(self, model: str) -> Path:
+        """The policy before training."""
+        return self.root / "policies" / model
+
+    def train(self, model: str, variant: str, seed: int) -> Path:
+        """A training run: its policy, metrics and completions."""
+        return self.root / "train" / model / variant / f"seed{seed}"
+
+    def evaluation(self, model: str, variant: str | None = None, seed: int | None = None) -> Path:
+        """Per-item outcomes of the baseline, or of a trained policy."""
+        if variant is None:
+            return self.root / "baseline" / model
+        return self.root / "trained" / model / variant / f"seed{seed}"
+
+    def comparison(self, model: str, variant: str, seed: int) -> Path:
+        """The paired comparison of one training run with its baseline."""
+        return self.root / "compare" / model / variant / f"seed{seed}.json"

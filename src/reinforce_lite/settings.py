@@ -1,0 +1,344 @@
+"""The typed configuration: what every key means, its type and its bounds.
+
+`config/*.yaml` are checked against these models before anything runs, and `workflow/schemas/config.schema.json`
+is generated from them (`python -m reinforce_lite.settings`).
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from reinforce_lite.errors import UserError
+
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=64)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys are errors, values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Hardware(Section):
+    """The device that is rented and what it costs."""
+
+    device: Literal["cuda", "cpu"] = Field(
+        description="Where tensors live. `cuda` stops at preflight on a machine without a GPU."
+    )
+    name: str = Field(description="The device as it is rented, for ledger and report, e.g. `NVIDIA RTX A6000`.")
+    count: int = Field(1, ge=1, description="How many are rented; the price is for one.")
+    memory_gib: float = Field(
+        gt=0, description="Memory of one device in GiB; preflight compares its estimate with this."
+    )
+    usd_per_hour: float = Field(ge=0, description="Price of one device for one hour, in US dollars.")
+    price_source: str = Field(min_length=1, description="Who asks this price.")
+    price_date: date = Field(description="The day the price was read (YYYY-MM-DD). Prices move.")
+    cpu_threads: int | None = Field(
+        None,
+        ge=1,
+        description="Threads of torch on the CPU; fixed so that sums are taken in the same order. Null: torch decides.",
+    )
+
+
+class Budget(Section):
+    """The promise."""
+
+    limit_usd: float = Field(gt=0, description="What the whole experiment may cost, in US dollars.")
+
+
+class TaskSettings(Section):
+    """Where the problems come from."""
+
+    name: Literal["gsm8k", "word_world"] = Field(
+        description="`gsm8k`, or `word_world`, a generated world of small word problems."
+    )
+    repo: str = Field("openai/gsm8k", description="Dataset on the hub (gsm8k only).")
+    revision: str = Field("e53f048856ff4f594e959d75785d2c2d37b678ee", description="Pinned revision of that dataset.")
+    path: Path | None = Field(
+        None, description="Folder with the original train.jsonl and test.jsonl, used instead of the hub."
+    )
+    prompt: Literal["tagged", "released", "bare"] = Field(
+        "tagged",
+        description="`tagged` asks for answer tags, `released` is the published code's, `bare` adds nothing.",
+    )
+    train_size: int | None = Field(
+        None, ge=1, description="Problems in train; null takes all that are left after the dev split."
+    )
+    dev_size: int = Field(ge=0, description="Problems cut from train for every choice that is not the final test.")
+    test_size: int | None = Field(None, ge=1, description="Problems in test; null takes all 1,319 of GSM8K.")
+    demonstrations: int = Field(
+        0, ge=0, description="Worked demonstrations to write for a supervised start; 0 for none."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the generated world and of the dev split.")
+
+
+class Scratch(Section):
+    """A tiny model built from nothing."""
+
+    architecture: Literal["llama", "phi3"] = Field(description="`LlamaForCausalLM` or `Phi3ForCausalLM`.")
+    hidden_size: int = Field(128, ge=16, description="Width.")
+    layers: int = Field(4, ge=1, description="Depth.")
+    heads: int = Field(4, ge=1, description="Attention heads.")
+    key_value_heads: int = Field(4, ge=1, description="Key and value heads.")
+    intermediate_size: int = Field(384, ge=16, description="Width of the gated MLP.")
+
+
+class Start(Section):
+    """A supervised start on the task's demonstrations, before the baseline is measured."""
+
+    steps: int = Field(ge=1, description="Optimiser steps.")
+    batch_size: int = Field(64, ge=1, description="Demonstrations a step.")
+    learning_rate: float = Field(
+        gt=0, description="Peak learning rate of AdamW; linear warm-up over 5% of the steps, then linear to 0."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the initial weights and of the order of the demonstrations.")
+
+
+class Published(Section):
+    """What the article reports for this model."""
+
+    baseline: Fraction = Field(description="Published accuracy before training, as a fraction.")
+    trained: Fraction = Field(description="Published accuracy after training, as a fraction.")
+
+
+class PolicySettings(Section):
+    """One policy: where its weights come from and how they are loaded."""
+
+    repo: str | None = Field(None, description="Model on the hub.")
+    revision: str | None = Field(None, description="Pinned revision of that model; a commit, not a branch.")
+    gated: bool = Field(False, description="True if the hub asks for a licence click and a token (HF_TOKEN).")
+    path: Path | None = Field(None, description="Local folder or .gguf file, used instead of the hub.")
+    from_scratch: Scratch | None = Field(None, description="Build a tiny model instead of loading one.")
+    start: Start | None = Field(None, description="Supervised start before the baseline; null for none.")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="Precision of the weights.")
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = Field("sdpa", description="Attention implementation.")
+    parameters: float | None = Field(
+        None, gt=0, description="Parameters in billions, for the memory estimate at preflight."
+    )
+    published: Published | None = Field(None, description="The article's figures, shown beside ours.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "PolicySettings":
+        if self.from_scratch is None and self.path is None and self.repo is None:
+            raise ValueError("one of repo, path or from_scratch is needed")
+        if self.from_scratch is not None and (self.repo or self.path):
+            raise ValueError("from_scratch excludes repo and path")
+        if self.repo is not None and self.path is None and not self.revision:
+            raise ValueError("revision is needed with repo: pin a commit so that the run can be repeated")
+        if self.from_scratch is not None and self.start is None:
+            raise ValueError("a model from scratch needs a supervised start: set start.steps and start.learning_rate")
+        return self
+
+
+class Training(Section):
+    """Reinforce-Lite. A variant of the algorithm is a set of these values."""
+
+    estimator: Literal["leave_one_out", "as_published"] = Field(
+        "leave_one_out", description="How a group's rewards become advantages; see learning/estimators.py."
+    )
+    scale_by_std: bool = Field(
+        False,
+        description="Divide leave-one-out advantages by the group's standard deviation: a bias to easy and "
+        "hard questions (Dr. GRPO). `as_published` always does.",
+    )
+    reward: Literal["strict", "flexible", "published", "released", "random"] = Field(
+        "strict",
+        description="What earns +1 (otherwise -1): our parsers, the article's, the released code's, or a coin.",
+    )
+    steps: int = Field(ge=1, description="Policy-gradient steps.")
+    questions_per_step: int = Field(ge=1, description="Questions sampled for one step.")
+    group_size: int = Field(10, ge=2, description="Completions a question.")
+    shuffle: bool = Field(True, description="Shuffle train once an epoch; false keeps the order of the file.")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature; log-probs are always scored at 1.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the sampler; 1 samples the policy itself.")
+    max_new_tokens: int = Field(ge=1, description="Longest completion, in tokens.")
+    learning_rate: float = Field(gt=0, description="Learning rate of AdamW.")
+    schedule: Literal["constant", "linear"] = Field(
+        "constant", description="Learning-rate schedule; linear decays to 0 at the last step."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    gradient_clip: float = Field(1.0, gt=0, description="Global gradient norm is clipped at this.")
+    micro_batch_tokens: int = Field(
+        16384, ge=1, description="Padded tokens in one forward pass of the update; changes memory, not the result."
+    )
+    logprob_chunk_tokens: int = Field(
+        1024, ge=1, description="Tokens whose logits exist at the same time; changes memory, not the result."
+    )
+    rollout_batch: int = Field(256, ge=1, description="Completions decoded side by side.")
+    gradient_checkpointing: bool = Field(True, description="Recompute activations in the backward pass.")
+    kl_every: int = Field(
+        10,
+        ge=1,
+        description="Steps between two measurements of KL to the start policy and of the share of changed weights.",
+    )
+
+
+class Evaluation(Section):
+    """Greedy evaluation on held-out problems, the same for base and trained."""
+
+    max_new_tokens: int = Field(
+        ge=1, description="Longest answer, in tokens; longer ones are cut and counted as truncated."
+    )
+    batch_size: int = Field(
+        ge=1, description="Problems decoded side by side; fixed, because it can change the last bit of a logit."
+    )
+    limit: int | None = Field(None, ge=1, description="Evaluate only the first so many test problems; null for all.")
+    cross_check: bool = Field(False, description="Also run lm-eval's stock gsm8k_cot_llama (needs the hub).")
+    bootstrap_resamples: int = Field(10_000, ge=100, description="Resamples of the paired bootstrap.")
+
+
+class Tracking(Section):
+    """MLflow."""
+
+    uri: str = Field(
+        "sqlite:///results/mlflow.db",
+        description="Tracking database; a relative sqlite path starts at the working directory.",
+    )
+    artifacts: str = Field("results/mlartifacts", description="Folder of the artifacts.")
+
+
+class Container(Section):
+    """The image that `--use-singularity` runs the rules in."""
+
+    image: str = Field(description="docker:// address, or the path of a local .sif file.")
+
+
+class Settings(Section):
+    """The whole configuration of one experiment."""
+
+    experiment: Name = Field(description="Name of the experiment; its results are in results/<experiment>.")
+    results: Path = Field(Path("results"), description="Folder of all results.")
+    description: str = Field(
+        "", description="One paragraph for the report: what this experiment is, and what it is not."
+    )
+    models: list[Name] = Field(min_length=1, description="Which of `policies` to run, in this order.")
+    variants: list[Name] = Field(
+        min_length=1,
+        description="Which of `training_variants` to run; the first one is the result, the others are controls.",
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        min_length=1, description="Training seeds; the first one is the result."
+    )
+    hardware: Hardware
+    budget: Budget
+    task: TaskSettings
+    policies: dict[Name, PolicySettings] = Field(description="Catalogue of policies by name.")
+    training: Training
+    training_variants: dict[Name, dict[str, Any]] = Field(
+        description="Catalogue of variants: for each, the keys of `training` that differ."
+    )
+    evaluation: Evaluation
+    tracking: Tracking = Tracking()
+    container: Container
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Settings":
+        for key, chosen, catalogue in (
+            ("models", self.models, self.policies),
+            ("variants", self.variants, self.training_variants),
+        ):
+            for name in chosen:
+                if name not in catalogue:
+                    raise ValueError(f"{key}: '{name}' is not one of {', '.join(sorted(catalogue))}")
+            if len(set(chosen)) != len(chosen):
+                raise ValueError(f"{key}: a name stands twice")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds: a seed stands twice")
+        for name in self.training_variants:
+            self.variant(name)
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this experiment's results."""
+        return self.results / self.experiment
+
+    def variant(self, name: str) -> Training:
+        """The training settings of one variant.
+
+        Raises:
+            ValueError: the variant has an unknown key or a bad value.
+        """
+        try:
+            return Training.model_validate({**self.training.model_dump(), **self.training_variants[name]})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(["training_variants", name, *map(str, first["loc"])])
+            raise ValueError(f"{where}: {first['msg']}") from error
+
+
+def validate(config: Mapping[str, Any], source: str = "the configuration") -> Settings:
+    """Check a merged configuration.
+
+    Raises:
+        UserError: one line for every key that is unknown, absent or has a bad value.
+    """
+    try:
+        return Settings.model_validate(config)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise UserError(
+            f"{source} is not valid:\n" + "\n".join(f"  - {line}" for line in lines),
+            "correct the key; config/README.md says what each one means",
+        ) from error
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if problem["type"] == "missing":
+        return f"{key}: this key is needed"
+    value = problem["input"]
+    shown = f" (it is {value!r})" if isinstance(value, str | int | float | bool | None) else ""
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `overlay` over `base` as Snakemake does with --configfile: mappings merge, anything else is replaced.
+
+    >>> merge({"a": {"x": 1, "y": 2}, "b": [1]}, {"a": {"y": 3}, "b": [2]})
+    {'a': {'x': 1, 'y': 3}, 'b': [2]}
+    """
+    merged = dict(base)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def load(paths: Iterable[Path]) -> Settings:
+    """Read YAML or JSON files, each laid over the one before, and check the result.
+
+    Raises:
+        UserError: a file is absent, cannot be parsed, or the result is not valid.
+    """
+    import yaml
+
+    config: dict[str, Any] = {}
+    paths = list(paths)
+    for path in paths:
+        try:
+            layer = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{path} does not exist", "name a file of config/") from error
+        except yaml.YAMLError as error:
+            raise UserError(f"{path} is not valid YAML: {error}", "correct the file") from error
+        if not isinstance(layer, dict):
+            raise UserError(f"{path} holds no mapping of keys", "start from config/config.yaml")
+        config = merge(config, layer)
+    return validate(config, " + ".join(map(str, paths)))
+
+
+def json_schema() -> str:
+    """The JSON schema of the configuration, as the text of workflow/schemas/config.schema.json."""
+    return json.dumps(Settings.model_json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    print(json_schema(), end="")

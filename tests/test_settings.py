@@ -1,0 +1,142 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from reinforce_lite.errors import UserError
+from reinforce_lite.settings import json_schema, load, merge, validate
+
+ROOT = Path(__file__).parents[1]
+BASE = ROOT / "config/config.yaml"
+OVERLAYS = ("tiny", "smollm", "as_published")
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The paper's configuration with one key replaced, or removed if `value` is ..."""
+    config: dict[str, Any] = yaml.safe_load(BASE.read_text())
+    *parents, last = path.split("/" if "/" in path else ".")
+    section = config
+    for key in parents:
+        section = section[key]
+    if value is ...:
+        del section[last]
+    else:
+        section[last] = value
+    return config
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_configuration_is_valid(name: str) -> None:
+    assert load([BASE, ROOT / f"config/{name}.yaml"]).experiment == name
+
+
+def test_the_paper_is_what_the_article_used() -> None:
+    settings = load([BASE])
+    policies = [settings.policies[name] for name in settings.models]
+    assert [p.repo for p in policies] == ["meta-llama/Llama-3.2-3B-Instruct", "microsoft/Phi-3.5-mini-instruct"]
+    assert [(p.published.baseline, p.published.trained) for p in policies if p.published] == [
+        (0.705, 0.725),
+        (0.834, 0.84),
+    ]
+    assert settings.budget.limit_usd == 10 and settings.hardware.name == "NVIDIA RTX A6000"
+
+
+def test_as_published_is_as_published() -> None:
+    settings = load([BASE, ROOT / "config/as_published.yaml"])
+    training = settings.variant(settings.variants[0])
+    assert (training.estimator, training.reward) == ("as_published", "published")
+    assert (training.temperature, training.top_p) == (0.7, 0.9)
+    assert (training.questions_per_step, training.group_size) == (1, 10)
+    assert (training.steps, training.learning_rate, training.shuffle) == (558, 1e-6, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("budgett", 3, "budgett: unknown key"),
+        ("training.lerning_rate", 1e-3, "training.lerning_rate: unknown key"),
+        ("training.steps", "many", "training.steps: .*integer.*it is 'many'"),
+        ("training.steps", 0, "training.steps: .*greater than or equal to 1"),
+        ("budget.limit_usd", -1, "budget.limit_usd: .*greater than 0.*it is -1"),
+        ("hardware.price_date", ..., "hardware.price_date: this key is needed"),
+        ("hardware.price_date", "soon", "hardware.price_date: .*date"),
+        ("hardware.price_source", "", "hardware.price_source: "),
+        ("hardware.device", "tpu", "hardware.device: .*'cuda' or 'cpu'"),
+        ("models", ["gpt"], "models: 'gpt' is not one of llama"),
+        ("models", [], "models: .*at least 1"),
+        ("variants", ["x"], "variants: 'x' is not one of as_published"),
+        ("seeds", [0, 0], "seeds: a seed stands twice"),
+        ("experiment", "../escape", "experiment: .*pattern"),
+        ("training_variants.leave_one_out", {"stepz": 3}, r"training_variants.leave_one_out.stepz"),
+        ("policies/phi-3.5-mini-instruct/revision", ..., "policies.phi-3.5-mini-instruct: revision is needed"),
+        ("training.top_p", 0, "training.top_p: .*greater than 0"),
+    ],
+)
+def test_bad_values_name_the_key(path: str, value: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        validate(changed(path, value))
+    assert len(str(error.value).splitlines()) <= 24, "one screen"
+    assert "fix:" in str(error.value)
+
+
+def test_every_bad_key_is_told_at_once() -> None:
+    config = changed("budget.limit_usd", -1)
+    config["training"]["steps"] = 0
+    with pytest.raises(UserError, match=r"(?s)budget.limit_usd.*training.steps"):
+        validate(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "does not exist"), ("a: [", "not valid YAML"), ("- 1", "no mapping")]
+)
+def test_unreadable_files_are_named(tmp_path: Path, text: str | None, said: str) -> None:
+    path = tmp_path / "x.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=rf"x\.yaml.*{said}"):
+        load([path])
+
+
+def test_merge_replaces_lists_and_merges_mappings() -> None:
+    assert merge({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2]}, "d": 1}) == {"a": {"b": 1, "c": [2]}, "d": 1}
+
+
+def test_a_variant_changes_only_its_keys() -> None:
+    settings = load([BASE])
+    plain, coin = settings.variant("leave_one_out"), settings.variant("random_reward")
+    differing = {key for key, value in plain.model_dump().items() if coin.model_dump()[key] != value}
+    assert differing == {"reward"} and coin.reward == "random"
+
+
+def test_the_resolved_configuration_reads_back(tmp_path: Path) -> None:
+    settings = load([BASE, ROOT / "config/tiny.yaml"])
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(settings.model_dump(mode="json")))
+    assert load([path]) == settings
+
+
+def test_generated_schema_and_tables_are_up_to_date() -> None:
+    import sys
+
+    assert (ROOT / "workflow/schemas/config.schema.json").read_text() == json_schema(), "run make schema"
+    sys.path.insert(0, str(ROOT / "config"))
+    try:
+        import document
+    finally:
+        sys.path.pop(0)
+    text = document.README.read_text()
+    assert document.documented(text) == text, "run make schema"
+
+
+def test_the_schema_accepts_every_configuration_and_refuses_an_unknown_key() -> None:
+    import jsonschema
+
+    schema = json.loads(json_schema())
+    base = yaml.safe_load(BASE.read_text())
+    for name in OVERLAYS:
+        overlaid = merge(base, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+        jsonschema.validate(json.loads(json.dumps(overlaid, default=str)), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(json.dumps({**base, "x": 1}, default=str)), schema)
