@@ -1,0 +1,150 @@
+import json
+import os
+import random
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from reinforce_lite.errors import UserError
+from reinforce_lite.settings import Training
+from reinforce_lite.tasks import answers
+from reinforce_lite.tasks.rewards import JUDGES, reward
+
+GSM8K_DIR = os.environ.get("GSM8K_DIR")
+needs_gsm8k = pytest.mark.skipif(not GSM8K_DIR, reason="GSM8K_DIR names no folder with the original files")
+
+RIGHT = "9 * 2 = 18 <answer>18</answer>"
+UNTAGGED = "9 * 2 = 18"
+WRONG = "9 * 2 = 18 <answer>19</answer>"
+GLUED = "<answer>1 or 8</answer>"
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "untagged", "wrong", "glued"),
+    [
+        ("strict", 1.0, -1.0, -1.0, -1.0),
+        ("flexible", 1.0, 1.0, -1.0, -1.0),
+        ("published", 1.0, -1.0, -1.0, 1.0),
+        ("released", 1.0, -1.0, 1.0, -1.0),
+    ],
+)
+def test_what_each_reward_pays(name, right, untagged, wrong, glued):
+    earned = [reward(name, text, "18") for text in (RIGHT, UNTAGGED, WRONG, GLUED)]
+    assert earned == [right, untagged, wrong, glued]
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "strict", "published"),
+    [("1080", "<answer>1,080</answer>", 1.0, 1.0), ("-5", "<answer>-5</answer>", 1.0, -1.0)],
+)
+def test_normalised_answers_mend_commas_but_not_signs(answer, text, strict, published):
+    assert reward("strict", text, answer) == strict
+    assert reward("published", text, answer) == published
+
+
+def test_the_configuration_names_every_reward():
+    assert set(get_args(Training.model_fields["reward"].annotation)) == {*JUDGES, "random"}
+
+
+def test_random_ignores_the_text_and_is_fair():
+    coins = [reward("random", RIGHT, "18", rng=rng) for rng in [random.Random(0)] for _ in range(4000)]
+    rng = random.Random(0)
+    assert coins == [reward("random", "", "7", rng=rng) for _ in range(4000)]
+    assert set(coins) == {1.0, -1.0}
+    assert abs(sum(coins)) < 4 * 4000**0.5  # four standard deviations
+
+
+def test_random_draws_once():
+    used, twin = random.Random(5), random.Random(5)
+    reward("random", "", "1", rng=used)
+    twin.random()
+    assert used.getstate() == twin.getstate()
+
+
+@pytest.mark.parametrize("name", list(JUDGES))
+def test_other_rewards_leave_the_rng_alone(name):
+    rng = random.Random(5)
+    state = rng.getstate()
+    reward(name, RIGHT, "18", rng=rng)
+    assert rng.getstate() == state
+
+
+def test_mistakes():
+    with pytest.raises(ValueError, match="rng"):
+        reward("random", RIGHT, "18")
+    with pytest.raises(UserError, match=r"training\.reward.*kind"):
+        reward("kind", RIGHT, "18")
+    with pytest.raises(ValueError, match="not a number"):
+        reward("strict", RIGHT, "eighteen")
+
+
+@pytest.mark.parametrize(
+    ("text", "reading"),
+    [
+        ("<answer>18</answer>", 18.0),
+        ("<answer>$1,080.50</answer>", 1080.5),
+        ("<answer>3 or 4</answer>", 34.0),
+        ("<answer>1/2</answer>", 12.0),
+        ("<answer>48/2 = 24</answer>", 48224.0),
+        ("<answer>-5</answer>", 5.0),
+        ("<answer>3</answer><answer>4</answer>", 4.0),
+        ("<answer>5.</answer>", 5.0),
+        ("<answer>1.2.3</answer>", None),
+        ("<answer>none</answer>", None),
+        ("<answer>18", None),
+        ("18</answer>", None),
+        ("18", None),
+    ],
+)
+def test_published_glues_digits_together(text, reading):
+    assert answers.published(text) == reading
+
+
+def test_published_verdict_fails_commas_and_signs_of_the_gold_answer():
+    assert answers.published_is_correct("<answer>18</answer>", "18")
+    assert not answers.published_is_correct("<answer>1,080</answer>", "1,080")
+    assert answers.published_is_correct("<answer>1,080</answer>", "1080")
+    assert not answers.published_is_correct("<answer>-5</answer>", "-5")
+    assert answers.published_is_correct("<answer>-5</answer>", "5")
+
+
+@pytest.mark.parametrize(
+    ("text", "gold", "paid"),
+    [
+        ("<answer>18</answer>", "18", True),
+        ("<ANSWER>18.0</ANSWER>", "18", True),
+        ("6 * 3 = 18 <answer>7</answer>", "18", True),  # the number is in the reasoning, the answer is wrong
+        ("so 18 <answer>7", "18", True),
+        ("<answer>7</answer> or 18", "18", True),
+        ("18</answer> 7", "18", False),  # before a closing tag without an opening one is not searched
+        ("7</answer> 18", "18", True),
+        ("<answer>7</answer> 18 <answer>8</answer>", "18", False),  # between two pairs is not searched
+        ("<answer>7 <answer>18</answer>", "18", True),
+        ("<answer>18 <answer>7</answer>", "18", True),
+        ("<answer>18", "18", False),
+        ("the answer is 18", "18", False),
+        ("<answer>3 or 18</answer>", "18", True),
+        ("<answer>18 eggs</answer>", "18", True),
+        ("<answer>18eggs</answer>", "18", False),
+        ("<answer>1,080</answer>", "1080", False),
+        ("<answer>1080</answer>", "1,080", False),
+        ("<answer>-5</answer>", "-5", False),
+        ("<answer>-5</answer>", "5", True),
+        ("<answer>18.5</answer>", "18", False),
+        ("<answer>18.</answer>", "18", True),
+    ],
+)
+def test_released_verdict(text, gold, paid):
+    assert answers.released_is_correct(text, gold) is paid
+
+
+@needs_gsm8k
+def test_released_verdict_pays_gold_reasoning_with_a_wrong_answer():
+    lines = (Path(GSM8K_DIR) / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    rng = random.Random(0)
+    paid = 0
+    for line in (sample := rng.sample(lines, 500)):
+        solution, _, gold = json.loads(line)["answer"].partition("\n#### ")
+        paid += answers.released_is_correct(f"{solution}\n<answer>999983</answer>", gold)
+    assert paid / len(sample) > 0.9
