@@ -1,0 +1,54 @@
+"""Policies: a causal language model, its tokenizer, and the token ids that matter."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A language model that writes completions.
+
+    Attributes:
+        model: any causal language model of transformers.
+        tokenizer: its tokenizer, with a chat template.
+        stop_ids: every end-of-sequence id of the model's generation_config.
+        pad_id: fills rows of unequal length; never a stop id, and always masked by position, never by value.
+    """
+
+    model: Any
+    tokenizer: Any
+    stop_ids: frozenset[int]
+    pad_id: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def prompt_ids(self, messages: list[dict[str, str]]) -> list[int]:
+        """Token ids of a chat prompt; training and evaluation both come through here.
+
+        The chat template writes every special token itself, so the tokenizer must add none (no second BOS).
+        """
+        return encode_prompt(self.tokenizer, render_prompt(self.tokenizer, messages))
+
+    def text(self, token_ids: list[int]) -> str:
+        """The text of a completion, without special tokens."""
+        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+
+
+def render_prompt(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    """The text of a chat prompt; a last message by the assistant is continued rather than answered."""
+    prefilled = messages[-1]["role"] == "assistant"
+    return str(
+        tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=not prefilled, continue_final_message=prefilled
+        )
+    )
+
+
+def encode_prompt(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a rendered chat prompt."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])

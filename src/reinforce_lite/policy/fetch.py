@@ -1,0 +1,71 @@
+"""Bring a policy here: the hub's snapshot at its pinned revision, a local file, or a tiny model from nothing."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from reinforce_lite.errors import UserError
+from reinforce_lite.policy import Policy, load, scratch
+from reinforce_lite.settings import PolicySettings
+
+WEIGHT_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+
+
+def download(settings: PolicySettings) -> None:
+    """Fetch the hub's snapshot into the cache (HF_HOME); a snapshot that is already there costs nothing.
+
+    Raises:
+        UserError: the repository is gated or unknown, or the hub cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    name = f"{settings.repo}@{settings.revision}"
+    try:
+        snapshot_download(str(settings.repo), revision=settings.revision, allow_patterns=WEIGHT_FILES)
+    except GatedRepoError as error:
+        raise UserError(
+            f"{name} is gated and this token may not read it",
+            f"accept the licence at the model's page for {settings.repo} and set HF_TOKEN",
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"cannot download {name}: {str(error).splitlines()[0]}",
+            "check the network, or set policies.<name>.path to a local folder",
+        ) from error
+
+
+def materialise(settings: PolicySettings, seed: int, device: str) -> Policy:
+    """Load (or build) the policy as the configuration names it, before any supervised start.
+
+    Raises:
+        UserError: the weights cannot be had.
+    """
+    if settings.from_scratch is not None:
+        return scratch.build(settings.from_scratch, seed, device)
+    if settings.path is not None:
+        return load.local(settings.path, settings, device)
+    download(settings)
+    return load.pretrained(str(settings.repo), settings, device, revision=settings.revision, local_files_only=True)
+
+
+def weights_source(settings: PolicySettings) -> dict[str, Any]:
+    """How policy.json points to weights that stay where they are."""
+    if settings.path is not None:
+        return {"path": str(Path(settings.path).absolute())}
+    return {"repo": settings.repo, "revision": settings.revision}
+
+
+def describe(policy: Policy, settings: PolicySettings) -> dict[str, Any]:
+    """What the report says of a policy: source, architecture, size, precision, stop ids."""
+    source = "from scratch" if settings.from_scratch else str(settings.path or settings.repo)
+    dtypes = Counter(str(weight.dtype).removeprefix("torch.") for weight in policy.model.parameters())
+    return {
+        "source": source,
+        "revision": settings.revision if settings.path is None else None,
+        "architecture": type(policy.model).__name__,
+        "parameters": sum(weight.numel() for weight in policy.model.parameters()),
+        "dtype": dtypes.most_common(1)[0][0],
+        "stop_ids": sorted(policy.stop_ids),
+        "pad_id": policy.pad_id,
+    }

@@ -1,0 +1,103 @@
+"""Load a policy from the hub, a folder, a GGUF file, or what an earlier rule wrote; save one."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reinforce_lite.errors import UserError
+from reinforce_lite.files import atomic_folder, read_json, write_json
+from reinforce_lite.policy import Policy
+from reinforce_lite.settings import PolicySettings
+
+
+def load(folder: Path, settings: PolicySettings, device: str) -> Policy:
+    """Load the policy whose `policy.json` lies in `folder`.
+
+    Args:
+        folder: holds policy.json, which points to a hub revision, a file the user named, or `weights` beside it.
+        settings: precision and attention implementation.
+        device: "cuda" or "cpu".
+
+    Raises:
+        UserError: policy.json or the weights are absent.
+    """
+    weights = read_json(folder / "policy.json")["weights"]
+    if "folder" in weights:
+        return pretrained(str(folder / weights["folder"]), settings, device)
+    if "path" in weights:
+        return local(Path(weights["path"]), settings, device)
+    return pretrained(weights["repo"], settings, device, revision=weights["revision"], local_files_only=True)
+
+
+def local(path: Path, settings: PolicySettings, device: str) -> Policy:
+    """Load a folder of transformers' format, or one .gguf file (dequantised).
+
+    Raises:
+        UserError: the path is absent, or a GGUF file is named and the `gguf` extra is not installed.
+    """
+    if not path.exists():
+        raise UserError(f"policies.*.path: {path} does not exist", "correct the path, or remove the key to use the hub")
+    if path.suffix != ".gguf":
+        return pretrained(str(path), settings, device)
+    try:
+        import gguf  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{path} is a GGUF file, which needs the package gguf", "pip install 'reinforce-lite[gguf]'"
+        ) from error
+    policy = pretrained(str(path.parent), settings, device, gguf_file=path.name)
+    # The weights are plain floats now, but transformers still calls them quantised and would refuse to save them.
+    policy.model.hf_quantizer = None
+    policy.model.is_quantized = False
+    del policy.model.config.quantization_config
+    return policy
+
+
+def pretrained(name: str, settings: PolicySettings, device: str, **source: Any) -> Policy:
+    """Load weights and tokenizer with transformers.
+
+    Raises:
+        UserError: the files are not there or cannot be read.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **source)
+        model = AutoModelForCausalLM.from_pretrained(
+            name, dtype=getattr(torch, settings.dtype), attn_implementation=settings.attention, **source
+        )
+    except OSError as error:
+        raise UserError(
+            f"cannot load the policy {name}: {str(error).splitlines()[0]}", "run fetch_policy again"
+        ) from error
+    return assemble(model.to(device), tokenizer)
+
+
+def assemble(model: Any, tokenizer: Any) -> Policy:
+    """Put a model and its tokenizer together, and settle the ids that end or pad a row.
+
+    Raises:
+        UserError: there is no chat template or no end-of-sequence id.
+    """
+    if not tokenizer.chat_template:
+        raise UserError("the policy's tokenizer has no chat template", "use an instruction-tuned model")
+    stop = model.generation_config.eos_token_id
+    stop = tokenizer.eos_token_id if stop is None else stop
+    if stop is None:
+        raise UserError("the policy names no end-of-sequence id", "set eos_token_id in its generation_config.json")
+    stop_ids = frozenset([stop] if isinstance(stop, int) else stop)
+    # Phi-3's window is longer than any completion here, but a window sends attention down a slow path.
+    if getattr(model.config, "sliding_window", None) and model.config.model_type == "phi3":
+        model.config.sliding_window = None
+    candidates = (tokenizer.pad_token_id, tokenizer.unk_token_id, *range(len(stop_ids) + 1))
+    pad_id = next(i for i in candidates if i is not None and i not in stop_ids)
+    return Policy(model, tokenizer, stop_ids, pad_id)
+
+
+def save(policy: Policy, folder: Path, provenance: dict[str, Any]) -> None:
+    """Write weights and tokenizer to `folder/weights`, then `folder/policy.json`, which makes them count."""
+    with atomic_folder(folder / "weights") as temporary:
+        policy.model.save_pretrained(temporary)
+        policy.tokenizer.save_pretrained(temporary)
+    write_json(folder / "policy.json", {"weights": {"folder": "weights"}, **provenance})

@@ -1,0 +1,95 @@
+"""Log-probabilities of chosen tokens, without ever holding the logits of a whole batch.
+
+Axes: B rows, T tokens, D width, V vocabulary, N chosen tokens.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from reinforce_lite.policy import Policy
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of prompt + completion, padded on the right.
+
+    Attributes:
+        tokens_BT: token ids.
+        attention_BT: 1 where there is a token, 0 where there is padding.
+        chosen_BT: True at the tokens whose log-probability is wanted (the completion, its stop id included).
+    """
+
+    tokens_BT: torch.Tensor
+    attention_BT: torch.Tensor
+    chosen_BT: torch.Tensor
+
+
+def pad_right(rows: list[tuple[list[int], list[int]]], pad_id: int, device: torch.device) -> Batch:
+    """Make a batch of (prompt ids, completion ids) rows; padding is marked by position, whatever `pad_id` is.
+
+    >>> pad_right([([5, 6], [7]), ([5], [8, 9, 2])], 0, torch.device("cpu")).chosen_BT.int().tolist()
+    [[0, 0, 1, 0], [0, 1, 1, 1]]
+    """
+    width = max(len(prompt) + len(completion) for prompt, completion in rows)
+    tokens_BT = torch.full((len(rows), width), pad_id, dtype=torch.long)
+    attention_BT = torch.zeros_like(tokens_BT)
+    chosen_BT = torch.zeros_like(tokens_BT, dtype=torch.bool)
+    for row, (prompt, completion) in enumerate(rows):
+        end = len(prompt) + len(completion)
+        tokens_BT[row, :end] = torch.tensor(prompt + completion)
+        attention_BT[row, :end] = 1
+        chosen_BT[row, len(prompt) : end] = True
+    return Batch(tokens_BT.to(device), attention_BT.to(device), chosen_BT.to(device))
+
+
+def chosen_logprobs(policy: Policy, batch: Batch, chunk_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability of every chosen token given all tokens before it, at temperature 1 over the whole vocabulary.
+
+    The network runs once up to its last hidden state; the logits are then taken `chunk_tokens` rows at a time, in
+    float32, and recomputed in the backward pass.
+
+    Returns:
+        (logprobs_N with gradient, entropies_N without), float32, rows one after the other, tokens in order.
+    """
+    inner = policy.model.base_model
+    hidden_BTD = inner(input_ids=batch.tokens_BT, attention_mask=batch.attention_BT, use_cache=False).last_hidden_state
+    predicts_BT = batch.chosen_BT[:, 1:]  # position t predicts token t + 1
+    hidden_ND = hidden_BTD[:, :-1][predicts_BT]
+    targets_N = batch.tokens_BT[:, 1:][predicts_BT]
+    pieces = [
+        checkpoint(_head, policy.model, hidden, targets, use_reentrant=False)
+        for hidden, targets in zip(hidden_ND.split(chunk_tokens), targets_N.split(chunk_tokens), strict=True)
+    ]
+    return torch.cat([piece[0] for piece in pieces]), torch.cat([piece[1] for piece in pieces])
+
+
+def _head(model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities of the targets and entropies, [N] each, of one chunk."""
+    logits_NV = model.get_output_embeddings()(hidden_ND).float()
+    softcap = getattr(model.config, "final_logit_softcapping", None)
+    if softcap:
+        logits_NV = torch.tanh(logits_NV / softcap) * softcap
+    logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
+    with torch.no_grad():
+        entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
+    return logprobs_NV.gather(-1, targets_N[:, None]).squeeze(-1), entropy_N
+
+
+def check_head(policy: Policy) -> None:
+    """Refuse a model whose logits are not its output embedding of its last hidden state.
+
+    Raises:
+        ValueError: the model scales or shifts its logits in a way that `chosen_logprobs` does not know.
+    """
+    vocabulary = policy.model.get_output_embeddings().weight.shape[0]
+    tokens_BT = torch.linspace(0, vocabulary - 1, 16, device=policy.device).long()[None]
+    batch = Batch(tokens_BT, torch.ones_like(tokens_BT), torch.ones_like(tokens_BT, dtype=torch.bool))
+    with torch.no_grad():
+        ours_N, _ = chosen_logprobs(policy, batch, chunk_tokens=1)
+        logits_BTV = policy.model(input_ids=tokens_BT, use_cache=False).logits.float()
+    theirs_N = torch.log_softmax(logits_BTV[0, :-1], -1).gather(-1, tokens_BT[0, 1:, None]).squeeze(-1)
+    if not torch.allclose(ours_N, theirs_N, atol=1e-2, rtol=1e-2):
+        raise ValueError(f"{type(policy.model).__name__} changes its logits after the output embedding")

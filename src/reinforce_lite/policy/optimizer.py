@@ -1,0 +1,32 @@
+"""The optimiser and its schedule."""
+
+from typing import Any, Literal
+
+import torch
+
+
+def adamw(
+    model: Any, *, learning_rate: float, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019) over all trainable weights, states in the precision of the weights."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay, betas=betas)
+
+
+def learning_rate(peak: float, kind: Literal["constant", "linear"], step: int, steps: int, warmup: int = 0) -> float:
+    """The learning rate of step `step` of `steps`: linear warm-up, then constant or a straight line towards 0.
+
+    A function of the step alone, so that there is no scheduler whose state could be lost.
+
+    >>> [learning_rate(1.0, "linear", step, steps=4, warmup=2) for step in range(4)]
+    [0.5, 1.0, 1.0, 0.5]
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak if kind == "constant" else peak * (steps - step) / max(1, steps - warmup)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Use `rate` for the next step of every group of weights."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
