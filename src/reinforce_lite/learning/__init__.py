@@ -1,0 +1,1 @@
+"""Reinforce-Lite: estimators, batching, update, loop."""

@@ -1,0 +1,39 @@
+"""Pack what carries a gradient into micro-batches."""
+
+from dataclasses import dataclass
+
+from reinforce_lite.rollout import Completion
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One completion with the weight of its log-probability."""
+
+    completion: Completion
+    advantage: float
+
+    def __len__(self) -> int:
+        """Tokens of prompt and completion."""
+        return len(self.completion.prompt_ids) + len(self.completion.token_ids)
+
+
+def samples_with_gradient(groups: list[list[Completion]], advantages: list[list[float]]) -> list[Sample]:
+    """The completions whose advantage is not zero; groups with equal rewards have none."""
+    return [
+        Sample(completion, advantage)
+        for group, weights in zip(groups, advantages, strict=True)
+        for completion, advantage in zip(group, weights, strict=True)
+        if advantage != 0.0
+    ]
+
+
+def micro_batches(samples: list[Sample], budget_tokens: int) -> list[list[Sample]]:
+    """Sort by length and cut so that rows x longest row stays within the budget (one row may exceed it alone)."""
+    batches: list[list[Sample]] = []
+    for sample in sorted(samples, key=len, reverse=True):
+        # The first row of a batch is its longest, so it sets the padded width.
+        if batches and len(batches[-1][0]) * (len(batches[-1]) + 1) <= budget_tokens:
+            batches[-1].append(sample)
+        else:
+            batches.append([sample])
+    return batches

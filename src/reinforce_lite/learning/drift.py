@@ -1,0 +1,69 @@
+"""How far the policy has moved from its start: share of changed weights, and KL.
+
+The start weights are kept on the CPU and swapped in for the measurement, so that one network is all the device holds.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from reinforce_lite.learning.batching import Sample, micro_batches
+from reinforce_lite.policy import Policy
+from reinforce_lite.policy.logprobs import chosen_logprobs, pad_right
+
+Weights = dict[str, torch.Tensor]
+
+
+def snapshot(policy: Policy) -> Weights:
+    """A copy of all weights on the CPU."""
+    return {name: weight.detach().to("cpu", copy=True) for name, weight in policy.model.named_parameters()}
+
+
+def changed_share(policy: Policy, start: Weights) -> float:
+    """Fraction of single weights whose stored value differs from the start; a rounded-away update changes nothing."""
+    changed = total = 0
+    for name, weight in policy.model.named_parameters():
+        changed += int((weight.detach().cpu() != start[name]).sum())
+        total += weight.numel()
+    return changed / total
+
+
+def kl_to_start(policy: Policy, start: Weights, samples: list[Sample], budget_tokens: int, chunk_tokens: int) -> float:
+    """Sampled KL(policy || start) in nats a token, over completions that the policy wrote.
+
+    Mean of exp(d) - 1 - d with d = log p_start - log p: unbiased, never negative, of low variance (Schulman 2020, k3).
+    """
+    now = _logprobs(policy, samples, budget_tokens, chunk_tokens)
+    with weights_swapped(policy, start):
+        then = _logprobs(policy, samples, budget_tokens, chunk_tokens)
+    d = then - now
+    return float((d.exp() - 1 - d).mean())
+
+
+@contextmanager
+def weights_swapped(policy: Policy, other: Weights) -> Iterator[None]:
+    """Inside the block the policy computes with `other`; afterwards it has its own weights again, bit for bit."""
+    mine = snapshot(policy)
+    _copy(policy, other)
+    try:
+        yield
+    finally:
+        _copy(policy, mine)
+
+
+@torch.no_grad()
+def _copy(policy: Policy, source: Weights) -> None:
+    for name, weight in policy.model.named_parameters():
+        weight.copy_(source[name])
+
+
+@torch.no_grad()
+def _logprobs(policy: Policy, samples: list[Sample], budget_tokens: int, chunk_tokens: int) -> torch.Tensor:
+    """Log-probabilities of all completion tokens, one after the other, in the order of the micro-batches."""
+    pieces = []
+    for batch in micro_batches(samples, budget_tokens):
+        rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
+        padded = pad_right(rows, policy.pad_id, policy.device)
+        pieces.append(chosen_logprobs(policy, padded, chunk_tokens)[0].cpu())
+    return torch.cat(pieces)

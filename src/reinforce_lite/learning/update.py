@@ -1,0 +1,70 @@
+"""One policy-gradient step."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from reinforce_lite.learning.batching import Sample, micro_batches
+from reinforce_lite.policy import Policy
+from reinforce_lite.policy.logprobs import chosen_logprobs, pad_right
+from reinforce_lite.settings import Training
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """What one step did; None where no completion carried a gradient.
+
+    Attributes:
+        loss: the value that was minimised.
+        gradient_norm: global norm before clipping.
+        entropy: mean over completion tokens, in nats.
+        sampler_gap: mean |log p of the sampler - log p of the trainer| over completion tokens, in nats.
+        skipped: True if loss or gradient was not finite and the weights were left alone.
+    """
+
+    loss: float | None
+    gradient_norm: float | None
+    entropy: float | None
+    sampler_gap: float | None
+    skipped: bool
+
+
+def update(
+    policy: Policy, optimizer: torch.optim.Optimizer, samples: list[Sample], normaliser: int, settings: Training
+) -> UpdateResult:
+    """Minimise -(1 / normaliser) x sum over completions of advantage x sum over tokens of log p.
+
+    REINFORCE (Williams 1992) with the sum over a completion's tokens, which is the log-probability of the whole
+    completion; a mean over tokens would favour short right and long wrong answers.
+    """
+    if not samples:
+        return UpdateResult(None, None, None, None, skipped=False)
+    optimizer.zero_grad(set_to_none=True)
+    loss, entropy, gap, tokens = 0.0, 0.0, 0.0, 0
+    for batch in micro_batches(samples, settings.micro_batch_tokens):
+        rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
+        padded = pad_right(rows, policy.pad_id, policy.device)
+        logprobs_N, entropies_N = chosen_logprobs(policy, padded, settings.logprob_chunk_tokens)
+        weights_N = torch.tensor(
+            [s.advantage / normaliser for s in batch for _ in s.completion.token_ids], device=policy.device
+        )
+        sampler_N = torch.tensor([x for s in batch for x in s.completion.logprobs], device=policy.device)
+        batch_loss = -(weights_N * logprobs_N).sum()
+        torch.autograd.backward(batch_loss)
+        loss += batch_loss.item()
+        entropy += entropies_N.sum().item()
+        gap += (logprobs_N.detach() - sampler_N).abs().sum().item()
+        tokens += len(weights_N)
+    norm = float(torch.nn.utils.clip_grad_norm_(policy.model.parameters(), settings.gradient_clip))
+    finite = math.isfinite(norm) and math.isfinite(loss)
+    if finite:
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return UpdateResult(
+        loss=loss if math.isfinite(loss) else None,
+        gradient_norm=norm if math.isfinite(norm) else None,
+        entropy=entropy / tokens,
+        sampler_gap=gap / tokens,
+        skipped=not finite,
+    )
