@@ -1,0 +1,1 @@
+"""Evaluation with lm-eval, and the statistics of a paired comparison."""

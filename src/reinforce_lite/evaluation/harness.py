@@ -1,0 +1,160 @@
+"""Greedy evaluation through lm-eval, with the very prompt ids that training uses.
+
+lm-eval draws the requests, applies the task's scoring and aggregates; the tokens come from our own engine, so that a
+completion is the same here and in training. lm-eval's response cache is never used: its keys ignore the model.
+"""
+
+import time
+from collections.abc import Callable
+from statistics import fmean
+from typing import Any
+
+from lm_eval import evaluator
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.api.task import ConfigurableTask
+
+from reinforce_lite.policy import Policy, encode_prompt, render_prompt
+from reinforce_lite.rollout import Completion, Sampling
+from reinforce_lite.rollout.generate import GenerateEngine
+from reinforce_lite.settings import Evaluation
+from reinforce_lite.tasks import Problem
+from reinforce_lite.tasks.answers import flexible, is_correct, strict
+from reinforce_lite.tasks.prompts import messages
+
+TASK = "reinforce_lite"
+METRICS = ("strict", "flexible", "truncated", "length")
+
+
+class PolicyLM(LM):
+    """A policy as lm-eval sees a model: greedy, text in and text out, token ids in between.
+
+    Attributes:
+        completions: what was written, by the id of the problem.
+    """
+
+    def __init__(self, policy: Policy, settings: Evaluation) -> None:
+        super().__init__()
+        self.policy = policy
+        self.sampling = Sampling(temperature=0, top_p=1, max_new_tokens=settings.max_new_tokens)
+        self.engine = GenerateEngine(policy, settings.batch_size, progress="evaluate")
+        self.completions: dict[str, Completion] = {}
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """The completion of every request, as text."""
+        prompts = [encode_prompt(self.policy.tokenizer, request.args[0]) for request in requests]
+        groups = self.engine(prompts, 1, self.sampling, None)
+        for request, (completion,) in zip(requests, groups, strict=True):
+            self.completions[request.doc["id"]] = completion
+        return [self.policy.text(completion.token_ids) for (completion,) in groups]
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Not part of a generative task."""
+        raise NotImplementedError("only generate_until is evaluated")
+
+    def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
+        """Not part of a generative task."""
+        raise NotImplementedError("only generate_until is evaluated")
+
+
+def make_task(problems: list[Problem], prompt: str, lm: PolicyLM) -> ConfigurableTask:
+    """The project's zero-shot task over `problems`."""
+    from datasets import Dataset
+
+    rows = [vars(problem) for problem in problems]
+
+    def score(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
+        completion = lm.completions[doc["id"]]
+        return {
+            "strict": float(is_correct(strict(results[0]), doc["answer"])),
+            "flexible": float(is_correct(flexible(results[0]), doc["answer"])),
+            "truncated": float(completion.finish_reason == "length"),
+            "length": float(len(completion.token_ids)),
+        }
+
+    return ConfigurableTask(
+        config={
+            "task": TASK,
+            "custom_dataset": lambda **_: {"test": Dataset.from_list(rows)},
+            "test_split": "test",
+            "output_type": "generate_until",
+            "num_fewshot": 0,
+            "doc_to_text": lambda doc: render_prompt(lm.policy.tokenizer, messages(prompt, doc["question"])),
+            "doc_to_target": "answer",
+            "process_results": score,
+            # until: the policy's own stop ids end a completion; greedy: chat models' own configurations sample.
+            "generation_kwargs": {"until": [], "do_sample": False, "max_gen_toks": lm.sampling.max_new_tokens},
+            "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in METRICS],
+            "metadata": {"version": 1.0},
+        }
+    )
+
+
+def evaluate(
+    policy: Policy, problems: list[Problem], prompt: str, settings: Evaluation
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Evaluate a policy on `problems`.
+
+    Returns:
+        (summary, items): n, mean strict, flexible, truncated (fractions), mean length (tokens) and seconds; and for
+        each problem, in order, what was asked, what was written and how it was read.
+    """
+    lm = PolicyLM(policy, settings)
+    started = time.perf_counter()
+    results = evaluator.simple_evaluate(
+        model=lm, tasks=[make_task(problems, prompt, lm)], log_samples=True, bootstrap_iters=0
+    )
+    seconds = time.perf_counter() - started
+    samples = sorted(results["samples"][TASK], key=lambda sample: sample["doc_id"])
+    items = [_item(sample, lm.completions[sample["doc"]["id"]]) for sample in samples]
+    if [item["id"] for item in items] != [problem.id for problem in problems]:
+        raise RuntimeError("lm-eval returned other items than were asked for")
+    summary = {
+        "n": len(items),
+        "strict": fmean(item["strict"] for item in items),
+        "flexible": fmean(item["flexible"] for item in items),
+        "truncated": fmean(item["truncated"] for item in items),
+        "length_mean": fmean(item["length"] for item in items),
+        "seconds": seconds,
+        "harness": {"name": "lm-eval", "version": results.get("lm_eval_version", _version()), "task": TASK},
+    }
+    return summary, items
+
+
+def _item(sample: dict[str, Any], completion: Completion) -> dict[str, Any]:
+    return {
+        **{key: sample["doc"][key] for key in ("id", "question", "answer")},
+        "completion": sample["resps"][0][0],
+        "strict": bool(sample["strict"]),
+        "flexible": bool(sample["flexible"]),
+        "truncated": bool(sample["truncated"]),
+        "length": len(completion.token_ids),
+    }
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("lm_eval")
+
+
+def cross_check(policy: Policy, settings: Evaluation) -> dict[str, float]:
+    """lm-eval's stock gsm8k_cot_llama (8 examples, multi-turn) on its own engine; needs the dataset hub.
+
+    Returns:
+        The stock metrics by name.
+    """
+    from lm_eval.models.huggingface import HFLM
+
+    stock: Callable[..., Any] = HFLM
+    results = evaluator.simple_evaluate(
+        model=stock(pretrained=policy.model, tokenizer=policy.tokenizer, batch_size=settings.batch_size),
+        tasks=["gsm8k_cot_llama"],
+        apply_chat_template=True,
+        fewshot_as_multiturn=True,
+        gen_kwargs={"do_sample": False, "max_gen_toks": settings.max_new_tokens},
+        limit=settings.limit,
+        bootstrap_iters=0,
+    )
+    metrics = results["results"]["gsm8k_cot_llama"]
+    return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
