@@ -1,0 +1,1 @@
+"""What was run, on what, for how long and for how much money."""

@@ -1,0 +1,83 @@
+"""What a result was made with: software, machine, commit and image."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PACKAGES = ("torch", "transformers", "lm-eval", "mlflow", "snakemake", "datasets", "accelerate")
+"""Packages whose version can change a result."""
+
+
+def environment() -> dict[str, Any]:
+    """Describe what runs, as values that JSON can hold.
+
+    Returns:
+        python, platform, cpu (model), cpus (logical ones), memory_gib, packages (name to version, None if not
+        installed), git_commit, git_dirty (None if unknown), image (container image or None).
+    """
+    commit, dirty = _commit()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cpus": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 2),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "image": os.environ.get("REINFORCE_LITE_IMAGE") or os.environ.get("APPTAINER_CONTAINER") or None,
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of this code, with `-dirty` behind it if tracked files differ from it; None if it is unknown."""
+    commit, dirty = _commit()
+    return f"{commit}-dirty" if commit and dirty else commit
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """Commit and dirty flag; REINFORCE_LITE_COMMIT, which an image sets, goes before the checkout."""
+    given = os.environ.get("REINFORCE_LITE_COMMIT")
+    if given:
+        return given.removesuffix("-dirty"), given.endswith("-dirty")
+    # A virtual environment may lie inside a checkout of something else: this file has to be tracked there.
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None, None
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return commit, None if commit is None or changes is None else bool(changes)
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(Path(__file__).resolve().parent), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

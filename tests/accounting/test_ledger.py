@@ -1,0 +1,338 @@
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reinforce_lite.accounting import clock
+from reinforce_lite.accounting.ledger import Ledger, attempts, check, torn_lines
+from reinforce_lite.errors import UserError
+from reinforce_lite.settings import Hardware
+
+HARDWARE = Hardware(
+    device="cuda",
+    name="L40S",
+    count=2,
+    memory_gib=48,
+    usd_per_hour=0.79,
+    price_source="a shop",
+    price_date=date(2026, 5, 1),
+)
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+OPEN = {
+    "event": "open", "id": "a", "boot": "b1", "stage": "train", "model": "llama", "variant": None, "seed": 0,
+    "device": "L40S", "count": 1, "usd_per_hour": 0.79, "price_source": "a shop", "price_date": "2026-05-01",
+    "host": "elsewhere", "pid": 7, "born": 95.0, "age": 5.0,
+}  # fmt: skip
+
+
+def at(seconds, wall=None, **event):
+    """An event so many steady seconds after noon; `wall` is what the wall clock says."""
+    shown = NOON + timedelta(seconds=seconds if wall is None else wall)
+    return {"boot": "b1", "time": shown.isoformat(), "clock": 100.0 + seconds, **event}
+
+
+def opened(**other):
+    return at(0, **{**OPEN, **other})
+
+
+def touch(seconds, **other):
+    return at(seconds, event="touch", **{"id": "a", **other})
+
+
+def close(seconds, **other):
+    return at(seconds, event="close", **{"id": "a", "outcome": "finished", "error": None, **other})
+
+
+def write(path, *lines):
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "made" / "ledger.jsonl"
+
+
+def test_one_hour_at_79_cents_costs_79_cents(tmp_path):
+    (attempt,) = attempts(write(tmp_path / "l", opened(), close(3595)))  # 5 s were used before the line was written
+    assert attempt.started == NOON - timedelta(seconds=5)
+    assert attempt.ended == NOON + timedelta(seconds=3595)
+    assert (attempt.seconds, attempt.device_hours, attempt.usd) == (3600, 1.0, 0.79)
+    assert (attempt.stage, attempt.model, attempt.variant, attempt.seed) == ("train", "llama", None, 0)
+    assert (attempt.device, attempt.price_source, attempt.price_date) == ("L40S", "a shop", date(2026, 5, 1))
+    assert attempt.outcome == "finished"
+
+
+def test_two_devices_for_half_an_hour_are_one_device_hour(tmp_path):
+    (attempt,) = attempts(write(tmp_path / "l", opened(count=2, age=0.0), close(1800)))
+    assert (attempt.seconds, attempt.device_hours, attempt.usd) == (1800, 1.0, 0.79)
+
+
+def test_without_a_file_nothing_was_spent(path):
+    assert attempts(path) == [] and check(path) == [] and torn_lines(path) == []
+
+
+def test_what_is_written_is_what_is_read(path):
+    ledger = Ledger(path)
+    first = ledger.open("train", HARDWARE, model="phi", variant="random", seed=3)
+    ledger.touch(first)
+    closed = ledger.close(first, "failed", 'ValueError: "quoted"\nand é, \u2028 and }')
+    assert attempts(path) == [closed]
+    assert (closed.model, closed.variant, closed.seed, closed.count) == ("phi", "random", 3, 2)
+    assert closed.outcome == "failed" and closed.error == 'ValueError: "quoted"\nand é, \u2028 and }'
+    assert path.read_bytes().count(b"\n") == 3
+    assert check(path) == [] and torn_lines(path) == []
+
+
+def test_an_attempt_starts_when_its_process_started(path):
+    code = (
+        "import sys, time, psutil; before = psutil.Process().create_time(); time.sleep(0.5)\n"
+        "from pathlib import Path; from reinforce_lite.settings import Hardware\n"
+        "from reinforce_lite.accounting.ledger import Ledger\n"
+        "ledger = Ledger(Path(sys.argv[1]))\n"
+        "hardware = Hardware.model_validate_json(sys.argv[2])\n"
+        "for name in 'ab': ledger.close(ledger.open(name, hardware), 'finished')\n"
+        "print(before)"
+    )
+    command = [sys.executable, "-c", code, str(path), HARDWARE.model_dump_json()]
+    created = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    first, second = attempts(path)
+    assert first.seconds >= 0.5
+    assert abs(first.started.timestamp() - created) < 1.5  # psutil's boot time is in whole seconds
+    assert second.started >= first.ended - timedelta(milliseconds=100)  # the first one's time is not paid for twice
+
+
+def test_this_process_is_running_until_it_closes(path):
+    ledger = Ledger(path)
+    attempt_id = ledger.open("train", HARDWARE)
+    assert [a.outcome for a in attempts(path)] == ["running"] == [ledger.attempt(attempt_id).outcome]
+    ledger.close(attempt_id, "finished")
+    assert [a.outcome for a in attempts(path)] == ["finished"]
+
+
+def test_closing_an_attempt_of_somebody_else_is_a_mistake(path):
+    attempt_id = Ledger(path).open("train", HARDWARE)
+    with pytest.raises(KeyError):
+        Ledger(path).close(attempt_id, "finished")
+
+
+def test_a_killed_process_is_paid_for_until_its_last_touch(path):
+    code = (
+        "import sys, time; from pathlib import Path; from reinforce_lite.settings import Hardware\n"
+        "from reinforce_lite.accounting.ledger import Ledger\n"
+        "ledger = Ledger(Path(sys.argv[1]))\n"
+        "attempt = ledger.open('train', Hardware.model_validate_json(sys.argv[2]))\n"
+        "while True:\n"
+        "    ledger.touch(attempt); print(flush=True); time.sleep(0.1)\n"
+    )
+    command = [sys.executable, "-c", code, str(path), HARDWARE.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        for _ in range(3):
+            process.stdout.readline()
+        (attempt,) = attempts(path)
+        assert attempt.outcome == "running"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    last = json.loads(path.read_text().splitlines()[-1])
+    (attempt,) = attempts(path)
+    assert attempt.outcome == "killed" and last["event"] == "touch"
+    assert attempt.ended.timestamp() == pytest.approx(datetime.fromisoformat(last["time"]).timestamp(), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({}, "running"),
+        ({"born": 1.0}, "killed"),  # the pid is another process's now
+        ({"boot": "before"}, "killed"),  # the machine was started again since
+    ],
+)
+def test_a_process_is_known_by_boot_pid_and_birth(tmp_path, changes, outcome):
+    me = psutil.Process()
+    mine = {"host": socket.gethostname(), "pid": me.pid, "born": clock.born_seconds(me), "boot": clock.boot_id()}
+    (attempt,) = attempts(write(tmp_path / "l", opened(**{**mine, **changes})))
+    assert attempt.outcome == outcome
+
+
+@pytest.mark.parametrize(("silent", "outcome"), [(5, "running"), (500, "killed")])
+def test_a_process_of_another_host_is_judged_by_its_silence(tmp_path, silent, outcome):
+    recently = (datetime.now(UTC) - timedelta(seconds=silent)).isoformat()
+    (attempt,) = attempts(write(tmp_path / "l", opened(), {**touch(60), "time": recently}))
+    assert attempt.outcome == outcome
+
+
+def test_setting_the_wall_clock_back_changes_no_duration(tmp_path):
+    lines = opened(age=0.0), touch(10, wall=-7190), close(20, wall=-7180)
+    (attempt,) = attempts(write(tmp_path / "l", *lines))
+    assert attempt.seconds == 20
+
+
+def test_after_a_reboot_only_the_wall_clock_is_left(tmp_path):
+    later = {"boot": "b2", "clock": 3.0}
+    (attempt,) = attempts(write(tmp_path / "l", opened(age=0.0), {**touch(30), **later}))
+    assert attempt.seconds == 30
+    (attempt,) = attempts(write(tmp_path / "l", opened(age=0.0), {**touch(-30), **later}))
+    assert attempt.seconds == 0
+
+
+def test_a_torn_last_line_stops_nobody(path):
+    ledger = Ledger(path)
+    first = ledger.open("train", HARDWARE)
+    with path.open("a") as handle:
+        handle.write('{"event":"touch","id":"' + first[:9])
+    with pytest.warns(UserWarning, match="line 2"):
+        assert len(attempts(path)) == 1
+    closed = ledger.close(first, "finished")
+    assert torn_lines(path) == [2] and check(path) == []
+    assert path.read_text().splitlines()[1] == '{"event":"touch","id":"' + first[:9]  # still there
+    with pytest.warns(UserWarning, match="line 2"):
+        assert attempts(path) == [closed]
+
+
+def test_a_line_that_lacks_only_its_newline_counts(tmp_path):
+    path = write(tmp_path / "l", opened(), close(10))
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert torn_lines(path) == [] and attempts(path)[0].outcome == "finished"
+    other = Ledger(path).open("evaluate", HARDWARE)
+    assert [a.id for a in attempts(path)] == ["a", other]
+
+
+@given(st.data(), st.text(), st.floats(allow_nan=False, allow_infinity=False))
+def test_every_beginning_of_a_line_is_torn_and_no_whole_line_is(tmp_path_factory, data, error, reading):
+    path = tmp_path_factory.getbasetemp() / "torn.jsonl"
+    event = {**close(0, error=error), "clock": reading, "more": None}
+    whole = json.dumps(event, separators=(",", ":"), ensure_ascii=data.draw(st.booleans())).encode()
+    path.write_bytes(whole[: data.draw(st.integers(1, len(whole) - 1))])
+    assert torn_lines(path) == [1]
+    path.write_bytes(whole)
+    assert torn_lines(path) == [] and len(check(path)) == 1  # whole, and wrong: no event has "more"
+
+
+def test_power_loss_leaves_nul_bytes(tmp_path):
+    path = tmp_path / "l"
+    path.write_bytes(json.dumps(opened()).encode() + b'\n{"event":"tou' + b"\0" * 40)
+    assert torn_lines(path) == [2]
+    path.write_bytes(json.dumps(opened()).encode() + b"\n" + b"\0" * 40)
+    assert torn_lines(path) == [2]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("hello", "JSON"),
+        ('{"event": "touch", "id": a}', "JSON"),
+        (json.dumps({**touch(1), "event": "pause"}), "pause"),
+        (json.dumps({**touch(1), "clock": "soon"}), "clock"),
+        (json.dumps({key: value for key, value in touch(1).items() if key != "time"}), "time"),
+        (json.dumps(opened(usd_per_hour=-1.0)), "usd_per_hour"),
+        (json.dumps(opened(count=0)), "count"),
+    ],
+)
+def test_a_corrupt_line_is_named(tmp_path, line, reason):
+    path = write(tmp_path / "ledger.jsonl", opened(), line, close(5))
+    with pytest.raises(UserError) as caught:
+        attempts(path)
+    assert f"{path}, line 2" in caught.value.problem and reason in caught.value.problem
+    assert "restore the line" in caught.value.fix
+    assert check(path) == [caught.value.problem] and torn_lines(path) == []
+
+
+def test_check_finds_what_an_honest_writer_never_writes(tmp_path):
+    lines = touch(1), opened(), opened(), close(5), close(6), touch(7), close(1, id="ghost")
+    path = write(tmp_path / "l", *lines)
+    assert [problem.removeprefix(f"{path}, ") for problem in check(path)] == [
+        "line 1: touch of attempt a, which was never opened",
+        "line 3: attempt a is opened twice",
+        "line 5: close of attempt a after its close",
+        "line 6: touch of attempt a after its close",
+        "line 7: close of attempt ghost, which was never opened",
+    ]
+    (attempt,) = attempts(path)
+    assert attempt.ended == NOON + timedelta(seconds=5)  # the first close counts
+
+
+def test_a_full_disk_is_told_and_nothing_is_left_open(path, monkeypatch):
+    ledger = Ledger(path)
+    attempt_id = ledger.open("train", HARDWARE)
+    write_all = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, line: write_all(descriptor, line[:20]))
+    with pytest.raises(UserError, match=r"cannot write the ledger .*No space left"):
+        ledger.touch(attempt_id)
+    monkeypatch.undo()
+    ledger.close(attempt_id, "finished")
+    with pytest.warns(UserWarning, match="line 2"):
+        assert attempts(path)[0].outcome == "finished"
+
+
+def test_a_folder_in_the_way_is_told(tmp_path):
+    with pytest.raises(UserError, match="cannot write the ledger"):
+        Ledger(tmp_path).open("train", HARDWARE)
+
+
+def _append_many(path, number):
+    ledger = Ledger(path)
+    for seed in range(10):
+        attempt_id = ledger.open(f"stage{number}", HARDWARE, seed=seed)
+        ledger.touch(attempt_id)
+        ledger.close(attempt_id, "finished")
+
+
+def test_several_writers_lose_no_line(path):
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=_append_many, args=(path, number)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * 4
+    assert check(path) == [] and torn_lines(path) == [] and len(path.read_text().splitlines()) == 4 * 10 * 3
+    found = {(attempt.stage, attempt.seed, attempt.outcome) for attempt in attempts(path)}
+    assert found == {(f"stage{number}", seed, "finished") for number in range(4) for seed in range(10)}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["touch", "close"]), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.sampled_from("bc")
+        ),
+        max_size=8,
+    ),
+    st.floats(0, 1e6),
+)
+def test_no_history_costs_less_than_nothing_or_less_than_its_beginning(tmp_path_factory, history, age):
+    path = tmp_path_factory.getbasetemp() / "history.jsonl"
+    make = {"touch": touch, "close": close}
+    lines = [{**make[kind](steady, wall=wall), "boot": boot} for kind, steady, wall, boot in history]
+    (attempt,) = attempts(write(path, {**opened(age=age), "boot": "b"}, *lines))
+    kinds = [kind for kind, *_ in history]
+    end = kinds.index("close") + 1 if "close" in kinds else len(kinds)
+    ends = [age + (steady if boot == "b" else wall) for _, steady, wall, boot in history[:end]]
+    assert attempt.seconds == pytest.approx(max([age, *ends]), abs=1e-5)
+    assert attempt.usd >= 0
+    assert attempt.outcome == ("finished" if "close" in kinds else "killed")
+
+
+@given(st.permutations([opened(), touch(3), opened(id="z"), close(9), touch(4, id="z"), close(8, id="z")]))
+def test_attempts_do_not_depend_on_how_processes_interleave(tmp_path_factory, lines):
+    path = tmp_path_factory.getbasetemp() / "mixed.jsonl"
+    order = {"open": 0, "touch": 1, "close": 2}
+    lines = sorted(lines, key=lambda line: order[line["event"]])  # within an attempt the order is the writer's
+    found = {attempt.id: attempt for attempt in attempts(write(path, *lines))}
+    assert {key: value.seconds for key, value in found.items()} == {"a": 14, "z": 13}
+
+
+def test_the_steady_clock_agrees_with_waiting():
+    before = clock.steady_seconds()
+    time.sleep(0.02)
+    assert clock.steady_seconds() - before >= 0.02
+    assert clock.age_seconds(psutil.Process()) > 0

@@ -1,0 +1,241 @@
+import itertools
+import json
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reinforce_lite.accounting import tracking
+from reinforce_lite.accounting.ledger import Ledger, attempts, ledger_path
+from reinforce_lite.accounting.provenance import sha256_file
+from reinforce_lite.accounting.tracking import Child, flatten, open_experiment, run_name
+from reinforce_lite.errors import UserError
+from reinforce_lite.settings import Settings, validate
+
+
+def make_settings(folder: Path, experiment: str = "small", **overlay) -> Settings:
+    tiny = {"architecture": "llama"}
+    config = {
+        "experiment": experiment,
+        "results": str(folder / "results"),
+        "description": "A test.",
+        "models": ["m"],
+        "variants": ["v"],
+        "seeds": [0],
+        "hardware": {
+            "device": "cpu", "name": "laptop", "memory_gib": 8, "usd_per_hour": 0.79, "price_source": "a shop",
+            "price_date": date(2026, 5, 1),
+        },
+        "budget": {"limit_usd": 10.0},
+        "task": {"name": "word_world", "dev_size": 1},
+        "policies": {"m": {"from_scratch": tiny, "start": {"steps": 1, "learning_rate": 1e-3}}},
+        "training": {"steps": 1, "questions_per_step": 1, "max_new_tokens": 8, "learning_rate": 1e-4},
+        "training_variants": {"v": {}},
+        "evaluation": {"max_new_tokens": 8, "batch_size": 1},
+        "tracking": {"uri": f"sqlite:///{folder}/db/mlflow.db", "artifacts": str(folder / "art ifacts")},
+        "container": {"image": "docker://example.org/none"},
+        **overlay,
+    }  # fmt: skip
+    return validate(config)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """One folder, and so one tracking database, for the whole module: making one takes seconds."""
+    return tmp_path_factory.mktemp("tracking")
+
+
+@pytest.fixture(scope="module")
+def client(home):
+    open_experiment(make_settings(home))
+    from mlflow import MlflowClient
+
+    return MlflowClient(make_settings(home).tracking.uri)
+
+
+_names = itertools.count()
+
+
+@pytest.fixture
+def settings(home, client):
+    """An experiment nobody else uses."""
+    return make_settings(home, f"small{next(_names)}")
+
+
+def start(settings, seed=0):
+    ledger = Ledger(ledger_path(settings))
+    attempt_id = ledger.open("train", settings.hardware, model="m", variant="v", seed=seed)
+    return ledger, ledger.attempt(attempt_id), Child(settings, ledger.attempt(attempt_id))
+
+
+def run_of(client, settings, attempt):
+    experiment = client.get_experiment_by_name(settings.experiment)
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.attempt = '{attempt.id}'")
+    return run
+
+
+def test_a_second_process_finds_the_same_parent(settings):
+    first = open_experiment(settings)
+    assert open_experiment(settings) == first
+    code = (
+        "import sys; from pathlib import Path; from reinforce_lite.settings import Settings\n"
+        "from reinforce_lite.accounting.tracking import open_experiment\n"
+        "print(open_experiment(Settings.model_validate_json(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, settings.model_dump_json()]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == first
+
+
+def test_the_parent_run_holds_the_settings(client, settings):
+    run = client.get_run(open_experiment(settings))
+    assert run.data.tags["reinforce_lite.experiment"] == settings.experiment
+    assert run.data.params["hardware.usd_per_hour"] == "0.79"
+    assert run.data.params["policies.m.from_scratch.architecture"] == "llama"
+    assert run.data.params.keys() == flatten(settings.model_dump(mode="json")).keys()
+    experiment = client.get_experiment(run.info.experiment_id)
+    assert experiment.artifact_location == settings.tracking.artifacts
+
+
+def test_a_changed_setting_is_told_beside_the_old_one(client, settings):
+    parent = open_experiment(settings)
+    changed = settings.model_copy(update={"budget": settings.budget.model_copy(update={"limit_usd": 12.0})})
+    assert open_experiment(changed) == parent
+    run = client.get_run(parent)
+    assert run.data.params["budget.limit_usd"] == "10.0"
+    assert json.loads(run.data.tags["changed_settings"]) == {"budget.limit_usd": "12.0"}
+
+
+def test_a_deleted_experiment_comes_back(client, settings):
+    open_experiment(settings)
+    client.delete_experiment(client.get_experiment_by_name(settings.experiment).experiment_id)
+    assert client.get_run(open_experiment(settings)).info.lifecycle_stage == "active"
+
+
+def test_a_child_from_start_to_end(client, settings, tmp_path):
+    ledger, attempt, child = start(settings)
+    (tmp_path / "train.jsonl").write_text("{}\n")
+    child.log_params({"lr": 1e-4, "nested": {"a": [1, 2]}, **{f"many{i}": i for i in range(150)}})
+    child.log_metrics(
+        [{"step": step, "reward": step / 2, "kl": np.float32(0.5), "note": "text"} for step in range(600)]
+    )
+    child.log_dataset(tmp_path / "train.jsonl", "train")
+    child.log_artifact(tmp_path / "train.jsonl")
+    closed = ledger.close(attempt.id, "finished")
+    child.end(closed)
+
+    run = run_of(client, settings, attempt)
+    parent = client.get_run(open_experiment(settings))
+    assert run.info.run_name == "train m v seed0" and run.info.status == "FINISHED"
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert {key: run.data.tags[key] for key in ("stage", "model", "variant", "seed")} == {
+        "stage": "train", "model": "m", "variant": "v", "seed": "0",
+    }  # fmt: skip
+    assert len(run.data.params) == 152 and run.data.params["nested.a"] == "[1, 2]"
+    rewards = client.get_metric_history(run.info.run_id, "reward")
+    assert sorted((point.step, point.value) for point in rewards) == [(step, step / 2) for step in range(600)]
+    assert run.data.metrics["kl"] == 0.5 and "note" not in run.data.metrics
+    dataset = run.inputs.dataset_inputs[0].dataset
+    assert dataset.name == "train" and sha256_file(tmp_path / "train.jsonl").startswith(dataset.digest)
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["train.jsonl"]
+
+    assert run.data.metrics["gpu_hours"] == closed.device_hours == parent.data.metrics["gpu_hours"]
+    assert run.data.metrics["cost_usd"] == closed.usd == parent.data.metrics["cost_usd"]
+    assert run.data.metrics["budget_remaining_usd"] == 10 - closed.usd == parent.data.metrics["budget_remaining_usd"]
+    assert abs(run.info.end_time - run.info.start_time - closed.seconds * 1000) <= 1
+    assert parent.info.status == "FINISHED"
+
+
+def test_the_parent_adds_up_and_runs_until_the_last_child_ends(client, settings):
+    first_ledger, first, first_child = start(settings, seed=0)
+    second_ledger, second, second_child = start(settings, seed=1)
+    first_child.end(first_ledger.close(first.id, "failed", "ValueError: x"))
+    assert run_of(client, settings, first).info.status == "FAILED"
+    assert client.get_run(open_experiment(settings)).info.status == "RUNNING"
+    second_child.end(second_ledger.close(second.id, "finished"))
+    parent = client.get_run(open_experiment(settings))
+    everything = attempts(ledger_path(settings))
+    assert parent.info.status == "FINISHED" and len(everything) == 2
+    assert parent.data.metrics["gpu_hours"] == sum(attempt.device_hours for attempt in everything)
+    assert parent.data.metrics["cost_usd"] == sum(attempt.usd for attempt in everything)
+
+
+def test_the_next_stage_ends_the_run_of_a_killed_process(client, settings):
+    code = (
+        "import os, signal, sys; from reinforce_lite.settings import Settings\n"
+        "from reinforce_lite.accounting.stage import stage\n"
+        "with stage(Settings.model_validate_json(sys.argv[1]), 'train', model='m'):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, settings.model_dump_json()], check=False).returncode == -9
+    (killed,) = attempts(ledger_path(settings))
+    assert killed.outcome == "killed" and run_of(client, settings, killed).info.status == "RUNNING"
+    ledger, attempt, child = start(settings)
+    run = run_of(client, settings, killed)
+    assert run.info.status == "KILLED" and run.data.metrics["gpu_hours"] == killed.device_hours
+    child.end(ledger.close(attempt.id, "finished"))
+
+
+def test_a_relative_database_starts_at_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    relative = {"uri": "sqlite:///some/where/mlflow.db", "artifacts": "files"}
+    settings = make_settings(tmp_path, tracking=relative)
+    child = start(settings)[2]
+    monkeypatch.chdir("/")
+    (tmp_path / "f").write_text("text")
+    child.log_artifact(tmp_path / "f")
+    with sqlite3.connect(tmp_path / "some/where/mlflow.db") as database:
+        (location,) = database.execute("SELECT artifact_location FROM experiments WHERE name = 'small'").fetchone()
+    assert location == str(tmp_path / "files")
+    assert [path.read_text() for path in (tmp_path / "files").rglob("f")] == ["text"]
+
+
+def test_a_bad_address_is_the_users_to_mend(tmp_path):
+    settings = make_settings(tmp_path, tracking={"uri": "gopher://nowhere"})
+    with pytest.raises(UserError, match="gopher://nowhere"):
+        open_experiment(settings)
+
+
+def test_without_mlflow_a_stage_goes_on_and_warns_once(tmp_path, capsys):
+    settings = make_settings(tmp_path, tracking={"uri": "gopher://nowhere"})
+    ledger, attempt, child = start(settings)
+    child.log_params({"a": 1})
+    child.log_metrics([{"step": 0, "x": 1.0}])
+    child.log_dataset(tmp_path / "absent", "train")
+    child.log_artifact(tmp_path / "absent")
+    child.end(ledger.close(attempt.id, "finished"))
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning:")]
+    assert len(warnings) == 1 and "train m v seed0" in warnings[0] and "gopher://nowhere" in warnings[0]
+
+
+def test_after_trouble_the_child_pauses_and_then_still_ends(client, settings, monkeypatch, capsys):
+    ledger, attempt, child = start(settings)
+    child.log_artifact(Path("/no/such/file"))
+    child.log_metrics([{"step": 0, "while_paused": 1.0}])
+    monkeypatch.setattr(tracking, "PAUSE_SECONDS", 0.0)
+    child._paused_until = 0.0
+    child.log_metrics([{"no_step": 0}])
+    child.log_metrics([{"step": 0, "after_pause": 1.0}])
+    child.end(ledger.close(attempt.id, "finished"))
+    run = run_of(client, settings, attempt)
+    assert run.info.status == "FINISHED"
+    assert "while_paused" not in run.data.metrics and run.data.metrics["after_pause"] == 1.0
+    assert capsys.readouterr().err.count("warning:") == 1
+
+
+def test_run_names_leave_out_what_is_not_said(settings):
+    ledger = Ledger(ledger_path(settings))
+    attempt = ledger.attempt(ledger.open("evaluate", settings.hardware))
+    assert run_name(attempt) == "evaluate"
+    assert run_name(replace(attempt, model="phi", seed=2)) == "evaluate phi seed2"
+
+
+def test_times_are_rounded_to_milliseconds():
+    from datetime import UTC, datetime
+
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    assert tracking._milliseconds(epoch + timedelta(seconds=1.2346)) == 1235
