@@ -1,0 +1,161 @@
+"""Base against trained, question by question."""
+
+import re
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from reinforce_lite.errors import UserError
+from reinforce_lite.evaluation.statistics import discordance, mcnemar_exact, paired_bootstrap
+from reinforce_lite.files import read_jsonl
+
+Item = dict[str, Any]
+Pair = tuple[Item, Item]
+
+ALPHA = 0.05
+"""A McNemar p-value below this is called a change."""
+
+_KEYS = ("id", "question", "answer", "completion", "strict", "flexible", "truncated", "length")
+_AGAIN = "evaluate both policies again on the same data"
+
+
+def compare(baseline_items: Path, trained_items: Path, *, resamples: int, seed: int) -> dict[str, Any]:
+    """Compare two evaluations of the same questions.
+
+    Args:
+        baseline_items: items.jsonl of the policy before training.
+        trained_items: items.jsonl of the policy after training.
+        resamples: resamples of the paired bootstrap.
+        seed: seed of the bootstrap.
+
+    Returns:
+        n; baseline and trained (strict, flexible, truncated as fractions, length in tokens); delta, ci95, discordant
+        and mcnemar_p of the strict parser; the same four under flexible.
+
+    Raises:
+        UserError: a file is absent, empty or lacks a key, or the two do not hold the same questions.
+    """
+    pairs = paired(baseline_items, trained_items)
+    before, after = zip(*pairs, strict=True)
+    return {
+        "n": len(pairs),
+        "baseline": _figures(before),
+        "trained": _figures(after),
+        **_change(pairs, "strict", resamples, seed),
+        "flexible": _change(pairs, "flexible", resamples, seed),
+    }
+
+
+def paired(baseline_items: Path, trained_items: Path) -> list[Pair]:
+    """Pair the items of two evaluations by id, in the order of the ids (numbers in them compare as numbers).
+
+    Raises:
+        UserError: a file is absent, empty or lacks a key, or the two do not hold the same questions.
+    """
+    before, after = _by_id(baseline_items), _by_id(trained_items)
+    for path, own, other in ((baseline_items, before, after), (trained_items, after, before)):
+        missing = sorted(other.keys() - own.keys(), key=natural_key)
+        if missing:
+            raise UserError(f"{path} lacks {len(missing)} question(s), first {missing[0]}", _AGAIN)
+    for key, item in before.items():
+        for field in ("question", "answer"):
+            if item[field] != after[key][field]:
+                raise UserError(f"{trained_items}: {key} has another {field} than in {baseline_items}", _AGAIN)
+    return [(before[key], after[key]) for key in sorted(before, key=natural_key)]
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Sort key under which `test-2` comes before `test-10`.
+
+    >>> sorted(["test-10", "test-2"], key=natural_key)
+    ['test-2', 'test-10']
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)]
+
+
+def examples(pairs: list[Pair], each: int) -> dict[str, list[Pair]]:
+    """The first `each` pairs, by id, that were gained, lost, and wrong both times (strict parser)."""
+    kinds = {"gained": (False, True), "lost": (True, False), "wrong both times": (False, False)}
+    return {
+        kind: [pair for pair in pairs if (pair[0]["strict"], pair[1]["strict"]) == verdicts][:each]
+        for kind, verdicts in kinds.items()
+    }
+
+
+def verdict(figures: dict[str, Any], name: str) -> tuple[str, str]:
+    """The finding in words; which words is decided by the numbers alone.
+
+    `rose` and `fell` need a strict McNemar p-value below 0.05; anything else is no significant change.
+
+    Args:
+        figures: what `compare` returns.
+        name: the subject of the sentence.
+
+    Returns:
+        (`rose`, `fell` or `same`; the sentence).
+    """
+    numbers = (
+        f"from {figures['baseline']['strict']:.1%} to {figures['trained']['strict']:.1%} "
+        f"({_points(figures)}, n = {figures['n']:,})"
+    )
+    if figures["mcnemar_p"] >= ALPHA:
+        return "same", f"No significant change: {name} went {numbers}."
+    kind = "rose" if figures["delta"] > 0 else "fell"
+    return kind, f"{name} {kind} {numbers}."
+
+
+def format_remark(figures: dict[str, Any]) -> str:
+    """What the flexible parser, which forgives the format, says beside the strict one; same rule as `verdict`."""
+    flexible = figures["flexible"]
+    changed = flexible["mcnemar_p"] < ALPHA
+    kind = ("it rose" if flexible["delta"] > 0 else "it fell") if changed else "no significant change"
+    text = (
+        f"By the flexible parser, which reads the last number whatever the format: {kind}, from "
+        f"{figures['baseline']['flexible']:.1%} to {figures['trained']['flexible']:.1%} ({_points(flexible)})."
+    )
+    if figures["mcnemar_p"] < ALPHA and figures["delta"] > 0 and not (changed and flexible["delta"] > 0):
+        text += " So the strict gain may be a matter of the answer's format."
+    return text
+
+
+def p_text(p: float) -> str:
+    """A p-value for people: `= 0.031`, or `< 0.0001`."""
+    return "< 0.0001" if p < 0.0001 else f"= {p:.4f}" if p < 0.001 else f"= {p:.3f}"
+
+
+def _points(change: dict[str, Any]) -> str:
+    low, high = change["ci95"]
+    return (
+        f"{100 * change['delta']:+.1f} points, 95% interval [{100 * low:+.1f}, {100 * high:+.1f}], "
+        f"McNemar p {p_text(change['mcnemar_p'])}"
+    )
+
+
+def _figures(items: tuple[Item, ...]) -> dict[str, float]:
+    return {key: fmean(item[key] for item in items) for key in ("strict", "flexible", "truncated", "length")}
+
+
+def _change(pairs: list[Pair], parser: str, resamples: int, seed: int) -> dict[str, Any]:
+    before, after = [bool(b[parser]) for b, _ in pairs], [bool(a[parser]) for _, a in pairs]
+    gained, lost = discordance(before, after)
+    return {
+        "delta": (gained - lost) / len(pairs),
+        "ci95": list(paired_bootstrap(before, after, resamples=resamples, seed=seed)),
+        "discordant": {"gained": gained, "lost": lost},
+        "mcnemar_p": mcnemar_exact(gained, lost),
+    }
+
+
+def _by_id(path: Path) -> dict[str, Item]:
+    items: dict[str, Item] = {}
+    for number, row in enumerate(read_jsonl(path), 1):
+        lacking = [key for key in _KEYS if key not in row]
+        if lacking:
+            raise UserError(f"{path}, line {number}: no key {lacking[0]!r}", _AGAIN)
+        if row["id"] in items:
+            raise UserError(f"{path}, line {number}: the id {row['id']} stands twice", _AGAIN)
+        items[row["id"]] = row
+    if not items:
+        raise UserError(f"{path} holds no items", _AGAIN)
+    return items

@@ -1,0 +1,178 @@
+"""The report's figures for machines: summary.json, and where they came from."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from reinforce_lite import __version__
+from reinforce_lite.accounting import budget
+from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.errors import UserError
+from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.settings import Settings
+
+BOOTSTRAP_SEED = 0
+"""Seed of the paired bootstrap; fixed, so that the same items always give the same interval."""
+
+_FIGURES = ("n", "baseline", "trained", "delta", "ci95", "discordant", "mcnemar_p", "flexible")
+
+
+def summarise(
+    settings: Settings,
+    comparisons: Sequence[Mapping[str, Any]],
+    attempts: Sequence[Attempt],
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Put the figures of an experiment together.
+
+    What depends on wall time is under `cost` and `provenance` only, so two runs with the same seeds on the same machine
+    have equal `models`.
+
+    Args:
+        settings: the configuration of the experiment.
+        comparisons: what `compare` returns, each with its `model`, `variant` and `seed`.
+        attempts: the ledger.
+        provenance: what `provenance` returns.
+
+    Returns:
+        A mapping that has passed `validate`.
+
+    Raises:
+        UserError: a model lacks the comparison of the first variant and the first seed.
+    """
+    summary = {
+        "schema_version": 1,
+        "experiment": settings.experiment,
+        "description": settings.description,
+        "models": {name: _model(settings, name, comparisons) for name in settings.models},
+        "cost": cost(settings, attempts),
+        "provenance": dict(provenance),
+    }
+    validate(summary)
+    return summary
+
+
+def cost(settings: Settings, attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """What the ledger adds up to, in US dollars and device hours; every attempt counts, whatever came of it."""
+    hardware, spent = settings.hardware, budget.spent_usd(attempts)
+    return {
+        "usd": spent,
+        "device_hours": sum(attempt.device_hours for attempt in attempts),
+        "limit_usd": settings.budget.limit_usd,
+        "remaining_usd": settings.budget.limit_usd - spent,
+        "by_stage": budget.by_stage(attempts),
+        "price": {
+            "usd_per_hour": hardware.usd_per_hour,
+            "source": hardware.price_source,
+            "date": hardware.price_date.isoformat(),
+            "device": hardware.name,
+        },
+    }
+
+
+def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
+    """What the results were made with, read from the files beside them.
+
+    Returns:
+        versions (of software), machine, revisions (`data`, and `models` by name), sums (SHA-256 by file), seeds.
+
+    Raises:
+        UserError: preflight.json, the manifest of the data or a policy.json is absent or not JSON.
+    """
+    environment = dict(read_json(folder / "preflight.json").get("environment", {}))
+    manifest = read_json(folder / "data" / "manifest.json")
+    packages = environment.pop("packages", {})
+    return {
+        "versions": {"reinforce-lite": __version__, "python": environment.pop("python", None), **packages},
+        "machine": environment,
+        "revisions": {
+            "data": manifest.get("source"),
+            "models": {name: read_json(folder / "policies" / name / "policy.json") for name in settings.models},
+        },
+        "sums": dict(manifest.get("sha256") or manifest.get("files") or {}),
+        "seeds": {
+            "training": list(settings.seeds),
+            "task": settings.task.seed,
+            "bootstrap": BOOTSTRAP_SEED,
+            "start": {name: start.seed for name in settings.models if (start := settings.policies[name].start)},
+        },
+    }
+
+
+def reconcile(
+    attempts: Iterable[Attempt], benchmarks: Path, mlflow_seconds: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """Seconds of every stage as the ledger, Snakemake and MLflow measured them, each by its own clock.
+
+    Args:
+        attempts: the ledger.
+        benchmarks: folder of Snakemake's benchmark files (key `s`): <rule>.jsonl, or <rule>/**/*.jsonl.
+        mlflow_seconds: sum of the durations of MLflow's runs by stage, if known.
+
+    Returns:
+        One row a stage: ledger (all attempts), finished (those that finished), snakemake, mlflow; None where that
+        source has nothing. Snakemake keeps a benchmark only of the last job that finished.
+
+    Raises:
+        UserError: a benchmark file is not JSON lines, or a row has no number under `s`.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+
+    def add(stage: str, column: str, seconds: float) -> None:
+        row = rows.setdefault(
+            stage, {"stage": stage, "ledger": None, "finished": None, "snakemake": None, "mlflow": None}
+        )
+        row[column] = (row[column] or 0.0) + seconds
+
+    for attempt in attempts:
+        add(attempt.stage, "ledger", attempt.seconds)
+        if attempt.outcome == "finished":
+            add(attempt.stage, "finished", attempt.seconds)
+    for path in sorted(benchmarks.rglob("*.jsonl")):
+        rule = path.relative_to(benchmarks).parts[0].removesuffix(".jsonl")
+        add(rule, "snakemake", _benchmark_seconds(path))
+    for stage, seconds in (mlflow_seconds or {}).items():
+        add(stage, "mlflow", seconds)
+    return list(rows.values())
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of summary.json."""
+    text = resources.files(__package__).joinpath("summary.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def validate(summary: Mapping[str, Any]) -> None:
+    """Check a summary against its schema.
+
+    Raises:
+        jsonschema.ValidationError: it does not fit; the message names the key.
+    """
+    import jsonschema
+
+    jsonschema.Draft202012Validator(schema(), format_checker=jsonschema.FormatChecker()).validate(summary)
+
+
+def _model(settings: Settings, name: str, comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    keys = ("variant", "seed", *_FIGURES)
+    runs = [{key: row[key] for key in keys} for row in comparisons if row["model"] == name]
+    variant, seed = settings.variants[0], settings.seeds[0]
+    main = next((run for run in runs if (run["variant"], run["seed"]) == (variant, seed)), None)
+    if main is None:
+        raise UserError(
+            f"{name} has no evaluation of {variant}, seed {seed}", "run the rules that train and evaluate it"
+        )
+    published = settings.policies[name].published
+    return {**main, "published": published.model_dump() if published else None, "runs": runs}
+
+
+def _benchmark_seconds(path: Path) -> float:
+    try:
+        return sum(float(row["s"]) for row in read_jsonl(path))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: a row has no seconds under 's'", "delete the file and run its rule again") from error

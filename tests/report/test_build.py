@@ -1,0 +1,176 @@
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from reinforce_lite.errors import UserError
+from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.report import build as build_module
+from reinforce_lite.report.build import build, notice, runs
+from reinforce_lite.report.summary import validate as validate_summary
+from reinforce_lite.settings import Settings, validate
+
+pytestmark = pytest.mark.usefixtures("spent")
+
+ATTACK = "<script>alert('no')</script> & <b>"
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Outline(HTMLParser):
+    """Checks nesting, and collects headings, ids, addresses and captions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.levels: list[int] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.tables = self.captions = 0
+        self.images: list[dict[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        given = dict(attrs)
+        if re.fullmatch("h[1-6]", tag):
+            self.levels.append(int(tag[1]))
+        self.ids += [str(given["id"])] if "id" in given else []
+        self.addresses += [str(given[key]) for key in ("href", "src", "xlink:href", "srcset") if key in given]
+        self.tables += tag == "table"
+        self.captions += tag == "caption"
+        if given.get("role") == "img":
+            self.images.append(given)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+
+@pytest.fixture(scope="module")
+def outline(page: str) -> Outline:
+    parser = Outline()
+    parser.feed(page)
+    assert parser.open == []
+    return parser
+
+
+def test_the_page_is_sound(outline: Outline) -> None:
+    assert outline.levels[0] == 1
+    assert outline.levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(outline.levels, outline.levels[1:], strict=False))
+    assert len(outline.ids) == len(set(outline.ids))
+    assert outline.captions == outline.tables >= 8
+    assert all(image.get("aria-label") for image in outline.images)
+    assert len(outline.images) >= 2 * 9 + 2 + 1
+
+
+def test_the_page_needs_nothing_else(page: str, outline: Outline) -> None:
+    assert all(address.startswith(("#", "data:")) for address in outline.addresses)
+    assert {address[1:] for address in outline.addresses if address.startswith("#")} <= set(outline.ids)
+    assert "@import" not in page
+    assert "<script" not in page
+    assert len(page.encode()) < 5_000_000
+
+
+def test_texts_of_policies_are_escaped(page: str) -> None:
+    assert ATTACK not in page
+    assert "&lt;script&gt;alert(&#39;no&#39;)&lt;/script&gt; &amp; &lt;b&gt;" in page
+
+
+def test_the_verdict_comes_first_and_follows_from_the_items(page: str) -> None:
+    assert page.index('id="verdict"') < page.index('id="results"')
+    assert "tiny-llama rose from 50.0% to 79.2% (+29.2 points" in page
+    assert "No significant change: tiny-phi went from 50.0% to 54.2% (+4.2 points" in page
+    assert "No significant change: random_reward, seed 0 went from 50.0% to 48.3%" in page
+    assert (
+        "70.5% before and 72.5% after (+2.0 points, without an interval); that gain lies outside our interval" in page
+    )
+
+
+def test_the_description_and_the_notice_are_shown(page: str, ready: Settings) -> None:
+    assert ready.description.replace("'", "&#39;") in page
+    assert "No Llama-3.2-3B or Phi-3.5-mini weights were run for this report." in page
+
+
+def test_money_and_seconds_are_shown(page: str) -> None:
+    # 140 + 20 + 17 + 130 + 120 + 21 = 448 s at $0.05 an hour: $0.00622 of $0.01
+    assert "$0.0062 of $0.01 spent in 0.124 device hours; $0.0038 remain." in page
+    assert re.search(r"train</th>.*267\.0.*250\.0.*131\.0.*-119\.0.*266\.0.*-1\.0", page)
+    assert "killed" in page
+
+
+def test_the_summary_fits_its_schema_and_comes_with_the_page(page: str, ready: Settings) -> None:
+    summary = read_json(ready.folder / "summary.json")
+    validate_summary(summary)
+    model = summary["models"]["tiny-llama"]
+    assert model["discordant"]["gained"] - model["discordant"]["lost"] == 35
+    assert [run["variant"] for run in model["runs"]] == ["leave_one_out", "random_reward"]
+    assert not list(ready.folder.glob(".*.tmp"))
+
+
+def test_examples_are_the_first_by_id(page: str, ready: Settings) -> None:
+    before = read_jsonl(ready.folder / "baseline/tiny-llama/items.jsonl")
+    after = read_jsonl(ready.folder / "trained/tiny-llama/leave_one_out/seed0/items.jsonl")
+    gained = [b["id"] for b, a in zip(before, after, strict=True) if not b["strict"] and a["strict"]]
+    section = page[page.index('id="completions"') :]
+    assert re.findall(r"<strong>(test-\d+)</strong>", section)[:3] == gained[:3]
+
+
+def test_building_twice_gives_the_same_bytes(ready: Settings) -> None:
+    results = []
+    for _ in range(2):
+        build(ready, ready.folder)
+        results.append((ready.folder / "report.html").read_bytes() + (ready.folder / "summary.json").read_bytes())
+    assert results[0] == results[1]
+
+
+def test_nothing_spent_and_nothing_logged(fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for run in runs(fresh, fresh.folder):
+        write_jsonl(run.trained / "metrics.jsonl", [])
+    monkeypatch.setattr(build_module, "attempts", lambda path: [])
+    build(fresh, fresh.folder)
+    text = (fresh.folder / "report.html").read_text(encoding="utf-8")
+    assert "The ledger is empty" in text
+    assert "No metrics were recorded." in text
+    assert "not measured" in text
+    assert "US dollars by stage" not in text
+
+
+def test_an_evaluation_that_contradicts_its_items(fresh: Settings) -> None:
+    path = fresh.folder / "baseline/tiny-phi/evaluation.json"
+    write_json(path, {**read_json(path), "strict": 0.99})
+    with pytest.raises(UserError, match=r"tiny-phi/evaluation.json states another strict accuracy"):
+        build(fresh, fresh.folder)
+    assert not (fresh.folder / "report.html").exists()
+
+
+def test_an_absent_input_is_named(fresh: Settings) -> None:
+    (fresh.folder / "trained/tiny-llama/leave_one_out/seed0/items.jsonl").unlink()
+    with pytest.raises(UserError, match=r"leave_one_out/seed0/items.jsonl does not exist"):
+        build(fresh, fresh.folder)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"repo": "meta-llama/Llama-3.2-3B-Instruct", "revision": "abc"}, False),
+        ({"repo": "microsoft/Phi-3.5-mini-instruct", "revision": "abc"}, False),
+        ({"repo": "meta-llama/Llama-3.2-3B-Instruct", "revision": "abc", "path": "copy"}, True),
+        ({"repo": "HuggingFaceTB/SmolLM2-135M-Instruct", "revision": "abc"}, True),
+    ],
+)
+def test_the_notice_follows_from_the_weights(raw_config: dict[str, Any], source: dict[str, str], said: bool) -> None:
+    raw_config["policies"]["tiny-llama"] = source
+    assert (notice(validate(raw_config)) is not None) == said
+
+
+def test_the_configuration_is_in_the_page(page: str, ready: Settings) -> None:
+    assert "<summary>Configuration</summary>" in page
+    shown = json.dumps(ready.model_dump(mode="json")["training"], indent=2)[1:20].strip()
+    assert shown.replace('"', "&#34;") in page

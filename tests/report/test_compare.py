@@ -1,0 +1,149 @@
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reinforce_lite.errors import UserError
+from reinforce_lite.files import write_jsonl
+from reinforce_lite.report.compare import compare, examples, format_remark, natural_key, p_text, paired, verdict
+
+
+def item(number: int, strict: bool, flexible: bool | None = None, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": f"test-{number}",
+        "question": f"What is {number} + 1?",
+        "answer": str(number + 1),
+        "completion": f"<answer>{number}</answer>",
+        "strict": strict,
+        "flexible": strict if flexible is None else flexible,
+        "truncated": False,
+        "length": 10,
+        **changes,
+    }
+
+
+def write(folder: Path, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> tuple[Path, Path]:
+    write_jsonl(folder / "before.jsonl", before)
+    write_jsonl(folder / "after.jsonl", after)
+    return folder / "before.jsonl", folder / "after.jsonl"
+
+
+def change(delta: float, p: float, ci95: tuple[float, float] = (-0.1, 0.1)) -> dict[str, Any]:
+    return {"delta": delta, "ci95": list(ci95), "discordant": {"gained": 0, "lost": 0}, "mcnemar_p": p}
+
+
+def figures(strict: dict[str, Any], flexible: dict[str, Any]) -> dict[str, Any]:
+    sides = {"strict": 0.5, "flexible": 0.6, "truncated": 0.0, "length": 9.0}
+    after = {**sides, "strict": 0.5 + strict["delta"], "flexible": 0.6 + flexible["delta"]}
+    return {"n": 1319, "baseline": sides, "trained": after, **strict, "flexible": flexible}
+
+
+def test_worked_comparison(tmp_path: Path) -> None:
+    before = [item(i, strict=i < 4, flexible=i < 5, truncated=i == 9, length=20) for i in range(10)]
+    after = [item(i, strict=1 <= i < 8, length=12) for i in range(10)]
+    result = compare(*write(tmp_path, before, after[::-1]), resamples=500, seed=0)
+    assert result["n"] == 10
+    assert result["baseline"] == {"strict": 0.4, "flexible": 0.5, "truncated": 0.1, "length": 20}
+    assert result["trained"] == {"strict": 0.7, "flexible": 0.7, "truncated": 0.0, "length": 12}
+    assert result["delta"] == pytest.approx(0.3)
+    assert result["discordant"] == {"gained": 4, "lost": 1}
+    assert result["mcnemar_p"] == pytest.approx(0.375)  # 2 x (1 + 5) / 2**5
+    assert result["flexible"]["discordant"] == {"gained": 3, "lost": 1}
+    assert result["flexible"]["mcnemar_p"] == pytest.approx(0.625)  # 2 x (1 + 4) / 2**4
+    assert result["ci95"][0] <= 0.3 <= result["ci95"][1]
+
+
+def test_same_seed_gives_the_same_result(tmp_path: Path) -> None:
+    paths = write(tmp_path, [item(i, i % 2 == 0) for i in range(40)], [item(i, i % 3 > 0) for i in range(40)])
+    assert compare(*paths, resamples=300, seed=5) == compare(*paths, resamples=300, seed=5)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ([item(1, True), item(2, True)], [item(1, True)], r"after.jsonl lacks 1 question\(s\), first test-2"),
+        ([item(1, True)], [item(1, True), item(10, True), item(9, True)], r"before.jsonl lacks 2 .* first test-9"),
+        ([item(1, True)], [item(1, True, question="Other?")], "test-1 has another question"),
+        ([item(1, True)], [item(1, True, answer="7")], "test-1 has another answer"),
+        ([item(1, True), item(1, False)], [item(1, True)], "line 2: the id test-1 stands twice"),
+        ([], [], "holds no items"),
+        ([{"id": "test-1"}], [item(1, True)], "line 1: no key 'question'"),
+    ],
+)
+def test_pairs_that_do_not_fit(tmp_path: Path, before: list[Any], after: list[Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        compare(*write(tmp_path, before, after), resamples=100, seed=0)
+
+
+def test_examples_are_the_first_by_id_of_each_kind(tmp_path: Path) -> None:
+    kinds = {
+        10: (False, True),
+        2: (False, True),
+        3: (True, False),
+        30: (False, True),
+        4: (False, False),
+        5: (True, True),
+    }
+    paths = write(tmp_path, [item(i, b) for i, (b, _) in kinds.items()], [item(i, a) for i, (_, a) in kinds.items()])
+    chosen = examples(paired(*paths), 2)
+    ids = {kind: [before["id"] for before, _ in pairs] for kind, pairs in chosen.items()}
+    assert ids == {"gained": ["test-2", "test-10"], "lost": ["test-3"], "wrong both times": ["test-4"]}
+
+
+@given(st.lists(st.integers(0, 10**6), unique=True))
+def test_ids_sort_as_numbers(numbers: list[int]) -> None:
+    names = sorted((f"test-{number}" for number in numbers), key=natural_key)
+    assert names == [f"test-{number}" for number in sorted(numbers)]
+
+
+@given(st.lists(st.text(max_size=8)))
+def test_any_ids_can_be_sorted(names: list[str]) -> None:
+    once = sorted(names, key=natural_key)
+    assert sorted(once) == sorted(names)
+    assert all(natural_key(a) <= natural_key(b) for a, b in pairwise(once))
+
+
+@pytest.mark.parametrize(
+    ("delta", "p", "kind", "start"),
+    [
+        (
+            0.139,
+            0.00001,
+            "rose",
+            "tiny rose from 50.0% to 63.9% (+13.9 points, 95% interval [-10.0, +10.0], McNemar p < 0.0001",
+        ),
+        (-0.02, 0.04, "fell", "tiny fell from 50.0% to 48.0% (-2.0 points"),
+        (0.02, 0.05, "same", "No significant change: tiny went from 50.0% to 52.0% (+2.0 points"),
+        (0.0, 1.0, "same", "No significant change"),
+    ],
+)
+def test_verdict_follows_from_the_numbers(delta: float, p: float, kind: str, start: str) -> None:
+    found, sentence = verdict(figures(change(delta, p), change(0, 1)), "tiny")
+    assert found == kind
+    assert sentence.startswith(start)
+    assert "n = 1,319" in sentence
+
+
+@pytest.mark.parametrize(
+    ("strict", "flexible", "word", "warns"),
+    [
+        (change(0.1, 0.001), change(0.1, 0.001), "it rose", False),
+        (change(0.1, 0.001), change(0.01, 0.5), "no significant change", True),
+        (change(0.1, 0.001), change(-0.1, 0.001), "it fell", True),
+        (change(0.0, 1.0), change(0.0, 1.0), "no significant change", False),
+    ],
+)
+def test_format_remark(strict: dict[str, Any], flexible: dict[str, Any], word: str, warns: bool) -> None:
+    text = format_remark(figures(strict, flexible))
+    assert word in text
+    assert ("matter of the answer's format" in text) == warns
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(1.0, "= 1.000"), (0.0312, "= 0.031"), (0.00012, "= 0.0001"), (0.00009, "< 0.0001")]
+)
+def test_p_text(p: float, text: str) -> None:
+    assert p_text(p) == text
