@@ -1,0 +1,285 @@
+"""The command `reinforce-lite`: one subcommand for each rule of the DAG.
+
+Imports of torch, lm-eval and MLflow are inside the subcommands, so that `--help` and errors come at once.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from reinforce_lite import __version__, settings
+from reinforce_lite.errors import UserError
+from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.layout import Layout
+from reinforce_lite.preflight import require_preflight
+
+Arguments = argparse.Namespace
+
+
+def preflight(arguments: Arguments) -> None:
+    """Check device, memory, price, budget, disk, data and policies before anything is spent."""
+    from reinforce_lite import preflight as checks
+    from reinforce_lite.accounting.provenance import environment
+    from reinforce_lite.accounting.stage import stage
+    from reinforce_lite.accounting.tracking import open_experiment
+
+    config = settings.load(arguments.config)
+    passed = checks.preflight(config)
+    open_experiment(config)
+    with stage(config, "preflight"):
+        for check in passed:
+            print(f"{check['name']:>9}: {check['detail']}", file=sys.stderr)
+        found = {"checks": passed, "checked": checks.digest(config), "environment": environment()}
+        write_json(Layout.of(config).preflight, found)
+
+
+def prepare_dataset(arguments: Arguments) -> None:
+    """Write the splits, the demonstrations and a manifest with counts, sums and source."""
+    from reinforce_lite.tasks.prepare import prepare
+
+    config = settings.load(arguments.config)
+    manifest = prepare(config.task, Layout.of(config).data)
+    print(f"{config.task.name}: {manifest['counts']}", file=sys.stderr)
+
+
+def fetch_policy(arguments: Arguments) -> None:
+    """Fetch a policy at its pinned revision, and give it its supervised start if the configuration has one."""
+    from reinforce_lite.accounting.stage import stage
+
+    config = settings.load(arguments.config)
+    require_preflight(config)
+    chosen, layout = config.policies[arguments.model], Layout.of(config)
+    with stage(config, "fetch_policy", model=arguments.model) as account:
+        _prepare_torch(config)
+        from reinforce_lite.policy import fetch, load
+        from reinforce_lite.policy.start import supervised_start
+        from reinforce_lite.tasks.prepare import load_demonstrations
+
+        folder, start = layout.policy(arguments.model), chosen.start
+        policy = fetch.materialise(chosen, start.seed if start else 0, config.hardware.device)
+        provenance = {"model": arguments.model, **fetch.describe(policy, chosen)}
+        provenance["start"] = start.model_dump(mode="json") if start else None
+        account.log_params(provenance)
+        if start is None:
+            write_json(folder / "policy.json", {"weights": fetch.weights_source(chosen), **provenance})
+            return
+        demonstrations = load_demonstrations(layout.data)
+        if not demonstrations:
+            raise UserError(
+                f"policies.{arguments.model}.start needs demonstrations, and task.demonstrations is 0",
+                "set task.demonstrations, or start: null",
+            )
+        account.log_dataset(layout.data / "demonstrations.jsonl", "demonstrations")
+        history = supervised_start(policy, demonstrations, config.task.prompt, start)
+        account.log_metrics(history)
+        write_jsonl(folder / "start.jsonl", history)
+        load.save(policy, folder, provenance)
+
+
+def evaluate(arguments: Arguments) -> None:
+    """Evaluate a policy greedily on the test split with lm-eval; the baseline, or a trained one with --variant."""
+    from reinforce_lite.accounting.stage import stage
+
+    config = settings.load(arguments.config)
+    require_preflight(config)
+    layout, model = Layout.of(config), arguments.model
+    run = {"variant": arguments.variant, "seed": arguments.seed}
+    name = "evaluate_baseline" if arguments.variant is None else "evaluate_trained"
+    with stage(config, name, model=model, **run) as account:
+        _prepare_torch(config)
+        from reinforce_lite.evaluation import harness
+        from reinforce_lite.policy.load import load
+        from reinforce_lite.tasks.prepare import load_split
+
+        source = layout.policy(model) if arguments.variant is None else layout.train(model, **run)
+        policy = load(source, config.policies[model], config.hardware.device)
+        problems = load_split(layout.data, "test")[: config.evaluation.limit]
+        account.log_dataset(layout.data / "test.jsonl", "test")
+        summary, items = harness.evaluate(policy, problems, config.task.prompt, config.evaluation)
+        if config.evaluation.cross_check:
+            summary["cross_check"] = harness.cross_check(policy, config.evaluation)
+        folder = layout.evaluation(model, **run)
+        write_jsonl(folder / "items.jsonl", items)
+        provenance = read_json(source / "policy.json")
+        write_json(folder / "evaluation.json", {"model": model, **run, **summary, "policy": provenance})
+        account.log_params({"model": model, **run, "evaluation": config.evaluation.model_dump(mode="json")})
+        account.log_summary({k: summary[k] for k in ("n", "strict", "flexible", "truncated", "length_mean")})
+        account.log_artifact(folder / "items.jsonl")
+        print(f"{name} {model}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)
+
+
+def train(arguments: Arguments) -> None:
+    """Train a policy with Reinforce-Lite."""
+    from reinforce_lite.accounting.stage import stage
+
+    config = settings.load(arguments.config)
+    require_preflight(config)
+    layout, model, variant, seed = Layout.of(config), arguments.model, arguments.variant, arguments.seed
+    training = config.variant(variant)
+    with stage(config, "train", model=model, variant=variant, seed=seed) as account:
+        _prepare_torch(config)
+        from reinforce_lite.learning.loop import Step
+        from reinforce_lite.learning.loop import train as learn
+        from reinforce_lite.policy.load import load, save
+        from reinforce_lite.tasks.prepare import load_split
+
+        policy = load(layout.policy(model), config.policies[model], config.hardware.device)
+        account.log_params({"model": model, "variant": variant, "seed": seed, **training.model_dump(mode="json")})
+        account.log_dataset(layout.data / "train.jsonl", "train")
+        folder = layout.train(model, variant, seed)
+        metrics: list[dict[str, Any]] = []
+        completions: list[dict[str, Any]] = []
+
+        def keep(step: Step) -> None:
+            metrics.append(step.metrics)
+            completions.extend(step.completions)
+            account.log_metrics([step.metrics])
+
+        learn(policy, load_split(layout.data, "train"), config.task.prompt, training, seed, keep)
+        write_jsonl(folder / "metrics.jsonl", metrics)
+        write_jsonl(folder / "completions.jsonl", completions)
+        write_json(folder / "training.json", _training_summary(metrics, training))
+        account.log_artifact(folder / "metrics.jsonl")
+        account.log_artifact(folder / "completions.jsonl")
+        provenance = read_json(layout.policy(model) / "policy.json")
+        provenance |= {"variant": variant, "seed": seed, "training": training.model_dump(mode="json")}
+        del provenance["weights"]
+        save(policy, folder, provenance)
+
+
+def _training_summary(metrics: list[dict[str, Any]], training: settings.Training) -> dict[str, Any]:
+    seconds = sum(value for row in metrics for key, value in row.items() if key.startswith("seconds_"))
+    return {
+        "steps": len(metrics),
+        "steps_skipped": sum(row["skipped"] for row in metrics),
+        "seconds": seconds,
+        "completions": len(metrics) * training.questions_per_step * training.group_size,
+        "tokens": sum(row["tokens"] for row in metrics),
+        "weights_changed": metrics[-1]["weights_changed"],
+        "kl_to_start": metrics[-1]["kl_to_start"],
+    }
+
+
+def compare(arguments: Arguments) -> None:
+    """Compare a trained policy with its baseline, question by question."""
+    from reinforce_lite.report.compare import compare as compare_items
+    from reinforce_lite.report.summary import BOOTSTRAP_SEED
+
+    config = settings.load(arguments.config)
+    layout, run = Layout.of(config), (arguments.model, arguments.variant, arguments.seed)
+    result = compare_items(
+        layout.evaluation(arguments.model) / "items.jsonl",
+        layout.evaluation(*run) / "items.jsonl",
+        resamples=config.evaluation.bootstrap_resamples,
+        seed=BOOTSTRAP_SEED,
+    )
+    write_json(layout.comparison(*run), {"model": run[0], "variant": run[1], "seed": run[2], **result})
+
+
+def report(arguments: Arguments) -> None:
+    """Write summary.json for machines and report.html for people."""
+    from reinforce_lite.accounting.tracking import stage_seconds
+    from reinforce_lite.report.build import build
+
+    config = settings.load(arguments.config)
+    build(config, Layout.of(config).root, stage_seconds(config))
+    print(f"report: {Layout.of(config).root / 'report.html'}", file=sys.stderr)
+
+
+def _prepare_torch(config: settings.Settings) -> None:
+    """Fix what makes sums differ between runs: threads, and nondeterministic kernels where there is a choice."""
+    import torch
+
+    if config.hardware.cpu_threads:
+        torch.set_num_threads(config.hardware.cpu_threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(
+        prog="reinforce-lite",
+        description="One subcommand for each rule of the workflow. Snakemake calls them in order "
+        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same.",
+    )
+    root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(function: Callable[[Arguments], None], *options: str) -> None:
+        summary = (function.__doc__ or "").strip()
+        command = commands.add_parser(function.__name__.replace("_", "-"), help=summary, description=summary)
+        command.set_defaults(function=function)
+        command.add_argument(
+            "--config",
+            type=Path,
+            nargs="+",
+            required=True,
+            metavar="FILE",
+            help="results/<experiment>/config.json, or YAML files, each laid over the one before",
+        )
+        if "model" in options:
+            command.add_argument("--model", required=True, help="a name under `policies`")
+        if "run" in options:
+            needed = function is not evaluate
+            command.add_argument("--variant", required=needed, help="a name under `training_variants`")
+            command.add_argument("--seed", type=int, required=needed, help="training seed")
+
+    add(preflight)
+    add(prepare_dataset)
+    add(fetch_policy, "model")
+    add(evaluate, "model", "run")
+    add(train, "model", "run")
+    add(compare, "model", "run")
+    add(report)
+    return root
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; a user's error is one screen on stderr and exit code 2."""
+    arguments = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        _check_names(arguments)
+        arguments.function(arguments)
+    except UserError as error:
+        print(f"reinforce-lite {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def entry() -> None:
+    """Entry point of the console command.
+
+    Leaves at once when all is written: taking torch and MLflow apart would cost another second of rented time a rule.
+    """
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """Leave through the exits, so that the ledger row is closed."""
+    raise SystemExit(128 + number)
+
+
+def _check_names(arguments: Arguments) -> None:
+    """Refuse a model or variant that the configuration does not have."""
+    if "model" not in arguments:
+        return
+    config = settings.load(arguments.config)
+    for key, catalogue in (("model", config.policies), ("variant", config.training_variants)):
+        name = getattr(arguments, key, None)
+        if name is not None and name not in catalogue:
+            raise UserError(f"--{key} {name} is unknown", f"use one of {', '.join(sorted(catalogue))}")
+    if getattr(arguments, "variant", None) is not None and arguments.seed is None:
+        raise UserError("--variant comes with --seed", "add --seed 0")
+
+
+if __name__ == "__main__":
+    entry()

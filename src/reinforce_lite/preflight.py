@@ -1,0 +1,241 @@
+"""Look before spending: everything that can be known to be wrong is found here, in seconds and for nothing."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+from reinforce_lite.accounting.budget import remaining_usd
+from reinforce_lite.accounting.ledger import attempts, ledger_path
+from reinforce_lite.errors import UserError
+from reinforce_lite.files import read_json
+from reinforce_lite.layout import Layout
+from reinforce_lite.settings import PolicySettings, Settings
+
+GIB = 2**30
+BYTES = {"float32": 4, "bfloat16": 2}
+STALE_PRICE_DAYS = 180
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at, and what was seen."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def preflight(settings: Settings) -> list[dict[str, Any]]:
+    """Run every check; the network is asked only if nothing nearer is wrong.
+
+    Returns:
+        The checks, all of them passed.
+
+    Raises:
+        UserError: at least one failed; the message lists all that did.
+    """
+    checks = [_run(name, check, settings) for name, check in LOCAL.items()]
+    if all(check.ok for check in checks):
+        checks += [_run(name, check, settings) for name, check in REMOTE.items()]
+    failed = [check for check in checks if not check.ok]
+    if failed:
+        raise UserError("preflight stopped the run; nothing was spent.\n" + "\n".join(_lines(failed)))
+    return [asdict(check) for check in checks]
+
+
+def digest(settings: Settings) -> str:
+    """A name for what preflight looked at; another price or another policy has to be looked at again."""
+    looked_at = settings.model_dump(mode="json", include={"models", "hardware", "task", "policies"})
+    return hashlib.sha256(json.dumps(looked_at, sort_keys=True).encode()).hexdigest()
+
+
+def require_preflight(settings: Settings) -> None:
+    """Refuse to spend unless preflight has passed for these settings.
+
+    Raises:
+        UserError: it has not.
+    """
+    path = Layout.of(settings).preflight
+    if not path.exists() or read_json(path).get("checked") != digest(settings):
+        raise UserError(
+            f"{path} is absent or of another configuration", "run the rule preflight first; Snakemake does it by itself"
+        )
+
+
+def _run(name: str, check: Callable[[Settings], str], settings: Settings) -> Check:
+    try:
+        return Check(name, True, check(settings))
+    except UserError as error:
+        return Check(name, False, str(error))
+
+
+def _lines(failed: list[Check]) -> Iterator[str]:
+    for check in failed:
+        yield f"- {check.name}: {check.detail}"
+
+
+def device(settings: Settings) -> str:
+    """The device is there and as large as the configuration says."""
+    hardware = settings.hardware
+    if hardware.device == "cpu":
+        return f"CPU as {hardware.name}"
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"hardware.device is 'cuda' ({hardware.name}), but this machine has no GPU that torch can use",
+            "rent one, check the driver, or try the tiny world on this machine: "
+            "snakemake --cores 1 --configfile config/tiny.yaml",
+        )
+    if torch.cuda.device_count() < hardware.count:
+        raise UserError(
+            f"hardware.count is {hardware.count}, but there are {torch.cuda.device_count()} GPUs",
+            "lower hardware.count",
+        )
+    found = torch.cuda.get_device_properties(0)
+    memory = found.total_memory / GIB
+    if memory < 0.9 * hardware.memory_gib:
+        raise UserError(
+            f"hardware.memory_gib is {hardware.memory_gib:g}, but {found.name} has {memory:.0f} GiB",
+            "set hardware to the device you rent",
+        )
+    return f"{found.name}, {memory:.0f} GiB"
+
+
+def memory(settings: Settings) -> str:
+    """Weights, gradients and two optimiser states of the largest policy fit."""
+    needs = {name: training_gib(settings.policies[name]) for name in settings.models}
+    largest = max(needs, key=needs.__getitem__)
+    if needs[largest] > 0.95 * settings.hardware.memory_gib:
+        raise UserError(
+            f"{largest} needs about {needs[largest]:.1f} GiB for weights, gradients and optimiser, "
+            f"and hardware.memory_gib is {settings.hardware.memory_gib:g}",
+            "choose a larger device or policies.*.dtype: bfloat16",
+        )
+    return f"{largest} needs about {needs[largest]:.1f} of {settings.hardware.memory_gib:g} GiB before activations"
+
+
+def training_gib(policy: PolicySettings) -> float:
+    """GiB of weights, gradients and AdamW's two states, all in the policy's precision; 0 if its size is not told."""
+    return 4 * BYTES[policy.dtype] * (policy.parameters or 0) * 1e9 / GIB
+
+
+def price(settings: Settings) -> str:
+    """The price has a date that has been."""
+    age = (date.today() - settings.hardware.price_date).days
+    if age < 0:
+        raise UserError(
+            f"hardware.price_date {settings.hardware.price_date} lies in the future", "set the day the price was read"
+        )
+    note = f"; that was {age} days ago, prices move" if age > STALE_PRICE_DAYS else ""
+    hardware = settings.hardware
+    return f"${hardware.usd_per_hour:g}/h asked by {hardware.price_source} on {hardware.price_date}{note}"
+
+
+def budget(settings: Settings) -> str:
+    """There is money left."""
+    left = remaining_usd(settings.budget.limit_usd, attempts(ledger_path(settings)))
+    if left <= 0:
+        raise UserError(
+            f"budget.limit_usd {settings.budget.limit_usd:g} is spent (${-left:.2f} over)",
+            "raise the limit, or start an experiment with another name",
+        )
+    return f"${left:.2f} of ${settings.budget.limit_usd:.2f} left"
+
+
+def disk(settings: Settings) -> str:
+    """Results and downloads fit on the disk."""
+    settings.results.mkdir(parents=True, exist_ok=True)
+    copies = 1 + len(settings.variants) * len(settings.seeds)
+    weights = sum(
+        BYTES[p.dtype] * (p.parameters or 0.01) for p in (settings.policies[name] for name in settings.models)
+    )
+    needed, free = 1 + copies * weights * 1e9 / GIB, shutil.disk_usage(settings.results).free / GIB
+    if free < needed:
+        raise UserError(
+            f"{settings.results} has {free:.1f} GiB free, and about {needed:.1f} are needed", "free some disk space"
+        )
+    return f"about {needed:.1f} GiB needed, {free:.0f} free"
+
+
+def task(settings: Settings) -> str:
+    """The data the user named are the data we know."""
+    if settings.task.name == "word_world":
+        return "the word world is generated"
+    from reinforce_lite.tasks import gsm8k
+
+    gsm8k.check_source(settings.task)
+    return f"GSM8K from {settings.task.path or settings.task.repo}"
+
+
+def policies(settings: Settings) -> str:
+    """Local weights exist, gated ones come with a token."""
+    for name in settings.models:
+        policy = settings.policies[name]
+        if policy.path is not None and not policy.path.exists():
+            raise UserError(
+                f"policies.{name}.path: {policy.path} does not exist", "correct it, or remove it to use the hub"
+            )
+        if policy.gated and policy.path is None and not _token():
+            raise UserError(
+                f"{policy.repo} is gated and no token is set",
+                "accept its licence on the hub, then export HF_TOKEN=<your token>",
+            )
+    return ", ".join(settings.models)
+
+
+def _token() -> str | None:
+    from huggingface_hub import get_token
+
+    return os.environ.get("HF_TOKEN") or get_token()
+
+
+def hub(settings: Settings) -> str:
+    """The hub answers for every pinned revision that is not in the cache yet."""
+    asked = []
+    for name in settings.models:
+        policy = settings.policies[name]
+        if policy.repo and policy.path is None and not _cached(policy.repo, str(policy.revision), "model"):
+            asked.append(_ask_hub(policy.repo, str(policy.revision), "model", f"policies.{name}.path"))
+    dataset = settings.task
+    if dataset.name == "gsm8k" and dataset.path is None and not _cached(dataset.repo, dataset.revision, "dataset"):
+        asked.append(_ask_hub(dataset.repo, dataset.revision, "dataset", "task.path"))
+    return f"reached for {', '.join(asked)}" if asked else "not needed"
+
+
+def _cached(repo: str, revision: str, kind: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    probe = "config.json" if kind == "model" else "README.md"
+    return isinstance(try_to_load_from_cache(repo, probe, revision=revision, repo_type=kind), str)
+
+
+def _ask_hub(repo: str, revision: str, kind: str, key: str) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError
+
+    try:
+        HfApi().repo_info(repo, revision=revision, repo_type=kind, timeout=20)
+    except GatedRepoError as error:
+        raise UserError(f"{repo} is gated and this token may not read it", "accept its licence on the hub") from error
+    except Exception as error:  # whatever the client raises, the user can do the same about it
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"cannot reach {repo}@{revision}: {reason}", f"check the network, or set {key}") from error
+    return repo
+
+
+LOCAL: dict[str, Callable[[Settings], str]] = {
+    "device": device,
+    "memory": memory,
+    "price": price,
+    "budget": budget,
+    "disk": disk,
+    "task": task,
+    "policies": policies,
+}
+REMOTE: dict[str, Callable[[Settings], str]] = {"hub": hub}

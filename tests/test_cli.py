@@ -1,0 +1,67 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from reinforce_lite import settings
+from reinforce_lite.cli import main, parser
+
+ROOT = Path(__file__).parents[1]
+TINY = [str(ROOT / "config/config.yaml"), str(ROOT / "config/tiny.yaml")]
+
+
+def test_help_names_every_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    for command in ("preflight", "prepare-dataset", "fetch-policy", "evaluate", "train", "compare", "report"):
+        assert command in shown
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        assert "--config" in capsys.readouterr().out
+
+
+def test_every_rule_calls_a_subcommand_that_exists() -> None:
+    import re
+
+    called = {
+        name
+        for path in (ROOT / "workflow/rules").glob("*.smk")
+        for name in re.findall(r"reinforce-lite ([a-z-]+)", path.read_text())
+    }
+    known = set(parser()._subparsers._group_actions[0].choices)  # type: ignore[union-attr, arg-type]
+    assert called == known
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--model", "gpt", "--variant", "leave_one_out", "--seed", "0"], "--model gpt is unknown"),
+        (["train", "--model", "tiny-phi", "--variant", "x", "--seed", "0"], "--variant x is unknown"),
+        (["evaluate", "--model", "tiny-phi", "--variant", "leave_one_out"], "--variant comes with --seed"),
+    ],
+)
+def test_unknown_names_are_refused(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = settings.load(map(Path, TINY)).model_dump(mode="json")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**config, "results": str(tmp_path)}))
+    assert main([*arguments, "--config", str(path)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_absent_config_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--config", "nowhere.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        "reinforce-lite report: nowhere.yaml does not exist\n  fix: name a file of config/\n"
+    )
+
+
+def test_the_dataset_can_be_prepared_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overlay = tmp_path / "small.yaml"
+    overlay.write_text(f"results: {tmp_path}\ntask: {{train_size: 5, dev_size: 2, test_size: 3, demonstrations: 4}}\n")
+    assert main(["prepare-dataset", "--config", *TINY, str(overlay)]) == 0
+    manifest = json.loads((tmp_path / "tiny/data/manifest.json").read_text())
+    assert manifest["counts"] == {"train": 5, "dev": 2, "test": 3, "demonstrations": 4}
+    assert len((tmp_path / "tiny/data/test.jsonl").read_text().splitlines()) == 3

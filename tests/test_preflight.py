@@ -1,0 +1,106 @@
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reinforce_lite import preflight, settings
+from reinforce_lite.accounting.ledger import Ledger
+from reinforce_lite.errors import UserError
+from reinforce_lite.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def configured(tmp_path: Path, name: str = "tiny", **changes: Any) -> Settings:
+    layers = [ROOT / "config/config.yaml"] + ([ROOT / f"config/{name}.yaml"] if name != "config" else [])
+    config = settings.load(layers).model_dump(mode="json")
+    return settings.validate(settings.merge({**config, "results": str(tmp_path)}, changes))
+
+
+def test_tiny_passes_everywhere(tmp_path: Path) -> None:
+    checks = preflight.preflight(configured(tmp_path))
+    assert {check["name"] for check in checks} == {
+        "device", "memory", "price", "budget", "disk", "task", "policies", "hub",
+    }  # fmt: skip
+    assert all(check["ok"] for check in checks)
+
+
+def test_no_gpu_names_the_tiny_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(UserError, match=r"config/tiny\.yaml") as error:
+        preflight.preflight(configured(tmp_path, "config"))
+    assert "no GPU" in str(error.value) and "nothing was spent" in str(error.value)
+    assert len(str(error.value).splitlines()) <= 24
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hardware": {"price_date": "2999-01-01"}}, "hardware.price_date 2999-01-01 lies in the future"),
+        ({"hardware": {"memory_gib": 0.001}}, "tiny-.* needs about"),
+        ({"policies": {"tiny-phi": {"parameters": 1e9}}}, "(?s)needs about.*free some disk space"),
+        ({"task": {"name": "gsm8k", "path": "/nowhere", "demonstrations": 10}}, "task.path: cannot read /nowhere"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        preflight.preflight(configured(tmp_path, **changes))
+
+
+def test_all_failures_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"(?s)memory_gib.*price_date"):
+        preflight.preflight(configured(tmp_path, hardware={"price_date": "2999-01-01", "memory_gib": 0.001}))
+
+
+def test_wrong_checksum_is_named(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").write_text('{"question": "1 + 1?", "answer": "2\\n#### 2"}\n')
+    task = {"name": "gsm8k", "path": str(tmp_path), "demonstrations": 10}
+    with pytest.raises(UserError, match=r"train\.jsonl is not the original file: its SHA-256 is"):
+        preflight.preflight(configured(tmp_path, task=task))
+
+
+def test_absent_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"policies.smollm2-135m.path: /nowhere.gguf does not exist"):
+        preflight.policies(configured(tmp_path, "smollm", policies={"smollm2-135m": {"path": "/nowhere.gguf"}}))
+
+
+def test_gated_without_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_token", lambda: None)
+    with pytest.raises(UserError, match=r"meta-llama/.* is gated and no token is set\n  fix: .*HF_TOKEN"):
+        preflight.policies(configured(tmp_path, "config"))
+    monkeypatch.setattr(preflight, "_token", lambda: "hf_x")
+    assert "llama" in preflight.policies(configured(tmp_path, "config"))
+
+
+def test_unreachable_hub_names_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Api:
+        def repo_info(self, *_: Any, **__: Any) -> None:
+            raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"cannot reach .*no route to host\n  fix: .*path"):
+        preflight.hub(configured(tmp_path, "smollm"))
+
+
+def test_a_spent_budget_stops(tmp_path: Path) -> None:
+    config = configured(tmp_path)
+    dear = config.hardware.model_copy(update={"usd_per_hour": 1e6})
+    ledger = Ledger(config.folder / "ledger.jsonl")
+    ledger.close(ledger.open("train", dear), "finished")
+    with pytest.raises(UserError, match=r"budget.limit_usd 0.05 is spent"):
+        preflight.preflight(config)
+
+
+def test_an_old_price_passes_with_a_remark(tmp_path: Path) -> None:
+    old = datetime.date.today() - datetime.timedelta(days=400)
+    assert "400 days ago" in preflight.price(configured(tmp_path, hardware={"price_date": str(old)}))
+
+
+def test_memory_is_the_published_25_gb() -> None:
+    # weights, gradients and two AdamW states of Llama-3.2-3B in bfloat16: 4 x 2 x 3.21e9 bytes = 25.7 GB
+    policy = settings.load([ROOT / "config/config.yaml"]).policies["llama-3.2-3b-instruct"]
+    assert preflight.training_gib(policy) * 2**30 == pytest.approx(25.7e9, rel=1e-2)

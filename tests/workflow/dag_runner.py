@@ -1,0 +1,43 @@
+"""Copies of the workflow in which the DAG runs for real."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MINI = ("config/tiny.yaml", "config/mini.yaml")
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A folder with the workflow and no results."""
+
+    folder: Path
+
+    def command(self, *arguments: str, config: tuple[str, ...] = MINI) -> list[str]:
+        files = ["--configfile", *config] if config else []
+        return [sys.executable, "-m", "snakemake", "--cores", "1", *files, *arguments]
+
+    def environment(self) -> dict[str, str]:
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+    def run(self, *arguments: str, config: tuple[str, ...] = MINI) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments, config=config), cwd=self.folder, env=self.environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+
+    def results(self, experiment: str = "mini") -> Path:
+        return self.folder / "results" / experiment
+
+
+def copy_workflow(folder: Path) -> Workflow:
+    for name in ("config", "workflow", "profiles"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "Snakefile", folder)
+    shutil.copy(ROOT / "tests/workflow/mini.yaml", folder / "config")
+    return Workflow(folder)

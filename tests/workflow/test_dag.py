@@ -1,0 +1,242 @@
+"""The DAG itself: run end to end, repeated, changed, killed, and refused."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from dag_runner import Workflow, copy_workflow
+
+from reinforce_lite import settings
+from reinforce_lite.accounting import ledger, tracking
+from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.report.summary import reconcile, validate
+
+DEVICE_RULES = ("preflight", "fetch_policy", "evaluate_baseline", "train", "evaluate_trained")
+COMMANDS = ("preflight", "prepare-dataset", "fetch-policy", "evaluate", "train", "compare", "report")
+
+
+def jobs(output: str) -> dict[str, int]:
+    """The table of jobs that a dry run prints."""
+    lines = output.partition("Job stats:")[2].splitlines()[3:]
+    rows = [line.split() for line in lines]
+    return {row[0]: int(row[1]) for row in rows[: next((i for i, r in enumerate(rows) if not r), len(rows))]}
+
+
+def assert_clocks_agree(workflow: Workflow, experiment: str) -> None:
+    """Ledger, MLflow and Snakemake's own benchmarks measure the same seconds: within 2%, or 2 s a job."""
+    folder = workflow.results(experiment)
+    config = settings.load([folder / "config.json"])
+    config = config.model_copy(
+        update={
+            "tracking": config.tracking.model_copy(update={"uri": f"sqlite:///{workflow.folder}/results/mlflow.db"})
+        }
+    )
+    attempts = ledger.attempts(folder / "ledger.jsonl")
+    seconds = tracking.stage_seconds(config)
+    rows = {row["stage"]: row for row in reconcile(attempts, folder / "benchmarks", seconds)}
+    for stage in DEVICE_RULES:
+        count = sum(attempt.stage == stage for attempt in attempts)
+        row = rows[stage]
+        assert row["mlflow"] == pytest.approx(row["ledger"], abs=0.01 * count)
+        assert row["snakemake"] == pytest.approx(row["ledger"], rel=0.02, abs=2 * count), stage
+
+
+@pytest.mark.slow
+def test_every_result_is_there_and_valid(finished: Workflow) -> None:
+    folder = finished.results()
+    summary = read_json(folder / "summary.json")
+    validate(summary)
+    figures = summary["models"]["tiny-llama"]
+    assert figures["n"] == 40
+    assert figures["delta"] == pytest.approx(figures["trained"]["strict"] - figures["baseline"]["strict"])
+    items = read_jsonl(folder / "trained/tiny-llama/leave_one_out/seed0/items.jsonl")
+    assert figures["trained"]["strict"] == sum(item["strict"] for item in items) / 40
+    attempts = ledger.attempts(folder / "ledger.jsonl")
+    assert [a.stage for a in attempts].count("train") == 1
+    assert {a.stage for a in attempts} == set(DEVICE_RULES) and all(a.outcome == "finished" for a in attempts)
+    assert summary["cost"]["usd"] == pytest.approx(sum(a.usd for a in attempts))
+    assert "<html" in (folder / "report.html").read_text()
+    assert (finished.folder / "logs/mini/train/tiny-llama/leave_one_out/seed0.log").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_three_clocks_agree(finished: Workflow) -> None:
+    assert_clocks_agree(finished, "mini")
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_not_repeated(finished: Workflow) -> None:
+    assert "Nothing to be done" in finished.run("-n").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "again", "not_again"),
+    [
+        ('hardware={"usd_per_hour": 0.5}', "preflight report", "train fetch_policy evaluate_baseline"),
+        ('budget={"limit_usd": 3}', "report", "train fetch_policy evaluate_trained"),
+        ('container={"image": "docker://other/image:2"}', "report", "train fetch_policy evaluate_trained"),
+        ('training={"steps": 5}', "train evaluate_trained compare report", "fetch_policy evaluate_baseline"),
+        ('evaluation={"batch_size": 7}', "evaluate_baseline evaluate_trained compare", "train fetch_policy"),
+        ('evaluation={"bootstrap_resamples": 300}', "compare report", "train evaluate_trained"),
+    ],
+)
+def test_a_changed_key_runs_only_what_depends_on_it(
+    finished: Workflow, change: str, again: str, not_again: str
+) -> None:
+    listed = jobs(finished.run("-n", "--config", change).stdout).keys()
+    assert set(again.split()) <= listed and not (set(not_again.split()) & listed), listed
+
+
+@pytest.mark.slow
+def test_forceall_repeats_the_numbers_and_keeps_the_ledger(finished: Workflow) -> None:
+    folder = finished.results()
+    before = read_json(folder / "summary.json")["models"]
+    history = (folder / "ledger.jsonl").read_bytes()
+    first = len(ledger.attempts(folder / "ledger.jsonl"))
+    metrics = folder / "train/tiny-llama/leave_one_out/seed0/metrics.jsonl"
+    kept = [without_times(row) for row in read_jsonl(metrics)]
+    done = finished.run("--forceall")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert read_json(folder / "summary.json")["models"] == before
+    assert [without_times(row) for row in read_jsonl(metrics)] == kept
+    assert (folder / "ledger.jsonl").read_bytes().startswith(history)
+    assert len(ledger.attempts(folder / "ledger.jsonl")) == 2 * first
+
+
+def without_times(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if not key.startswith(("seconds", "tokens_per"))}
+
+
+def kill_one(snakemake: subprocess.Popen[str], commands: set[str]) -> str | None:
+    """Kill the first process that runs one of these commands; None if Snakemake ended before one was seen."""
+    root = psutil.Process(snakemake.pid)
+    while snakemake.poll() is None:
+        for process in root.children(recursive=True):
+            try:
+                line = process.cmdline()
+            except psutil.Error:
+                continue
+            if len(line) > 2 and line[1].endswith("reinforce-lite") and line[2] in commands:
+                process.kill()
+                return line[2]
+        time.sleep(0.02)
+    return None
+
+
+@pytest.mark.slow
+def test_every_rule_may_be_killed_and_the_same_command_finishes(workflow: Workflow) -> None:
+    to_kill = set(COMMANDS)
+    while to_kill:
+        running = subprocess.Popen(
+            workflow.command(), cwd=workflow.folder, env=workflow.environment(),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+        killed = kill_one(running, to_kill)
+        assert killed is not None, f"never seen: {to_kill}"
+        assert running.wait(timeout=300) != 0
+        assert not (workflow.results() / "report.html").exists()
+        to_kill.remove(killed)
+    done = workflow.run()
+    assert done.returncode == 0, done.stdout[-3000:]
+    validate(read_json(workflow.results() / "summary.json"))
+    attempts = ledger.attempts(workflow.results() / "ledger.jsonl")
+    assert [a.outcome for a in attempts].count("finished") == len(DEVICE_RULES), "finished work is never repeated"
+
+
+def test_the_paper_dry_runs_with_both_models(workflow: Workflow) -> None:
+    done = workflow.run("-n", config=())
+    assert done.returncode == 0, done.stdout
+    listed = jobs(done.stdout)
+    assert {name: listed[name] for name in ("train", "evaluate_baseline", "evaluate_trained")} == {
+        "train": 2, "evaluate_baseline": 2, "evaluate_trained": 2,
+    }  # fmt: skip
+    for model in ("llama-3.2-3b-instruct", "phi-3.5-mini-instruct"):
+        assert f"Training {model}" in done.stdout
+
+
+@pytest.mark.slow
+def test_without_a_gpu_the_paper_stops_at_preflight(workflow: Workflow) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    done = workflow.run(config=())
+    assert done.returncode != 0
+    assert "no GPU" in done.stdout and "--configfile config/tiny.yaml" in done.stdout
+    folder = workflow.results("paper")
+    assert not (folder / "preflight.json").exists() and not (folder / "ledger.jsonl").exists()
+    assert not (folder / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("budgett=3", "budgett: unknown key"),
+        ('training={"steps": "many"}', "training.steps"),
+        ('budget={"limit_usd": -1}', "budget.limit_usd"),
+        ('hardware={"price_date": null}', "hardware.price_date"),
+        ('models=["gpt"]', "'gpt' is not one of"),
+    ],
+)
+def test_a_bad_key_stops_snakemake_before_any_job(workflow: Workflow, change: str, said: str) -> None:
+    done = workflow.run("--config", change)
+    assert done.returncode != 0 and said in done.stdout
+    assert len(done.stdout.splitlines()) <= 24, "one screen"
+    assert not (workflow.folder / "results").exists()
+
+
+@pytest.mark.slow
+def test_a_corrupt_ledger_stops_before_it_spends(tmp_path: Path) -> None:
+    workflow = copy_workflow(tmp_path)
+    path = workflow.results() / "ledger.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"event":"dance"}\n')
+    done = workflow.run()
+    assert done.returncode != 0
+    assert "ledger.jsonl, line 1" in done.stdout and "fix:" in done.stdout
+    assert path.read_text() == '{"event":"dance"}\n'
+
+
+@pytest.mark.slow
+def test_awkward_text_reaches_the_rules_word_for_word(workflow: Workflow) -> None:
+    awkward = 'it\'s 100% "quoted" $HOME `x` {braces}'
+    done = workflow.run("results/mini/preflight.json", "--config", "description=" + json.dumps(awkward))
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert read_json(workflow.results() / "config.json")["description"] == awkward
+
+
+@pytest.mark.slow
+def test_preflight_and_a_changed_key_in_one_call(finished: Workflow) -> None:
+    """A job that runs again must not hide what has changed for the jobs after it."""
+    changes = ('hardware={"usd_per_hour": 0.5}', 'training={"steps": 5}')
+    listed = jobs(finished.run("-n", "--config", *changes).stdout).keys()
+    assert {"preflight", "train", "evaluate_trained", "compare", "report"} <= listed and "fetch_policy" not in listed
+
+
+@pytest.mark.slow
+def test_a_value_on_the_command_line_is_the_value_in_a_file(finished: Workflow) -> None:
+    same = (
+        'training={"learning_rate": 5.0e-5, "gradient_checkpointing": false}',
+        'hardware={"price_date": "2026-06-17"}',
+    )
+    assert "Nothing to be done" in finished.run("-n", "--config", *same).stdout
+
+
+@pytest.mark.slow
+def test_no_rule_spends_before_preflight(finished: Workflow, tmp_path: Path) -> None:
+    other = json.loads((finished.results() / "config.json").read_text())
+    other["hardware"]["usd_per_hour"] = 9.0
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(other))
+    command = [sys.executable, "-m", "reinforce_lite.cli", "train", "--config", str(path), "--model", "tiny-llama"]
+    command += ["--variant", "leave_one_out", "--seed", "0"]
+    before = (finished.results() / "ledger.jsonl").read_bytes()
+    done = subprocess.run(command, cwd=finished.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "run the rule preflight first" in done.stderr
+    assert (finished.results() / "ledger.jsonl").read_bytes() == before

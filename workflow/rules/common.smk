@@ -1,0 +1,101 @@
+"""Names, paths and the check of the configuration; no rules."""
+
+import json
+import os
+
+import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+
+def plain(value):
+    """The configuration in JSON's types: dates as text, and the numbers that --config hands over as text as numbers."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    if isinstance(value, str):
+        read = yaml.safe_load(value) if len(value) < 32 and ":" not in value else value
+        return read if isinstance(read, int | float | bool | None) else value
+    return value if isinstance(value, int | float | bool | None) else str(value)
+
+
+def check_config():
+    """Check the merged configuration: in words if the package is installed, else against its JSON schema."""
+    try:
+        from reinforce_lite import errors, settings
+    except ImportError:
+        validate(config, schema="../schemas/config.schema.json")
+        return
+    try:
+        settings.validate(config)
+    except errors.UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def write_config():
+    """Write the merged configuration for the rules, whole or not at all.
+
+    It is nobody's output and nobody's input: Snakemake (9.27) does not look at the other changes of a job while a job
+    before it runs, even if an `ancient` file is all that joins them. The keys that a job depends on are its `params`.
+    """
+    os.makedirs(RESULTS, exist_ok=True)
+    temporary = f"{CONFIG}.{os.getpid()}.tmp"
+    with open(temporary, "w") as handle:
+        json.dump(config, handle, indent=2)
+    os.replace(temporary, CONFIG)
+
+
+config.update(plain(config))
+check_config()
+
+EXPERIMENT = config["experiment"]
+RESULTS = f"{config.get('results', 'results')}/{EXPERIMENT}"
+LOGS = f"logs/{EXPERIMENT}"
+BENCHMARKS = f"{RESULTS}/benchmarks"
+CONFIG = f"{RESULTS}/config.json"
+RUN = "{model}/{variant}/seed{seed}"
+
+
+wildcard_constraints:
+    model="|".join(map(re.escape, config["models"])),
+    variant="|".join(map(re.escape, config["variants"])),
+    seed=r"\d+",
+
+
+def chosen(*keys):
+    """The parts of the configuration that a rule depends on, so that no other key runs it (and costs money) again."""
+    return {key: config[key] for key in keys}
+
+
+def policy_settings(wildcards):
+    """What the policy before training depends on: its own settings, and the device's arithmetic."""
+    return {**config["policies"][wildcards.model], **arithmetic()}
+
+
+def training_settings(wildcards):
+    """What a training run depends on; the price is not among it."""
+    training = {**config["training"], **config["training_variants"][wildcards.variant]}
+    return {**training, "prompt": config["task"]["prompt"], **arithmetic()}
+
+
+def evaluation_settings(wildcards):
+    """What an evaluation depends on; how often the bootstrap resamples is not among it."""
+    evaluation = {
+        key: value
+        for key, value in config["evaluation"].items()
+        if key != "bootstrap_resamples"
+    }
+    return {**evaluation, "prompt": config["task"]["prompt"], **arithmetic()}
+
+
+def arithmetic():
+    """The keys of `hardware` that can change a number."""
+    return {key: config["hardware"].get(key) for key in ("device", "cpu_threads")}
+
+
+def runs(path):
+    """`path` for every model, variant and seed."""
+    return expand(
+        path, model=config["models"], variant=config["variants"], seed=config["seeds"]
+    )

@@ -1,0 +1,18 @@
+rule fetch_policy:
+    input:
+        demonstrations=f"{RESULTS}/data/demonstrations.jsonl",
+    output:
+        policy=f"{RESULTS}/policies/{{model}}/policy.json",
+    log:
+        f"{LOGS}/fetch_policy/{{model}}.log",
+    benchmark:
+        f"{BENCHMARKS}/fetch_policy/{{model}}.jsonl"
+    resources:
+        device=1,
+    params:
+        config=CONFIG,
+        settings=policy_settings,
+    message:
+        "Fetching {wildcards.model}, with its supervised start if it has one"
+    shell:
+        "reinforce-lite fetch-policy --config {params.config:q} --model {wildcards.model:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,33 @@
+rule report:
+    input:
+        preflight=f"{RESULTS}/preflight.json",
+        manifest=f"{RESULTS}/data/manifest.json",
+        comparisons=runs(f"{RESULTS}/compare/{RUN}.json"),
+        trainings=runs(f"{RESULTS}/train/{RUN}/training.json"),
+        metrics=runs(f"{RESULTS}/train/{RUN}/metrics.jsonl"),
+        evaluations=runs(f"{RESULTS}/trained/{RUN}/evaluation.json"),
+        baselines=expand(
+            f"{RESULTS}/baseline/{{model}}/evaluation.json", model=config["models"]
+        ),
+    output:
+        html=report(
+            f"{RESULTS}/report.html",
+            category="Result",
+            caption="../report/report.rst",
+        ),
+        summary=report(
+            f"{RESULTS}/summary.json",
+            category="Result",
+            caption="../report/summary.rst",
+        ),
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.jsonl"
+    params:
+        config=CONFIG,
+        settings=config,
+    message:
+        "Writing the report"
+    shell:
+        "reinforce-lite report --config {params.config:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,23 @@
+rule train:
+    input:
+        policy=f"{RESULTS}/policies/{{model}}/policy.json",
+        problems=f"{RESULTS}/data/train.jsonl",
+    output:
+        policy=f"{RESULTS}/train/{RUN}/policy.json",
+        metrics=f"{RESULTS}/train/{RUN}/metrics.jsonl",
+        completions=f"{RESULTS}/train/{RUN}/completions.jsonl",
+        summary=f"{RESULTS}/train/{RUN}/training.json",
+    log:
+        f"{LOGS}/train/{RUN}.log",
+    benchmark:
+        f"{BENCHMARKS}/train/{RUN}.jsonl"
+    resources:
+        device=1,
+    params:
+        config=CONFIG,
+        settings=training_settings,
+    message:
+        "Training {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})"
+    shell:
+        "reinforce-lite train --config {params.config:q} --model {wildcards.model:q}"
+        " --variant {wildcards.variant:q} --seed {wildcards.seed} 2>&1 | tee {log:q}"
