@@ -5,7 +5,7 @@ import torch
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import write_json
-from reinforce_lite.policy import Policy, fetch, load, scratch
+from reinforce_lite.policy import Policy, fetch, load, render_prompt, scratch
 from reinforce_lite.policy.logprobs import check_head, chosen_logprobs, pad_right
 from reinforce_lite.policy.optimizer import learning_rate
 from reinforce_lite.policy.start import supervised_start
@@ -31,6 +31,15 @@ def test_prompt_has_one_bos_and_no_unknown_word(policy: Policy) -> None:
 def test_prefilled_answer_is_continued_not_closed(policy: Policy) -> None:
     ids = policy.prompt_ids([{"role": "user", "content": "tom ?"}, {"role": "assistant", "content": "3 +"}])
     assert policy.tokenizer.convert_ids_to_tokens(ids)[-2:] == ["3", "+"]
+
+
+def test_the_prompt_does_not_change_overnight(policy: Policy) -> None:
+    # The clause of Llama 3.2's own template.
+    policy.tokenizer.chat_template = (
+        "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+        "Today Date: {{ date_string }}"
+    )
+    assert render_prompt(policy.tokenizer, messages("bare", "tom ?")) == "Today Date: 26 Jul 2024"
 
 
 def test_words_survive_the_tokenizer(policy: Policy) -> None:

@@ -13,7 +13,7 @@ from reinforce_lite.settings import Training
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """What one step did; None where no completion carried a gradient.
+    """What one step did; None where no completion carried a gradient, or where the value was not finite.
 
     Attributes:
         loss: the value that was minimised.
@@ -57,14 +57,13 @@ def update(
         gap += (logprobs_N.detach() - sampler_N).abs().sum().item()
         tokens += len(weights_N)
     norm = float(torch.nn.utils.clip_grad_norm_(policy.model.parameters(), settings.gradient_clip))
-    finite = math.isfinite(norm) and math.isfinite(loss)
-    if finite:
+    skipped = not (math.isfinite(norm) and math.isfinite(loss))
+    if not skipped:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return UpdateResult(
-        loss=loss if math.isfinite(loss) else None,
-        gradient_norm=norm if math.isfinite(norm) else None,
-        entropy=entropy / tokens,
-        sampler_gap=gap / tokens,
-        skipped=not finite,
-    )
+    return UpdateResult(_finite(loss), _finite(norm), _finite(entropy / tokens), _finite(gap / tokens), skipped=skipped)
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if math.isfinite(value) else None

@@ -39,12 +39,20 @@ class Policy:
         return str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
 
 
+PROMPT_DATE = "26 Jul 2024"
+"""Some templates (Llama 3.2's) write today's date unless they are given one: the prompt would change overnight."""
+
+
 def render_prompt(tokenizer: Any, messages: list[dict[str, str]]) -> str:
     """The text of a chat prompt; a last message by the assistant is continued rather than answered."""
     prefilled = messages[-1]["role"] == "assistant"
     return str(
         tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=not prefilled, continue_final_message=prefilled
+            messages,
+            tokenize=False,
+            add_generation_prompt=not prefilled,
+            continue_final_message=prefilled,
+            date_string=PROMPT_DATE,
         )
     )
 

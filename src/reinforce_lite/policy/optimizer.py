@@ -10,7 +10,9 @@ def adamw(
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019) over all trainable weights, states in the precision of the weights."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    return torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay, betas=betas)
+    # Fused, it needs no copy of all weights while it steps; on the CPU that is no matter.
+    fused = all(weight.is_cuda for weight in weights)
+    return torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay, betas=betas, fused=fused)
 
 
 def learning_rate(peak: float, kind: Literal["constant", "linear"], step: int, steps: int, warmup: int = 0) -> float:

@@ -1,0 +1,69 @@
+"""The numbers and the texts that one step leaves behind."""
+
+import time
+from dataclasses import asdict
+from statistics import fmean, pstdev
+from typing import Any
+
+import torch
+
+from reinforce_lite.learning.experience import Experience
+from reinforce_lite.learning.update import UpdateResult
+from reinforce_lite.tasks.answers import is_correct, strict
+
+
+class Clock:
+    """Seconds since the last lap, by name; waits for the GPU so that a phase is charged what it used."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End a phase."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        self.seconds[name] = now - self._last
+        self._last = now
+
+
+def step_metrics(experience: Experience, result: UpdateResult, clock: Clock) -> dict[str, Any]:
+    """The numbers of one step. Shares are fractions, lengths tokens, times seconds."""
+    completions = experience.completions
+    rewards = [reward for group in experience.rewards_PG for reward in group]
+    correct = [
+        is_correct(strict(text), problem.answer)
+        for problem, texts in zip(experience.problems, experience.texts_PG, strict=True)
+        for text in texts
+    ]
+    tokens = sum(len(completion.token_ids) for completion in completions)
+    return {
+        "reward_mean": fmean(rewards),
+        "reward_std": pstdev(rewards),
+        "accuracy": fmean(correct),
+        "length_mean": tokens / len(completions),
+        "truncated": fmean(completion.finish_reason == "length" for completion in completions),
+        "groups_dropped": fmean(max(group) == min(group) for group in experience.rewards_PG),
+        **asdict(result),
+        "tokens": tokens,
+        "tokens_per_second": tokens / sum(clock.seconds.values()),
+        **{f"seconds_{name}": value for name, value in clock.seconds.items()},
+    }
+
+
+def completion_rows(experience: Experience, step: int) -> list[dict[str, Any]]:
+    """One row a completion, for reading."""
+    return [
+        {
+            "step": step,
+            "question": problem.question,
+            "answer": problem.answer,
+            "completion": experience.texts_PG[p][g],
+            "reward": experience.rewards_PG[p][g],
+            "advantage": experience.advantages_PG[p][g],
+            "length": len(completion.token_ids),
+        }
+        for p, problem in enumerate(experience.problems)
+        for g, completion in enumerate(experience.groups_PG[p])
+    ]
