@@ -46,7 +46,9 @@ lint: setup  ## ruff, mypy, snakefmt, snakemake --lint
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
-ui: setup  ## MLflow UI on the runs' database, http://127.0.0.1:5000
+ui: setup  ## MLflow UI on the runs' database
+	@test -f results/mlflow.db || { echo "results/mlflow.db does not exist yet: run make tiny first"; exit 1; }
+	@echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	mlflow server --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db --host 127.0.0.1 --port 5000
 
 UV := $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header

@@ -19,7 +19,7 @@ class Workflow:
 
     def command(self, *arguments: str, config: tuple[str, ...] = MINI) -> list[str]:
         files = ["--configfile", *config] if config else []
-        return [sys.executable, "-m", "snakemake", "--cores", "1", *files, *arguments]
+        return [sys.executable, "-m", "snakemake", "--cores", "1", *arguments, *files]
 
     def environment(self) -> dict[str, str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from dag_runner import Workflow, copy_workflow
+from dag_runner import MINI, Workflow, copy_workflow
 
 from reinforce_lite import settings
 from reinforce_lite.accounting import ledger, tracking
@@ -206,7 +206,8 @@ def test_a_corrupt_ledger_stops_before_it_spends(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_awkward_text_reaches_the_rules_word_for_word(workflow: Workflow) -> None:
     awkward = 'it\'s 100% "quoted" $HOME `x` {braces}'
-    done = workflow.run("results/mini/preflight.json", "--config", "description=" + json.dumps(awkward))
+    (workflow.folder / "config/awkward.yaml").write_text(json.dumps({"description": awkward}))
+    done = workflow.run("results/mini/preflight.json", config=(*MINI, "config/awkward.yaml"))
     assert done.returncode == 0, done.stdout[-2000:]
     assert read_json(workflow.results() / "config.json")["description"] == awkward
 

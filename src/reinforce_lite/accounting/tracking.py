@@ -231,7 +231,9 @@ def _experiment(client: Any, settings: Settings) -> str:
     if experiment is None:
         folder = settings.tracking.artifacts
         location = folder if ":/" in folder else str(Path(folder).absolute())
-        return str(client.create_experiment(settings.experiment, artifact_location=location))
+        # Without the kind the page opens on an empty list of LLM traces instead of the runs.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(settings.experiment, artifact_location=location, tags=tags))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)
