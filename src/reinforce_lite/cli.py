@@ -56,6 +56,7 @@ def fetch_policy(arguments: Arguments) -> None:
     chosen, layout = config.policies[arguments.model], Layout.of(config)
     with stage(config, "fetch_policy", model=arguments.model) as account:
         _prepare_torch(config)
+        from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.policy import fetch, load
         from reinforce_lite.policy.start import supervised_start
         from reinforce_lite.tasks.prepare import load_demonstrations
@@ -64,6 +65,7 @@ def fetch_policy(arguments: Arguments) -> None:
         policy = fetch.materialise(chosen, start.seed if start else 0, config.hardware.device)
         provenance = {"model": arguments.model, **fetch.describe(policy, chosen)}
         provenance["start"] = start.model_dump(mode="json") if start else None
+        provenance["made_with"] = origin()
         account.log_params(provenance)
         if start is None:
             write_json(folder / "policy.json", {"weights": fetch.weights_source(chosen), **provenance})
@@ -92,6 +94,7 @@ def evaluate(arguments: Arguments) -> None:
     name = "evaluate_baseline" if arguments.variant is None else "evaluate_trained"
     with stage(config, name, model=model, **run) as account:
         _prepare_torch(config)
+        from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.evaluation import harness
         from reinforce_lite.policy.load import load
         from reinforce_lite.tasks.prepare import load_split
@@ -106,7 +109,8 @@ def evaluate(arguments: Arguments) -> None:
         folder = layout.evaluation(model, **run)
         write_jsonl(folder / "items.jsonl", items)
         provenance = read_json(source / "policy.json")
-        write_json(folder / "evaluation.json", {"model": model, **run, **summary, "policy": provenance})
+        made = {"policy": provenance, "made_with": origin()}
+        write_json(folder / "evaluation.json", {"model": model, **run, **summary, **made})
         account.log_params({"model": model, **run, "evaluation": config.evaluation.model_dump(mode="json")})
         account.log_summary({k: summary[k] for k in ("n", "strict", "flexible", "truncated", "length_mean")})
         account.log_artifact(folder / "items.jsonl")
@@ -123,6 +127,7 @@ def train(arguments: Arguments) -> None:
     training = config.variant(variant)
     with stage(config, "train", model=model, variant=variant, seed=seed) as account:
         _prepare_torch(config)
+        from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.learning.loop import Step
         from reinforce_lite.learning.loop import train as learn
         from reinforce_lite.policy.load import load, save
@@ -143,11 +148,13 @@ def train(arguments: Arguments) -> None:
         learn(policy, load_split(layout.data, "train"), config.task.prompt, training, seed, keep)
         write_jsonl(folder / "metrics.jsonl", metrics)
         write_jsonl(folder / "completions.jsonl", completions)
-        write_json(folder / "training.json", _training_summary(metrics, training))
+        made_with = origin()
+        write_json(folder / "training.json", {**_training_summary(metrics, training), "made_with": made_with})
         account.log_artifact(folder / "metrics.jsonl")
         account.log_artifact(folder / "completions.jsonl")
         provenance = read_json(layout.policy(model) / "policy.json")
         provenance |= {"variant": variant, "seed": seed, "training": training.model_dump(mode="json")}
+        provenance["made_with"] = made_with
         del provenance["weights"]
         save(policy, folder, provenance)
 

@@ -199,13 +199,18 @@ class Tracking(Section):
         "sqlite:///results/mlflow.db",
         description="Tracking database; a relative sqlite path starts at the working directory.",
     )
-    artifacts: str = Field("results/mlartifacts", description="Folder of the artifacts.")
+    artifacts: str = Field(
+        "results/mlartifacts",
+        description="Folder of the artifacts, the `--artifacts-destination` of MLflow's server; or an address.",
+    )
 
 
 class Container(Section):
     """The image that `--use-singularity` runs the rules in."""
 
-    image: str = Field(description="docker:// address, or the path of a local .sif file.")
+    image: str = Field(
+        description="docker:// address, or the path of a local .sif file or of a .tar that `docker save` wrote."
+    )
 
 
 class Settings(Section):

@@ -8,7 +8,7 @@ import pytest
 
 from reinforce_lite.accounting import provenance
 
-NAMES = ("REINFORCE_LITE_COMMIT", "REINFORCE_LITE_IMAGE", "APPTAINER_CONTAINER")
+NAMES = ("REINFORCE_LITE_COMMIT", "REINFORCE_LITE_IMAGE", "REINFORCE_LITE_CONTENTS", "APPTAINER_CONTAINER")
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +92,17 @@ def test_image(monkeypatch, apptainer, own, expected):
     monkeypatch.setenv("APPTAINER_CONTAINER", apptainer)
     monkeypatch.setenv("REINFORCE_LITE_IMAGE", own)
     assert provenance.environment()["image"] == expected
+
+
+def test_an_image_is_named_by_its_contents(monkeypatch, tmp_path):
+    (tmp_path / "sum").write_text("ab12\n")
+    monkeypatch.setenv("REINFORCE_LITE_CONTENTS", str(tmp_path / "sum"))
+    assert provenance.image() == "unnamed contents sha256:ab12"
+    monkeypatch.setenv("REINFORCE_LITE_IMAGE", "docker://x/y:1")
+    monkeypatch.setenv("REINFORCE_LITE_COMMIT", "abc")
+    assert provenance.origin() == {"git_commit": "abc", "image": "docker://x/y:1 contents sha256:ab12"}
+    monkeypatch.setenv("REINFORCE_LITE_CONTENTS", str(tmp_path / "none"))
+    assert provenance.image() == "docker://x/y:1"
 
 
 def test_sha256_of_abc(tmp_path):

@@ -98,7 +98,7 @@ def test_the_parent_run_holds_the_settings(client, settings):
     assert run.data.params["policies.m.from_scratch.architecture"] == "llama"
     assert run.data.params.keys() == flatten(settings.model_dump(mode="json")).keys()
     experiment = client.get_experiment(run.info.experiment_id)
-    assert experiment.artifact_location == settings.tracking.artifacts
+    assert experiment.artifact_location == f"mlflow-artifacts:/{settings.experiment}"
 
 
 def test_a_changed_setting_is_told_beside_the_old_one(client, settings):
@@ -141,7 +141,8 @@ def test_a_child_from_start_to_end(client, settings, tmp_path):
     assert run.data.metrics["kl"] == 0.5 and "note" not in run.data.metrics
     dataset = run.inputs.dataset_inputs[0].dataset
     assert dataset.name == "train" and sha256_file(tmp_path / "train.jsonl").startswith(dataset.digest)
-    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["train.jsonl"]
+    folder = Path(settings.tracking.artifacts, settings.experiment, run.info.run_id, "artifacts")
+    assert [path.name for path in folder.iterdir()] == ["train.jsonl"]
 
     assert run.data.metrics["gpu_hours"] == closed.device_hours == parent.data.metrics["gpu_hours"]
     assert run.data.metrics["cost_usd"] == closed.usd == parent.data.metrics["cost_usd"]
@@ -190,8 +191,17 @@ def test_a_relative_database_starts_at_the_working_directory(tmp_path, monkeypat
     child.log_artifact(tmp_path / "f")
     with sqlite3.connect(tmp_path / "some/where/mlflow.db") as database:
         (location,) = database.execute("SELECT artifact_location FROM experiments WHERE name = 'small'").fetchone()
-    assert location == str(tmp_path / "files")
+    assert location == "mlflow-artifacts:/small", "no path: the folder may be mounted elsewhere"
     assert [path.read_text() for path in (tmp_path / "files").rglob("f")] == ["text"]
+
+
+def test_an_address_for_the_artifacts_is_left_to_mlflow(tmp_path):
+    settings = make_settings(
+        tmp_path, tracking={"uri": f"sqlite:///{tmp_path}/mlflow.db", "artifacts": f"file://{tmp_path}/elsewhere"}
+    )
+    (tmp_path / "f").write_text("text")
+    start(settings)[2].log_artifact(tmp_path / "f")
+    assert [path.read_text() for path in (tmp_path / "elsewhere").rglob("f")] == ["text"]
 
 
 def test_a_bad_address_is_the_users_to_mend(tmp_path):

@@ -73,6 +73,7 @@ def attempt(stage: str, seconds: float, outcome: Any = "finished") -> Attempt:
 MADE_WITH: dict[str, Any] = {
     "versions": {"python": "3.12.1"},
     "machine": {},
+    "origins": [{"git_commit": None, "image": None, "results": ["policies/a"]}],
     "revisions": {"data": {}, "models": {}},
     "sums": {},
     "seeds": {"training": [4, 5], "task": 9, "bootstrap": 0, "start": {}},
@@ -118,7 +119,10 @@ def test_provenance_reads_what_lies_beside_the_results(settings: Settings, tmp_p
     write_json(tmp_path / "preflight.json", {"checks": [], "environment": environment})
     write_json(tmp_path / "data/manifest.json", {"source": {"seed": 9}, "sha256": {"test.jsonl": "0" * 64}})
     for name in settings.models:
-        write_json(tmp_path / "policies" / name / "policy.json", {"model": name, "revision": "abc"})
+        made_with = {"git_commit": "c1", "image": None}
+        policy = {"model": name, "revision": "abc", "made_with": made_with}
+        write_json(tmp_path / "policies" / name / "policy.json", policy)
+    write_json(tmp_path / "baseline/b/evaluation.json", {"made_with": {"git_commit": "c2", "image": "x:1"}})
     found = provenance(settings, tmp_path)
     assert found["versions"] | {"reinforce-lite": "x"} == {
         "reinforce-lite": "x",
@@ -127,7 +131,11 @@ def test_provenance_reads_what_lies_beside_the_results(settings: Settings, tmp_p
         "mlflow": None,
     }
     assert found["machine"] == {"cpus": 2}
-    assert found["revisions"]["models"]["b"]["revision"] == "abc"
+    assert found["revisions"]["models"]["b"] == {"model": "b", "revision": "abc"}
+    assert found["origins"] == [
+        {"git_commit": "c1", "image": None, "results": ["policies/a", "policies/b"]},
+        {"git_commit": "c2", "image": "x:1", "results": ["baseline/b"]},
+    ]
     assert found["sums"] == {"test.jsonl": "0" * 64}
     assert found["seeds"] == {"training": [4, 5], "task": 9, "bootstrap": 0, "start": {"a": 3, "b": 3}}
     validate(summarise(settings, ALL, [], found))

@@ -19,7 +19,7 @@ def environment() -> dict[str, Any]:
 
     Returns:
         python, platform, cpu (model), cpus (logical ones), memory_gib, packages (name to version, None if not
-        installed), git_commit, git_dirty (None if unknown), image (container image or None).
+        installed), git_commit, git_dirty (None if unknown), image (see `image`).
     """
     commit, dirty = _commit()
     return {
@@ -31,8 +31,30 @@ def environment() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "git_commit": commit,
         "git_dirty": dirty,
-        "image": os.environ.get("REINFORCE_LITE_IMAGE") or os.environ.get("APPTAINER_CONTAINER") or None,
+        "image": image(),
     }
+
+
+def origin() -> dict[str, str | None]:
+    """What made a result: git_commit and image, None where unknown.
+
+    Each result says its own, for an experiment may be continued by another version, or outside a container.
+    """
+    return {"git_commit": git_commit(), "image": image()}
+
+
+def image() -> str | None:
+    """The container image this runs in, as `<name> contents sha256:<sum of its files>`; None outside a container.
+
+    An image cannot know the digest under which a registry has it, but it knows what is in it: the sum is taken when it
+    is built (`docker run IMAGE contents` takes it again).
+    """
+    name = os.environ.get("REINFORCE_LITE_IMAGE") or os.environ.get("APPTAINER_CONTAINER")
+    try:
+        contents = Path(os.environ["REINFORCE_LITE_CONTENTS"]).read_text(encoding="ascii").strip()
+    except (KeyError, OSError):
+        return name or None
+    return f"{name or 'unnamed'} contents sha256:{contents}"
 
 
 def git_commit() -> str | None:

@@ -2,11 +2,15 @@
 
 It is a view. The ledger and the files of `results/` are what counts, so whatever goes wrong here is a warning, not an
 error. The client is used, not the fluent API: the fluent API's active run is hidden global state.
+
+The database holds no path: an artifact's address is `mlflow-artifacts:/<experiment>/<run>/...`, which MLflow's server
+looks up under its `--artifacts-destination`. So a run made in a container opens outside of it, and the reverse.
 """
 
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +27,9 @@ from reinforce_lite.settings import Settings
 
 PARENT_TAG = "reinforce_lite.experiment"
 ATTEMPT_TAG = "attempt"
+PROXIED = "mlflow-artifacts:/"
+"""How the address of an artifact begins that the server looks up under its --artifacts-destination."""
+
 PAUSE_SECONDS = 60.0
 """After a failed call MLflow is left alone for so long: a locked database makes every call wait, on rented time."""
 
@@ -83,6 +90,7 @@ class Child:
         self._settings, self._name = settings, run_name(attempt)
         self._client: Any = None
         self._parent_id, self._run_id = "", ""
+        self._artifacts = Path(settings.tracking.artifacts).absolute()  # a later change of directory must not move it
         self._warned, self._paused_until = False, 0.0
         self._guard(self._start, attempt)
 
@@ -104,7 +112,7 @@ class Child:
     def log_artifact(self, path: Path) -> None:
         """Copy a file to the run's artifacts."""
         if self._run_id:
-            self._guard(self._client.log_artifact, self._run_id, str(path))
+            self._guard(self._log_artifact, path)
 
     def end(self, attempt: Attempt) -> None:
         """End the run at the attempt's end, with its hours and cost, and bring the parent's totals up to date."""
@@ -123,7 +131,7 @@ class Child:
             "model": attempt.model,
             "variant": attempt.variant,
             "seed": attempt.seed,
-            "git_commit": provenance.git_commit(),
+            **provenance.origin(),
         }
         run = self._client.create_run(
             self._client.get_run(self._parent_id).info.experiment_id,
@@ -168,11 +176,20 @@ class Child:
     def _log_dataset(self, path: Path, name: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        digest, source = provenance.sha256_file(path), {"uri": str(path.absolute())}
+        digest, source = provenance.sha256_file(path), {"uri": str(path)}
         profile = {"sha256": digest, "bytes": path.stat().st_size}
         dataset = Dataset(name, digest[:_DIGEST_CHARACTERS], "local", json.dumps(source), profile=json.dumps(profile))
         context = InputTag("mlflow.data.context", self._name.split()[0])
         self._client.log_inputs(self._run_id, [DatasetInput(dataset, [context])])
+
+    def _log_artifact(self, path: Path) -> None:
+        address = self._client.get_run(self._run_id).info.artifact_uri
+        if not address.startswith(PROXIED) or self._settings.tracking.uri.startswith("http"):
+            self._client.log_artifact(self._run_id, str(path))
+            return
+        folder = self._artifacts / address.removeprefix(PROXIED)  # where a server would have put it
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
 
     def _attempts(self) -> list[Attempt]:
         return ledger.attempts(ledger.ledger_path(self._settings))
@@ -230,7 +247,7 @@ def _experiment(client: Any, settings: Settings) -> str:
     experiment = client.get_experiment_by_name(settings.experiment)
     if experiment is None:
         folder = settings.tracking.artifacts
-        location = folder if ":/" in folder else str(Path(folder).absolute())
+        location = folder if ":/" in folder else f"{PROXIED}{settings.experiment}"
         # Without the kind the page opens on an empty list of LLM traces instead of the runs.
         tags = {"mlflow.experimentKind": "custom_model_development"}
         return str(client.create_experiment(settings.experiment, artifact_location=location, tags=tags))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from reinforce_lite.accounting import budget
 from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings
 
 BOOTSTRAP_SEED = 0
@@ -77,7 +79,8 @@ def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
     """What the results were made with, read from the files beside them.
 
     Returns:
-        versions (of software), machine, revisions (`data`, and `models` by name), sums (SHA-256 by file), seeds.
+        versions (of software), machine, origins (commit and image, and the results they made), revisions (`data`, and
+        `models` by name), sums (SHA-256 by file), seeds.
 
     Raises:
         UserError: preflight.json, the manifest of the data or a policy.json is absent or not JSON.
@@ -88,9 +91,10 @@ def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
     return {
         "versions": {"reinforce-lite": __version__, "python": environment.pop("python", None), **packages},
         "machine": environment,
+        "origins": _origins(settings, folder),
         "revisions": {
             "data": manifest.get("source"),
-            "models": {name: read_json(folder / "policies" / name / "policy.json") for name in settings.models},
+            "models": {name: _policy(folder, name) for name in settings.models},
         },
         "sums": dict(manifest.get("sha256") or manifest.get("files") or {}),
         "seeds": {
@@ -156,6 +160,30 @@ def validate(summary: Mapping[str, Any]) -> None:
     import jsonschema
 
     jsonschema.Draft202012Validator(schema(), format_checker=jsonschema.FormatChecker()).validate(summary)
+
+
+def _policy(folder: Path, model: str) -> dict[str, Any]:
+    policy = read_json(Layout(folder).policy(model) / "policy.json")
+    return {key: value for key, value in policy.items() if key != "made_with"}  # that is among the origins
+
+
+def _origins(settings: Settings, folder: Path) -> list[dict[str, Any]]:
+    """Which commit and which container image made each result; results of the same origin stand together.
+
+    An experiment may be continued by another version or in another image: the finished results are not made again.
+    """
+    layout = Layout(folder)
+    files = [layout.policy(model) / "policy.json" for model in settings.models]
+    files += [layout.evaluation(model) / "evaluation.json" for model in settings.models]
+    for run in product(settings.models, settings.variants, settings.seeds):
+        files += [layout.train(*run) / "training.json", layout.evaluation(*run) / "evaluation.json"]
+    made: dict[tuple[str | None, str | None], list[str]] = {}
+    for file in filter(Path.exists, files):
+        origin = read_json(file).get("made_with", {})
+        made.setdefault((origin.get("git_commit"), origin.get("image")), []).append(
+            str(file.parent.relative_to(folder))
+        )
+    return [{"git_commit": commit, "image": image, "results": results} for (commit, image), results in made.items()]
 
 
 def _model(settings: Settings, name: str, comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
