@@ -28,6 +28,7 @@ def test_tiny_passes_everywhere(tmp_path: Path) -> None:
 
 def test_no_gpu_names_the_tiny_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("reinforce_lite.gpu.why_none", lambda: ("there is no GPU", "rent one"))
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with pytest.raises(UserError, match=r"config/tiny\.yaml") as error:
         preflight.preflight(configured(tmp_path, "config"))
@@ -47,6 +48,24 @@ def test_no_gpu_names_the_tiny_config(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         preflight.preflight(configured(tmp_path, **changes))
+
+
+def test_downloads_and_results_may_be_on_two_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 40 * preflight.GIB})
+    config = configured(tmp_path, "config")  # 3.21 + 3.82 billion parameters of 2 bytes: 13.1 GiB for each copy
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(preflight, "_cached", lambda *_: False)
+    monkeypatch.setattr(preflight, "_hub_cache", lambda: tmp_path / "hub")
+    assert preflight.disk(config) == f"{tmp_path}: about 27.2 GiB needed, 40 free"
+    usage.free = 27 * preflight.GIB
+    with pytest.raises(UserError, match=r"has 27.0 GiB free, and about 27.2 are needed"):
+        preflight.disk(config)
+    monkeypatch.setattr(preflight, "_hub_cache", lambda: Path("/dev/shm/hub"))
+    said = preflight.disk(config)
+    assert f"{tmp_path}: about 14.1 GiB" in said and "/dev/shm: about 13.1 GiB" in said
+    monkeypatch.setattr(preflight.os, "access", lambda place, _: place == tmp_path)
+    with pytest.raises(UserError, match="/dev/shm cannot be written by user"):
+        preflight.disk(config)
 
 
 def test_all_failures_are_told_at_once(tmp_path: Path) -> None:

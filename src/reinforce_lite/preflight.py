@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+from reinforce_lite import gpu
 from reinforce_lite.accounting.budget import remaining_usd
 from reinforce_lite.accounting.ledger import attempts, ledger_path
 from reinforce_lite.errors import UserError
@@ -87,10 +89,10 @@ def device(settings: Settings) -> str:
     import torch
 
     if not torch.cuda.is_available():
+        reason, fix = gpu.why_none()
         raise UserError(
-            f"hardware.device is 'cuda' ({hardware.name}), but this machine has no GPU that torch can use",
-            "rent one, check the driver, or try the tiny world on this machine: "
-            "snakemake --cores 1 --configfile config/tiny.yaml",
+            f"hardware.device is 'cuda' ({hardware.name}), but {reason}",
+            f"{fix}, or try the tiny world on this machine: snakemake --cores 1 --configfile config/tiny.yaml",
         )
     if torch.cuda.device_count() < hardware.count:
         raise UserError(
@@ -149,18 +151,49 @@ def budget(settings: Settings) -> str:
 
 
 def disk(settings: Settings) -> str:
-    """Results and downloads fit on the disk."""
-    settings.results.mkdir(parents=True, exist_ok=True)
-    copies = 1 + len(settings.variants) * len(settings.seeds)
-    weights = sum(
-        BYTES[p.dtype] * (p.parameters or 0.01) for p in (settings.policies[name] for name in settings.models)
-    )
-    needed, free = 1 + copies * weights * 1e9 / GIB, shutil.disk_usage(settings.results).free / GIB
-    if free < needed:
-        raise UserError(
-            f"{settings.results} has {free:.1f} GiB free, and about {needed:.1f} are needed", "free some disk space"
-        )
-    return f"about {needed:.1f} GiB needed, {free:.0f} free"
+    """Results and downloads fit on the disk, or on the two disks they go to."""
+    chosen = [settings.policies[name] for name in settings.models]
+    runs = len(settings.variants) * len(settings.seeds)
+    results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
+    downloads = sum(_weights_gib(policy) for policy in chosen if _to_download(policy))
+    needs = {_existing(settings.results): results}
+    if downloads:
+        cache = _existing(_hub_cache())
+        same = next((place for place in needs if place.stat().st_dev == cache.stat().st_dev), cache)
+        needs[same] = needs.get(same, 0) + downloads
+    said = []
+    for place, needed in needs.items():
+        free = shutil.disk_usage(place).free / GIB
+        if free < needed:
+            raise UserError(
+                f"{place} has {free:.1f} GiB free, and about {needed:.1f} are needed", "free some disk space"
+            )
+        if not os.access(place, os.W_OK):
+            raise UserError(
+                f"{place} cannot be written by user {os.getuid()}", "run as its owner, or make the folder writable"
+            )
+        said.append(f"{place}: about {needed:.1f} GiB needed, {free:.0f} free")
+    return "; ".join(said)
+
+
+def _weights_gib(policy: PolicySettings) -> float:
+    return BYTES[policy.dtype] * (policy.parameters or 0.01) * 1e9 / GIB
+
+
+def _to_download(policy: PolicySettings) -> bool:
+    return bool(policy.repo and policy.path is None and not _cached(policy.repo, str(policy.revision), "model"))
+
+
+def _hub_cache() -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that there is."""
+    path = path.absolute()
+    return next(place for place in (path, *path.parents) if place.exists())
 
 
 def task(settings: Settings) -> str:
@@ -200,8 +233,8 @@ def hub(settings: Settings) -> str:
     asked = []
     for name in settings.models:
         policy = settings.policies[name]
-        if policy.repo and policy.path is None and not _cached(policy.repo, str(policy.revision), "model"):
-            asked.append(_ask_hub(policy.repo, str(policy.revision), "model", f"policies.{name}.path"))
+        if _to_download(policy):
+            asked.append(_ask_hub(str(policy.repo), str(policy.revision), "model", f"policies.{name}.path"))
     dataset = settings.task
     if dataset.name == "gsm8k" and dataset.path is None and not _cached(dataset.repo, dataset.revision, "dataset"):
         asked.append(_ask_hub(dataset.repo, dataset.revision, "dataset", "task.path"))
