@@ -39,11 +39,17 @@ def write_config():
     It is nobody's output and nobody's input: Snakemake (9.27) does not look at the other changes of a job while a job
     before it runs, even if an `ancient` file is all that joins them. The keys that a job depends on are its `params`.
     """
-    os.makedirs(RESULTS, exist_ok=True)
     temporary = f"{CONFIG}.{os.getpid()}.tmp"
-    with open(temporary, "w") as handle:
-        json.dump(config, handle, indent=2)
-    os.replace(temporary, CONFIG)
+    try:
+        os.makedirs(RESULTS, exist_ok=True)
+        with open(temporary, "w") as handle:
+            json.dump(config, handle, indent=2)
+        os.replace(temporary, CONFIG)
+    except OSError as error:
+        raise WorkflowError(
+            f"cannot write {CONFIG}: {error.strerror}\n"
+            "  fix: free some disk space, or make the folder writable for this user"
+        ) from None
 
 
 config.update(plain(config))

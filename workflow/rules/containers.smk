@@ -1,0 +1,54 @@
+"""What --use-singularity needs beside the image; no rules."""
+
+import os
+import shutil
+
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
+
+APPTAINER = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+
+
+def image_address(image):
+    """The image as Snakemake and Apptainer take it, once it is there."""
+    local = "://" not in image
+    if APPTAINER and not (shutil.which("apptainer") or shutil.which("singularity")):
+        raise WorkflowError(
+            "--use-singularity needs the program apptainer (or singularity), and none is on PATH\n"
+            "  fix: install Apptainer, or leave the flag out: the rules then run in this environment (make setup), "
+            "or all of it runs in Docker (README)"
+        )
+    if APPTAINER and local and not os.path.exists(image):
+        raise WorkflowError(
+            f"container.image: {image} does not exist\n"
+            "  fix: build it (make sif), or give the address of a published image (docker://...)"
+        )
+    # Of an archive Apptainer takes the absolute address only.
+    return (
+        f"docker-archive:{os.path.abspath(image)}" if image.endswith(".tar") else image
+    )
+
+
+def prepare_apptainer():
+    """Hand the rules in a container what they would have outside: the GPU if there is one, the hub's cache, and the
+    folders of data and weights that the configuration names.
+
+    By Apptainer's own environment variables: they reach it however Snakemake calls it, and add to what the user sets.
+    """
+    if not APPTAINER:
+        return
+    prefix = "APPTAINER" if shutil.which("apptainer") else "SINGULARITY"
+    cache = os.path.abspath(
+        os.path.expanduser(os.environ.get("HF_HOME", "~/.cache/huggingface"))
+    )
+    os.makedirs(cache, exist_ok=True)
+    places = [cache, config["task"].get("path")]
+    places += [config["policies"][model].get("path") for model in config["models"]]
+    binds = [os.environ.get(f"{prefix}_BIND")]
+    binds += [os.path.abspath(place) for place in places if place]
+    os.environ[f"{prefix}_BIND"] = ",".join(filter(None, binds))
+    # The variables of the image would go before those of the same name out here.
+    os.environ[f"{prefix}ENV_HF_HOME"] = cache
+    os.environ[f"{prefix}ENV_REINFORCE_LITE_IMAGE"] = config["container"]["image"]
+    if os.path.exists("/dev/nvidiactl") or os.path.exists("/dev/dxg"):  # dxg: WSL
+        os.environ.setdefault(f"{prefix}_NV", "1")
