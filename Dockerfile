@@ -1,51 +1,114 @@
-# One file, two targets from the same code and the same locks:
+# One file, two targets, from the same code and the locks in envs/:
 #   docker build --target cpu  -t reinforce-lite:cpu .
 #   docker build --target cuda -t reinforce-lite:cuda .
-# The CUDA libraries come with torch's wheels, so a plain Debian is base enough.
+# (`make image` does it and passes commit and version.) The CUDA libraries come with torch's wheels, so a plain Debian is
+# base enough. Same base, same locks, same commit: same files under /opt (`docker run --rm IMAGE contents`).
 ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS base
+# Debian's own Python, an init that passes signals on to the whole workflow, and what a mounted folder is checked with.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates git python3 \
-    && rm -rf /var/lib/apt/lists/*
-ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    MLFLOW_DISABLE_TELEMETRY=true \
-    HF_HUB_DISABLE_TELEMETRY=1
+    && apt-get install --yes --no-install-recommends ca-certificates python3 tini \
+    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/ldconfig/aux-cache
 
 FROM base AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc python3-dev python3-venv \
+    && apt-get install --yes --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
-WORKDIR /opt/reinforce-lite
+# The time in the wheels that pip builds itself, so that they are the same each time.
+ENV SOURCE_DATE_EPOCH=315532800 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_NO_COMPILE=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /build
 RUN python3 -m venv /opt/venv
-COPY envs envs
-RUN pip install --no-cache-dir --no-deps --require-hashes -r envs/runtime.txt
+ENV PATH=/opt/venv/bin:$PATH
+COPY envs/runtime.txt envs/
+RUN pip install --no-deps --require-hashes -r envs/runtime.txt
+
+# A lock of its own: the tool that lists what is in the image is not in the image.
+FROM build AS sbom
+COPY envs/sbom.txt envs/
+RUN python3 -m venv /sbom && /sbom/bin/pip install --no-deps --require-hashes -r envs/sbom.txt
 
 FROM build AS build-cpu
 ARG TORCH_INDEX=
-RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r envs/torch.txt && pip check
+COPY envs/torch.txt envs/
+RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r envs/torch.txt && pip check
+COPY docker/compile.sh docker/
+RUN docker/compile.sh /opt/venv
 
 FROM build AS build-cuda
-RUN pip install --no-cache-dir --no-deps --require-hashes -r envs/cuda.txt && pip check
+COPY envs/cuda.txt envs/
+RUN pip install --no-deps --require-hashes -r envs/cuda.txt && pip check \
+    && python -c 'import torch; assert torch.version.cuda, "this torch has no CUDA"'
+COPY docker/compile.sh docker/
+RUN docker/compile.sh /opt/venv
 
-FROM base AS cpu
+FROM sbom AS sbom-cpu
 COPY --from=build-cpu /opt/venv /opt/venv
-COPY . /opt/reinforce-lite
-WORKDIR /opt/reinforce-lite
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
-CMD ["snakemake", "--cores", "1", "--configfile", "config/tiny.yaml"]
+RUN /sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o /sbom.cdx.json /opt/venv/bin/python
 
-FROM base AS cuda
+FROM sbom AS sbom-cuda
+COPY --from=build-cuda /opt/venv /opt/venv
+RUN /sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o /sbom.cdx.json /opt/venv/bin/python
+
+# What both targets are at run time. Any uid may run them, on a read-only root: no home is needed, and what is written
+# goes to /work, to the hub's cache or to /tmp.
+FROM base AS runtime
+RUN install -d -m 1777 /work /cache/huggingface
+ENV PATH=/opt/venv/bin:$PATH \
+    HOME=/tmp \
+    USER=reinforce-lite \
+    HF_HOME=/cache/huggingface \
+    TRITON_CACHE_DIR=/tmp/triton \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    REINFORCE_LITE_CONTENTS=/opt/contents.sha256
+LABEL org.opencontainers.image.source="https://github.com/reinforce-lite/reinforce-lite" \
+    org.opencontainers.image.licenses="Apache-2.0"
+WORKDIR /work
+EXPOSE 5000
+# The init passes a signal on to all processes: Snakemake would keep it from the job that trains.
+ENTRYPOINT ["/usr/bin/tini", "-g", "--", "/opt/reinforce-lite/docker/entrypoint.sh"]
+CMD ["reproduce"]
+
+FROM runtime AS cpu
+COPY --from=build-cpu /opt/venv /opt/venv
+COPY --from=sbom-cpu /sbom.cdx.json /opt/
+COPY . /opt/reinforce-lite
+RUN /opt/reinforce-lite/docker/install.sh
+ARG REVISION=unknown
+ARG VERSION=unknown
+ENV REINFORCE_LITE_COMMIT=${REVISION} \
+    REINFORCE_LITE_IMAGE=reinforce-lite:${VERSION}-cpu
+LABEL org.opencontainers.image.title="reinforce-lite (CPU)" \
+    org.opencontainers.image.description="A budgeted reproduction of Reinforce-Lite on GSM8K: the tiny world on a CPU" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.version="${VERSION}"
+USER 1000:1000
+
+FROM runtime AS cuda
 # Triton compiles its kernels when they are first used.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/*
-ENV NVIDIA_VISIBLE_DEVICES=all \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/ldconfig/aux-cache
 COPY --from=build-cuda /opt/venv /opt/venv
+COPY --from=sbom-cuda /sbom.cdx.json /opt/
 COPY . /opt/reinforce-lite
-WORKDIR /opt/reinforce-lite
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable .
-CMD ["snakemake", "--cores", "1"]
+RUN /opt/reinforce-lite/docker/install.sh
+ARG REVISION=unknown
+ARG VERSION=unknown
+# NVIDIA's container runtime mounts the driver into images that ask for it like this.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    REINFORCE_LITE_COMMIT=${REVISION} \
+    REINFORCE_LITE_IMAGE=reinforce-lite:${VERSION}
+LABEL org.opencontainers.image.title="reinforce-lite" \
+    org.opencontainers.image.description="A budgeted reproduction of Reinforce-Lite on GSM8K, on one NVIDIA GPU" \
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.version="${VERSION}" \
+    reinforce-lite.cuda="13, in torch's wheels, not in the base; needs NVIDIA's driver 580 or later"
+USER 1000:1000

@@ -12,7 +12,18 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: help setup tiny test test-fast lint ui lock schema clean
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# Which image: cpu (the tiny world, anywhere) or cuda (the paid run).
+TARGET ?= cpu
+# Where images are published, and what this one is called there.
+REPOSITORY ?= reinforce-lite/reinforce-lite
+TAG := $(VERSION)$(if $(filter cpu,$(TARGET)),-cpu)
+IMAGE := reinforce-lite:$(TARGET)
+SIF := reinforce-lite-$(TARGET).sif
+DOCKER_BUILD ?= docker build
+export DOCKER_BUILDKIT := 1
+
+.PHONY: help setup tiny test test-fast lint ui lock schema clean image sif test-containers sbom audit push pin
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1 | \2/' | column -t -s '|'
@@ -39,26 +50,62 @@ test: setup  ## all tests, the DAG included
 test-fast: setup  ## the tests that take seconds
 	pytest -m "not slow"
 
-lint: setup  ## ruff, mypy, snakefmt, snakemake --lint
+lint: setup  ## ruff, mypy, snakefmt, snakemake --lint, hadolint, shellcheck, schemas of compose and GitHub workflows
 	ruff check .
 	ruff format --check .
 	mypy
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+	hadolint Dockerfile
+	shellcheck docker/*.sh .ci/run
+	check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 
 ui: setup  ## MLflow UI on the runs' database
 	@test -f results/mlflow.db || { echo "results/mlflow.db does not exist yet: run make tiny first"; exit 1; }
 	@echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
-	mlflow server --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db --host 127.0.0.1 --port 5000
+	mlflow server --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db \
+		--artifacts-destination $(CURDIR)/results/mlartifacts --host 127.0.0.1 --port 5000
+
+image:  ## the Docker image reinforce-lite:cpu, or with TARGET=cuda reinforce-lite:cuda
+	@docker version >/dev/null 2>&1 || { echo "a running Docker engine is needed (docker version says why there is none)"; exit 1; }
+	$(DOCKER_BUILD) --target $(TARGET) --tag $(IMAGE) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$(shell git rev-parse HEAD)$(shell git diff --quiet HEAD || echo -dirty) \
+		$(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) .
+
+sif: image  ## the same image as a file for Apptainer: reinforce-lite-cpu.sif
+	@command -v apptainer >/dev/null || { echo "apptainer is needed, and is not on PATH"; exit 1; }
+	apptainer --quiet build --force --mksquashfs-args "-comp zstd -Xcompression-level 1" $(SIF) docker-daemon:$(IMAGE)
+
+test-containers: setup sif  ## the image under Docker and Apptainer, against a run on this machine (half an hour)
+	TEST_IMAGE=$(IMAGE) TEST_SIF=$(CURDIR)/$(SIF) pytest tests/containers
+
+sbom:  ## the image's Python packages as CycloneDX: reinforce-lite-cpu.cdx.json
+	docker run --rm $(IMAGE) sbom > reinforce-lite-$(TARGET).cdx.json
+
+audit: setup  ## known vulnerabilities of the locked packages (asks the package index)
+	$(PIP) install pip-audit
+	$(BIN)/pip-audit --strict --disable-pip --no-deps -r envs/runtime.txt $(if $(filter cuda,$(TARGET)),-r envs/cuda.txt)
+
+push:  ## publish the image as REPOSITORY:TAG and print its digest (maintainers; docker login first)
+	docker tag $(IMAGE) $(REPOSITORY):$(TAG)
+	docker push $(REPOSITORY):$(TAG)
+	@docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' $(IMAGE) | grep '^$(REPOSITORY)@'
+
+pin:  ## write a published digest into config/: make pin TARGET=cpu DIGEST=sha256:... (maintainers)
+	@echo '$(DIGEST)' | grep -qE '^sha256:[0-9a-f]{64}$$' || { echo "give DIGEST=sha256:..., as make push printed it"; exit 1; }
+	sed -i 's|image: docker://.*|image: docker://$(REPOSITORY)@$(DIGEST)  # $(TAG)|' \
+		$(if $(filter cpu,$(TARGET)),config/tiny.yaml config/smollm.yaml,config/config.yaml)
 
 UV := $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header
 # torch and what only its CUDA build needs stand in envs/cuda.txt and envs/torch.txt, not in the other locks.
 CUDA_ONLY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(shell grep -oE '^nvidia-[a-z0-9-]+' envs/cuda.txt)
 lock: setup  ## resolve all versions again and write envs/ (maintainers)
 	$(PIP) install uv
-	$(UV) pyproject.toml --extra gguf $(CUDA_ONLY:%=--no-emit-package %) -o envs/runtime.txt
+	$(UV) pyproject.toml --extra gguf --extra test $(CUDA_ONLY:%=--no-emit-package %) -o envs/runtime.txt
 	$(UV) pyproject.toml --extra gguf --extra dev $(CUDA_ONLY:%=--no-emit-package %) -c envs/runtime.txt -o envs/dev.txt
 	$(UV) envs/torch.txt -c envs/runtime.txt -o envs/cuda.txt
+	echo cyclonedx-bom==7.5.0 | $(UV) - -o envs/sbom.txt
 
 schema: setup  ## generate what is generated: the JSON schema and the key tables of config/README.md
 	$(BIN)/python -m reinforce_lite.settings > workflow/schemas/config.schema.json

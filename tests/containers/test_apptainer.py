@@ -1,0 +1,134 @@
+"""`snakemake --use-singularity`: every rule in the container, with nothing but Snakemake outside."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from container_run import models
+from dag_runner import ROOT, Workflow, copy_workflow
+
+from reinforce_lite.files import read_json
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def with_image(image: str) -> tuple[str, str]:
+    return "--config", f"container={json.dumps({'image': image})}"
+
+
+def snakemake(
+    workflow: Workflow, *arguments: str, config: tuple[str, ...], first_on_path: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Snakemake called where the package's own command is not on PATH, or a decoy of it is."""
+    own = str(Path(sys.executable).parent)
+    path = [first_on_path, *(part for part in os.environ["PATH"].split(os.pathsep) if part != own)]
+    return subprocess.run(
+        workflow.command(*arguments, config=config), cwd=workflow.folder,
+        env={**os.environ, "PATH": os.pathsep.join(filter(None, path))},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(sif: str, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """The tiny run under Apptainer. A rule that ran outside would meet the decoy, and fail."""
+    workflow = copy_workflow(tmp_path_factory.mktemp("apptainer"))
+    decoy = workflow.folder / "decoy/reinforce-lite"
+    decoy.parent.mkdir()
+    decoy.write_text("#!/bin/sh\necho this ran outside of the container\nexit 97\n")
+    decoy.chmod(0o755)
+    arguments = ("--use-singularity", *with_image(sif))
+    done = snakemake(workflow, *arguments, config=("config/tiny.yaml",), first_on_path=str(decoy.parent))
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.count("Activating singularity image") == 19, "each rule but all"
+    return workflow
+
+
+def test_the_decoy_would_be_met_outside(tiny: Workflow) -> None:
+    done = snakemake(
+        tiny, "--forcerun", "report", config=("config/tiny.yaml",), first_on_path=str(tiny.folder / "decoy")
+    )
+    assert done.returncode != 0 and "this ran outside of the container" in done.stdout
+
+
+def test_tiny_gives_the_numbers_of_the_host(tiny: Workflow, host_tiny: Path) -> None:
+    assert models(tiny.folder / "results") == models(host_tiny)
+
+
+def test_each_result_says_which_image_made_it(tiny: Workflow, sif: str) -> None:
+    (origin,) = read_json(tiny.results("tiny") / "summary.json")["provenance"]["origins"]
+    assert origin["image"].startswith(f"{sif} contents sha256:")
+
+
+def test_outside_and_with_another_image_nothing_is_left_to_do(tiny: Workflow, sif: str) -> None:
+    for arguments in ((), ("--use-singularity", *with_image(sif)), with_image("docker://another/image:2")):
+        done = tiny.run("-n", *arguments, config=("config/tiny.yaml",))
+        assert "Nothing to be done" in done.stdout, (arguments, done.stdout[-2000:])
+
+
+def test_local_data_are_seen_inside(sif: str, tmp_path: Path) -> None:
+    source = os.environ.get("GSM8K_DIR")
+    if not source:
+        pytest.skip("GSM8K_DIR names no folder with the original files")
+    outside = Path("/srv/reinforce-lite-test") if os.getuid() == 0 else tmp_path  # not among what Apptainer mounts
+    outside.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in ("train.jsonl", "test.jsonl"):
+            shutil.copy(Path(source, name), outside)
+        workflow = copy_workflow(tmp_path / "w")
+        arguments = ("results/smollm/data/manifest.json", "--use-singularity")
+        overlay = ("--config", f"container={json.dumps({'image': sif})}", f"task={json.dumps({'path': str(outside)})}")
+        done = snakemake(workflow, *arguments, *overlay, config=("config/smollm.yaml",))
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert read_json(workflow.results("smollm") / "data/manifest.json")["counts"]["test"] == 1319
+    finally:
+        if outside != tmp_path:
+            shutil.rmtree(outside)
+
+
+def test_the_hubs_cache_is_the_same_inside(sif: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that prints HF_HOME and what lies there; the workflow's own preparation around it."""
+    workflow = copy_workflow(tmp_path / "w")
+    cache = Path("/srv/reinforce-lite-cache") if os.getuid() == 0 else tmp_path / "cache"
+    monkeypatch.setenv("HF_HOME", str(cache))
+    rule = 'rule look:\n    output: "seen"\n    shell: "echo $HF_HOME > {output}; ls $HF_HOME >> {output}"\n'
+    (workflow.folder / "Snakefile").write_text((ROOT / "Snakefile").read_text() + "\n\n" + rule)
+    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        (cache / "weights").write_text("")
+        done = snakemake(workflow, "seen", "--use-singularity", *with_image(sif), config=("config/tiny.yaml",))
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert (workflow.folder / "seen").read_text().split() == [str(cache), "weights"]
+    finally:
+        shutil.rmtree(cache)
+
+
+@pytest.mark.parametrize("arguments", [("-n",), ()])
+def test_without_apptainer_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str]) -> None:
+    parts = os.environ["PATH"].split(os.pathsep)
+    without = [part for part in parts if not any(Path(part, name).exists() for name in ("apptainer", "singularity"))]
+    monkeypatch.setenv("PATH", os.pathsep.join(without))
+    done = copy_workflow(tmp_path).run(*arguments, "--use-singularity", config=("config/tiny.yaml",))
+    assert done.returncode != 0 and "Traceback" not in done.stdout
+    assert "none is on PATH" in done.stdout and "fix:" in done.stdout and "make setup" in done.stdout
+
+
+def test_an_absent_image_file_is_named(tmp_path: Path) -> None:
+    if not shutil.which("apptainer") and not shutil.which("singularity"):
+        pytest.skip("Apptainer is not installed")
+    done = copy_workflow(tmp_path).run("-n", "--use-singularity", *with_image("no.sif"), config=("config/tiny.yaml",))
+    assert done.returncode != 0
+    assert "container.image: no.sif does not exist" in done.stdout and "make sif" in done.stdout
+
+
+def test_an_archive_is_given_to_apptainer_by_its_whole_path(tmp_path: Path) -> None:
+    if not shutil.which("apptainer") and not shutil.which("singularity"):
+        pytest.skip("Apptainer is not installed")
+    workflow = copy_workflow(tmp_path)
+    (tmp_path / "image.tar").write_bytes(b"")
+    done = workflow.run("-n", "--use-singularity", *with_image("image.tar"), config=("config/tiny.yaml",))
+    assert f"docker-archive:{tmp_path}/image.tar will be pulled" in done.stdout
