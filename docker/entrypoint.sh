@@ -104,7 +104,11 @@ contents() {
 word=${1:-reproduce}
 shift || true
 case $word in
-  reproduce) workflow "$@" ;;
+  reproduce)
+    mountpoint -q /cache/huggingface || echo "note: nothing is mounted at /cache/huggingface; downloads will go with" \
+      "the container (-v \"\$HOME/.cache/huggingface:/cache/huggingface\")" >&2
+    workflow "$@"
+    ;;
   tiny) workflow --configfile config/tiny.yaml "$@" ;;
   ui) ui "$@" ;;
   test) run_tests "$@" ;;
