@@ -50,5 +50,5 @@ def prepare_apptainer():
     # The variables of the image would go before those of the same name out here.
     os.environ[f"{prefix}ENV_HF_HOME"] = cache
     os.environ[f"{prefix}ENV_REINFORCE_LITE_IMAGE"] = config["container"]["image"]
-    if os.path.exists("/dev/nvidiactl") or os.path.exists("/dev/dxg"):  # dxg: WSL
+    if shutil.which("nvidia-smi"):  # where the driver is, its tool is
         os.environ.setdefault(f"{prefix}_NV", "1")
