@@ -22,6 +22,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "policies.<name>.published": settings.Published,
     "training": settings.Training,
     "evaluation": settings.Evaluation,
+    "checkpoint": settings.CheckpointSettings,
     "tracking": settings.Tracking,
     "container": settings.Container,
 }

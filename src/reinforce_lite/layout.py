@@ -46,6 +46,19 @@ class Layout:
             return self.root / "baseline" / model
         return self.root / "trained" / model / variant / f"seed{seed}"
 
+    def training_progress(self, model: str, variant: str, seed: int) -> Path:
+        """Checkpoints of a training that is not finished; no rule's output, for those of a failed job are deleted."""
+        return self.root / "checkpoints/train" / model / variant / f"seed{seed}"
+
+    def start_progress(self, model: str) -> Path:
+        """Checkpoints of a supervised start that is not finished."""
+        return self.root / "checkpoints/fetch_policy" / model
+
+    def evaluation_progress(self, model: str, variant: str | None = None, seed: int | None = None) -> Path:
+        """What an evaluation that is not finished has written so far."""
+        folder = self.root / "checkpoints/evaluate" / model
+        return folder if variant is None else folder / variant / f"seed{seed}"
+
     def comparison(self, model: str, variant: str, seed: int) -> Path:
         """The paired comparison of one training run with its baseline."""
         return self.root / "compare" / model / variant / f"seed{seed}.json"

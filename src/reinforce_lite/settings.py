@@ -176,6 +176,12 @@ class Training(Section):
         ge=1,
         description="Steps between two measurements of KL to the start policy and of the share of changed weights.",
     )
+    max_skipped: int = Field(
+        10,
+        ge=1,
+        description="The run ends after so many steps in a row whose loss or gradient was not finite; such a step "
+        "leaves the weights alone.",
+    )
 
 
 class Evaluation(Section):
@@ -190,6 +196,15 @@ class Evaluation(Section):
     limit: int | None = Field(None, ge=1, description="Evaluate only the first so many test problems; null for all.")
     cross_check: bool = Field(False, description="Also run lm-eval's stock gsm8k_cot_llama (needs the hub).")
     bootstrap_resamples: int = Field(10_000, ge=100, description="Resamples of the paired bootstrap.")
+
+
+class CheckpointSettings(Section):
+    """How much of a killed training is done again; whichever is due first writes a checkpoint."""
+
+    every_steps: int | None = Field(None, ge=1, description="Steps between two checkpoints; null for no such rule.")
+    every_seconds: float = Field(
+        300, gt=0, description="Seconds between two checkpoints. One takes three times the space of the weights."
+    )
 
 
 class Tracking(Section):
@@ -238,6 +253,7 @@ class Settings(Section):
         description="Catalogue of variants: for each, the keys of `training` that differ."
     )
     evaluation: Evaluation
+    checkpoint: CheckpointSettings = CheckpointSettings()
     tracking: Tracking = Tracking()
     container: Container
 

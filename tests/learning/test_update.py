@@ -7,7 +7,7 @@ import torch
 
 from reinforce_lite.learning.batching import Sample, micro_batches, samples_with_gradient
 from reinforce_lite.learning.estimators import leave_one_out
-from reinforce_lite.learning.update import update
+from reinforce_lite.learning.update import UpdateResult, descend, gradient
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.optimizer import adamw
 from reinforce_lite.rollout import Completion, Sampling
@@ -26,6 +26,14 @@ def rollout(policy: Policy) -> list[list[Completion]]:
 def samples(policy: Policy) -> list[Sample]:
     rewards = torch.tensor([[1.0, -1.0, 1.0, -1.0], [-1.0, -1.0, 1.0, -1.0]])
     return samples_with_gradient(rollout(policy), leave_one_out(rewards).tolist())
+
+
+def update(
+    policy: Policy, optimizer: torch.optim.Optimizer, picked: list[Sample], normaliser: int, settings: Training
+) -> UpdateResult:
+    result = gradient(policy, picked, normaliser, settings)
+    descend(optimizer, result)
+    return result
 
 
 def reference_gradients(policy: Policy, picked: list[Sample], normaliser: int) -> dict[str, torch.Tensor]:

@@ -45,8 +45,8 @@ def kl_to_start(policy: Policy, start: Weights, samples: list[Sample], budget_to
 def weights_swapped(policy: Policy, other: Weights) -> Iterator[None]:
     """Inside the block the policy computes with `other`; afterwards it has its own weights again, bit for bit."""
     mine = snapshot(policy)
-    _copy(policy, other)
     try:
+        _copy(policy, other)
         yield
     finally:
         _copy(policy, mine)

@@ -3,20 +3,20 @@
 import itertools
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from tqdm import tqdm
-
+from reinforce_lite.errors import UserError
 from reinforce_lite.learning import drift
 from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.estimators import normaliser
 from reinforce_lite.learning.experience import Experience, rollout, score
 from reinforce_lite.learning.metrics import Clock, completion_rows, step_metrics
-from reinforce_lite.learning.update import update
+from reinforce_lite.learning.update import descend, gradient
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.logprobs import check_head
 from reinforce_lite.policy.optimizer import adamw, learning_rate, set_learning_rate
+from reinforce_lite.policy.progress import InMemory, Keeper, steps_bar
 from reinforce_lite.rollout.generate import GenerateEngine
 from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem
@@ -30,6 +30,11 @@ class Step:
     completions: list[dict[str, Any]]
 
 
+def never(completed: int) -> str | None:
+    """The rule that ends no training early."""
+    return None
+
+
 def train(
     policy: Policy,
     problems: list[Problem],
@@ -37,49 +42,113 @@ def train(
     settings: Training,
     seed: int,
     on_step: Callable[[Step], None] = lambda step: None,
-) -> None:
-    """Train the policy in place for `settings.steps` steps, and call `on_step` after each."""
-    check_head(policy)
-    if settings.gradient_checkpointing:
-        policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    start = drift.snapshot(policy)
+    *,
+    stop: Callable[[int], str | None] = never,
+    progress: Keeper | None = None,
+) -> str | None:
+    """Train the policy in place for `settings.steps` steps, or what is left of them if `progress` has kept some.
+
+    Args:
+        policy: the start policy, from which drift is measured, also when a training goes on.
+        problems: the questions of train.
+        prompt: name of the prompt.
+        settings: the algorithm.
+        seed: all randomness derives from it and the step.
+        on_step: called after each step that is taken here and now.
+        stop: asked once a step, with the number of completed steps; a reason ends the training.
+        progress: keeps finished steps; by default they go with the process.
+
+    Returns:
+        The reason of an early end, else None.
+
+    Raises:
+        UserError: too many steps in a row were not finite, or `progress` holds another training.
+    """
+    prepare(policy, settings)
+    start, progress = drift.snapshot(policy), progress or InMemory()
     engine = GenerateEngine(policy, settings.rollout_batch)
     optimizer = adamw(policy.model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
     denominator = normaliser(settings.estimator, settings.questions_per_step, settings.group_size)
-    questions = question_stream(problems, settings.shuffle, seed)
-    bar = tqdm(range(settings.steps), desc="train", unit="step", mininterval=2)
-    for step in bar:
-        clock = Clock()
-        picked = list(itertools.islice(questions, settings.questions_per_step))
-        groups_PG = rollout(policy, engine, picked, prompt, settings, seed, step)
-        clock.lap("rollout")
+    with progress.resumed(policy, optimizer) as completed:
+        reason, skipped = stop(completed) if completed else None, Skipped(settings.max_skipped, progress.rows())
+        questions = question_stream(problems, settings.shuffle, seed, first=completed * settings.questions_per_step)
+        for step in (bar := steps_bar(completed, settings.steps)):
+            if reason is not None:
+                break
+            clock = Clock()
+            picked = list(itertools.islice(questions, settings.questions_per_step))
+            groups_PG = rollout(policy, engine, picked, prompt, settings, seed, step)
+            clock.lap("rollout")
 
-        experience = score(policy, picked, groups_PG, settings, seed, step)
-        clock.lap("reward")
+            experience = score(policy, picked, groups_PG, settings, seed, step)
+            clock.lap("reward")
 
-        rate = learning_rate(settings.learning_rate, settings.schedule, step, settings.steps)
-        set_learning_rate(optimizer, rate)
-        policy.model.train()
-        result = update(policy, optimizer, experience.samples, denominator, settings)
-        clock.lap("update")
+            rate = learning_rate(settings.learning_rate, settings.schedule, step, settings.steps)
+            set_learning_rate(optimizer, rate)
+            policy.model.train()
+            result = gradient(policy, experience.samples, denominator, settings)
+            with progress.step():  # the weights move and the step is told, or neither
+                descend(optimizer, result)
+                clock.lap("update")
 
-        due = (step + 1) % settings.kl_every == 0 or step + 1 == settings.steps
-        moved = measure_drift(policy, start, experience, settings) if due else NOT_MEASURED
-        clock.lap("drift")
+                reason = stop(step + 1)
+                due = (step + 1) % settings.kl_every == 0 or step + 1 == settings.steps or reason is not None
+                moved = measure_drift(policy, start, experience, settings) if due else NOT_MEASURED
+                clock.lap("drift")
 
-        metrics = {"step": step, **step_metrics(experience, result, clock), "learning_rate": rate, **moved}
-        on_step(Step(metrics, completion_rows(experience, step)))
-        bar.set_postfix(reward=f"{metrics['reward_mean']:+.2f}", length=f"{metrics['length_mean']:.0f}", refresh=False)
+                metrics = {"step": step, **step_metrics(experience, result, clock), "learning_rate": rate, **moved}
+                metrics["seconds_checkpoint"] = progress.seconds
+                done = Step(metrics, completion_rows(experience, step))
+                progress.record(asdict(done))
+            on_step(done)
+            skipped.count(done.metrics)
+            bar.set_postfix({name: f"{metrics[name]:.3g}" for name in ("reward_mean", "length_mean")}, refresh=False)
     policy.model.eval()
+    return reason
 
 
-def question_stream(problems: list[Problem], shuffle: bool, seed: int) -> Iterator[Problem]:
-    """The problems, epoch after epoch, each epoch in its own order if they are shuffled."""
-    for epoch in itertools.count():
+def prepare(policy: Policy, settings: Training) -> None:
+    """Make the policy ready to learn."""
+    check_head(policy)
+    if settings.gradient_checkpointing:
+        policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
+class Skipped:
+    """Counts the steps in a row that were not finite, and ends the training when there are too many.
+
+    Args:
+        limit: so many are too many.
+        rows: the steps that are completed already, as they were recorded.
+    """
+
+    def __init__(self, limit: int, rows: list[dict[str, Any]]) -> None:
+        self._limit, self._count = limit, 0
+        for row in rows:
+            self.count(row["metrics"])
+
+    def count(self, metrics: dict[str, Any]) -> None:
+        """Count one more step.
+
+        Raises:
+            UserError: it is one too many.
+        """
+        self._count = self._count + 1 if metrics["skipped"] else 0
+        if self._count >= self._limit:
+            raise UserError(
+                f"step {metrics['step']}: loss or gradient was not finite, for the {self._count}th step in a row",
+                "lower training.learning_rate; the last checkpoint is kept, and its weights are finite",
+            )
+
+
+def question_stream(problems: list[Problem], shuffle: bool, seed: int, first: int = 0) -> Iterator[Problem]:
+    """The problems from the `first` one on, epoch after epoch, each epoch in its own order if they are shuffled."""
+    for epoch in itertools.count(first // len(problems)):
         order = list(problems)
         if shuffle:
             random.Random(f"{seed}/epoch/{epoch}").shuffle(order)
-        yield from order
+        yield from order[first % len(problems) :]
+        first = 0
 
 
 NOT_MEASURED: dict[str, float | None] = {"weights_changed": None, "kl_to_start": None}

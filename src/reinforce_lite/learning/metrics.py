@@ -67,3 +67,22 @@ def completion_rows(experience: Experience, step: int) -> list[dict[str, Any]]:
         for p, problem in enumerate(experience.problems)
         for g, completion in enumerate(experience.groups_PG[p])
     ]
+
+
+def training_summary(metrics: list[dict[str, Any]], completions: int, planned: int) -> dict[str, Any]:
+    """Sums and last values over the steps of a finished training; `seconds` holds its checkpoints too."""
+    return {
+        "steps": len(metrics),
+        "steps_planned": planned,
+        "steps_skipped": sum(row["skipped"] for row in metrics),
+        "seconds": sum(value for row in metrics for key, value in row.items() if key.startswith("seconds_")),
+        "completions": completions,
+        "tokens": sum(row["tokens"] for row in metrics),
+        "weights_changed": _last(metrics, "weights_changed"),
+        "kl_to_start": _last(metrics, "kl_to_start"),
+    }
+
+
+def _last(metrics: list[dict[str, Any]], key: str) -> Any:
+    """The last value that was measured."""
+    return next((row[key] for row in reversed(metrics) if row[key] is not None), None)

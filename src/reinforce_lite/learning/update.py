@@ -1,4 +1,4 @@
-"""One policy-gradient step."""
+"""One policy-gradient step: the gradient, and the step along it."""
 
 import math
 from dataclasses import dataclass
@@ -30,17 +30,15 @@ class UpdateResult:
     skipped: bool
 
 
-def update(
-    policy: Policy, optimizer: torch.optim.Optimizer, samples: list[Sample], normaliser: int, settings: Training
-) -> UpdateResult:
-    """Minimise -(1 / normaliser) x sum over completions of advantage x sum over tokens of log p.
+def gradient(policy: Policy, samples: list[Sample], normaliser: int, settings: Training) -> UpdateResult:
+    """The clipped gradient of -(1 / normaliser) x sum over completions of advantage x sum over tokens of log p.
 
     REINFORCE (Williams 1992) with the sum over a completion's tokens, which is the log-probability of the whole
     completion; a mean over tokens would favour short right and long wrong answers.
     """
     if not samples:
         return UpdateResult(None, None, None, None, skipped=False)
-    optimizer.zero_grad(set_to_none=True)
+    policy.model.zero_grad(set_to_none=True)
     loss, entropy, gap, tokens = 0.0, 0.0, 0.0, 0
     for batch in micro_batches(samples, settings.micro_batch_tokens):
         rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
@@ -58,10 +56,14 @@ def update(
         tokens += len(weights_N)
     norm = float(torch.nn.utils.clip_grad_norm_(policy.model.parameters(), settings.gradient_clip))
     skipped = not (math.isfinite(norm) and math.isfinite(loss))
-    if not skipped:
+    return UpdateResult(_finite(loss), _finite(norm), _finite(entropy / tokens), _finite(gap / tokens), skipped=skipped)
+
+
+def descend(optimizer: torch.optim.Optimizer, result: UpdateResult) -> None:
+    """Take the step, if there is a gradient and it is finite. Nothing else changes the weights."""
+    if result.loss is not None and not result.skipped:
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return UpdateResult(_finite(loss), _finite(norm), _finite(entropy / tokens), _finite(gap / tokens), skipped=skipped)
 
 
 def _finite(value: float) -> float | None:

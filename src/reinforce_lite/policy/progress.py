@@ -1,0 +1,232 @@
+"""A training's progress on the disk: what a kill at any moment leaves behind, and how the same command goes on.
+
+Checkpoints hold the state after a completed step, a journal what each completed step left to be told. Weights, journal
+and checkpoints change at step boundaries only, so a step that is not completed leaves no trace.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from tqdm import tqdm
+
+from reinforce_lite.errors import UserError
+from reinforce_lite.interrupt import Interrupted, uninterrupted
+from reinforce_lite.journal import Journal
+from reinforce_lite.policy import Policy, checkpoint
+from reinforce_lite.settings import CheckpointSettings
+
+KEPT = 2
+
+
+class Keeper(Protocol):
+    """What a training loop needs of whoever keeps its progress.
+
+    Attributes:
+        seconds: what checkpoints have cost since the last row was recorded.
+    """
+
+    seconds: float
+
+    def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> AbstractContextManager[int]:
+        """Around all steps. Yields the completed ones, after policy and optimiser have been brought there."""
+        ...
+
+    def step(self) -> AbstractContextManager[None]:
+        """Around everything that a step changes: it happens wholly or, for those who resume, not at all."""
+        ...
+
+    def record(self, row: Any) -> None:
+        """What the step leaves to be told; once a step, inside `step`."""
+        ...
+
+    def rows(self) -> list[Any]:
+        """One row for each completed step."""
+        ...
+
+
+class InMemory:
+    """The Keeper of a training that is too short to be resumed."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._rows: list[Any] = []
+
+    @contextmanager
+    def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> Iterator[int]:
+        """Nothing to resume."""
+        yield 0
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Nothing to keep."""
+        yield
+
+    def record(self, row: Any) -> None:
+        """Keep it."""
+        self._rows.append(row)
+
+    def rows(self) -> list[Any]:
+        """One row for each completed step."""
+        return self._rows
+
+
+def steps_bar(completed: int, steps: int, name: str = "train") -> Any:
+    """The steps that are left, with a progress bar over all of them."""
+    left = range(completed, steps)
+    return tqdm(left, desc=name, unit="step", mininterval=2, initial=completed, total=steps)
+
+
+class Progress:
+    """The Keeper that works with a folder.
+
+    Args:
+        folder: holds checkpoints and journals; belongs to one training, and to no rule's outputs.
+        key: every setting that determines the training; a folder with another key is refused.
+        settings: how often a checkpoint is written.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], settings: CheckpointSettings) -> None:
+        self.folder = folder
+        self.seconds = 0.0
+        self._key: dict[str, Any] = json.loads(json.dumps(key))
+        self._settings = settings
+        self._journal = Journal(folder / "steps.jsonl")
+        self._costs = Journal(folder / "checkpoints.jsonl")
+        self._completed = self._saved = 0
+        self._saved_at = time.monotonic()
+        self._good: list[Path] = []
+        self._at_boundary = False
+
+    @contextmanager
+    def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> Iterator[int]:
+        """Around all steps. Yields the completed ones, after policy and optimiser have been brought there.
+
+        The state of the last completed step is written when the block ends or is interrupted, or when whoever reads
+        our output is killed with us and we get to know of it first (BrokenPipeError).
+
+        Raises:
+            UserError: the folder holds another training, by its key.
+        """
+        self._policy, self._optimizer = policy, optimizer
+        self._resume()
+        self._reach_boundary()
+        try:
+            yield self._completed
+            self._save()
+        except (Interrupted, BrokenPipeError):
+            if self._at_boundary:
+                self._save()
+            raise
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Around everything that a step changes; a signal waits until it has ended."""
+        with uninterrupted():
+            self._at_boundary = False
+            yield
+            self._completed += 1
+            self._reach_boundary()
+            if self._due():
+                self._save()
+
+    def record(self, row: Any) -> None:
+        """Write what the step leaves to be told."""
+        self._journal.append(row)
+        self.seconds = 0.0
+
+    def rows(self) -> list[Any]:
+        """One row for each completed step.
+
+        Raises:
+            UserError: the disk is full, so that some are not written.
+        """
+        try:
+            self._journal.sync()
+        except OSError as error:
+            raise UserError(f"cannot write {self._journal.path}: {error.strerror}", "free some disk space") from error
+        return self._journal.rows()
+
+    def cost(self) -> dict[str, Any]:
+        """What checkpoints have cost since the training began, killed attempts included: count, seconds, bytes."""
+        rows = self._costs.rows()
+        return {"count": len(rows), **{name: sum(row[name] for row in rows) for name in ("seconds", "bytes")}}
+
+    def remove(self) -> None:
+        """Forget everything: the results are written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _resume(self) -> None:
+        """Bring policy and optimiser to the newest state that is whole, and the journal with them."""
+        for half in self.folder.glob(".step-*.tmp"):
+            shutil.rmtree(half, ignore_errors=True)
+        there = checkpoint.found(self.folder)
+        rows = len(self._journal.rows())
+        for path in there:
+            try:
+                candidate = checkpoint.read(path)
+                if rows < candidate.step:
+                    raise checkpoint.DamagedError(f"{self._journal.path.name} holds {rows} of its steps")
+            except checkpoint.DamagedError as problem:
+                _warn(f"the checkpoint {path} is damaged ({problem}); it is not used")
+                continue
+            self._check_key(candidate.facts["key"])
+            candidate.restore(self._policy.model, self._optimizer)
+            self._completed = self._saved = candidate.step
+            self._good = [path]
+            print(f"continuing after {candidate.step} steps, from {path}", file=sys.stderr)
+            break
+        else:
+            if there:
+                _warn("no checkpoint is whole: the training starts anew")
+        self._journal.cut(self._completed)
+
+    def _check_key(self, saved: Mapping[str, Any]) -> None:
+        names = [name for name in {**saved, **self._key} if saved.get(name) != self._key.get(name)]
+        if names:
+            lines = [f"  - {name}: {saved.get(name)!r} there, {self._key.get(name)!r} now" for name in names]
+            raise UserError(
+                f"{self.folder} holds a training of other settings:\n" + "\n".join(lines),
+                f"restore the old values to go on with it, or delete the folder {self.folder} to start anew",
+            )
+
+    def _reach_boundary(self) -> None:
+        self._random = checkpoint.random_state()
+        self._at_boundary = True
+
+    def _due(self) -> bool:
+        steps, seconds = self._settings.every_steps, self._settings.every_seconds
+        by_steps = steps is not None and self._completed - self._saved >= steps
+        return by_steps or time.monotonic() - self._saved_at >= seconds
+
+    def _save(self) -> None:
+        """Write a checkpoint unless there is one of this step; trouble with the disk is a warning."""
+        if self._completed == self._saved:
+            return
+        started = time.monotonic()
+        with uninterrupted():
+            try:
+                self._journal.sync()  # a checkpoint without the rows before it would be worth nothing
+                facts = {"step": self._completed, "key": self._key}
+                path, size = checkpoint.write(self.folder, self._policy.model, self._optimizer, self._random, facts)
+            except OSError as error:
+                _warn(f"no checkpoint after {self._completed} steps: {error.strerror}; the one before it is kept")
+            else:
+                self._saved = self._completed
+                self._good = [*self._good, path][-KEPT:]
+                for other in set(checkpoint.found(self.folder)) - set(self._good):
+                    shutil.rmtree(other, ignore_errors=True)
+                seconds = time.monotonic() - started
+                self._costs.append({"step": self._completed, "seconds": seconds, "bytes": size})
+            self._saved_at = time.monotonic()
+            self.seconds += self._saved_at - started
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
