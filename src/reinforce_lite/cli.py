@@ -4,17 +4,16 @@ Imports of torch, lm-eval and MLflow are inside the subcommands, so that `--help
 """
 
 import argparse
+import contextlib
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from reinforce_lite import __version__, settings
+from reinforce_lite import __version__, interrupt, keys, settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.interrupt import Interrupted
 from reinforce_lite.layout import Layout
 from reinforce_lite.preflight import require_preflight
 
@@ -58,6 +57,7 @@ def fetch_policy(arguments: Arguments) -> None:
         _prepare_torch(config)
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.policy import fetch, load
+        from reinforce_lite.policy.progress import Progress
         from reinforce_lite.policy.start import supervised_start
         from reinforce_lite.tasks.prepare import load_demonstrations
 
@@ -77,10 +77,13 @@ def fetch_policy(arguments: Arguments) -> None:
                 "set task.demonstrations, or start: null",
             )
         account.log_dataset(layout.data / "demonstrations.jsonl", "demonstrations")
-        history = supervised_start(policy, demonstrations, config.task.prompt, start)
+        key = keys.start_key(config, arguments.model)
+        progress = Progress(layout.start_progress(arguments.model), key, config.checkpoint)
+        history = supervised_start(policy, demonstrations, config.task.prompt, start, progress)
         account.log_metrics(history)
         write_jsonl(folder / "start.jsonl", history)
         load.save(policy, folder, provenance)
+        progress.remove()
 
 
 def evaluate(arguments: Arguments) -> None:
@@ -96,6 +99,7 @@ def evaluate(arguments: Arguments) -> None:
         _prepare_torch(config)
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.evaluation import harness
+        from reinforce_lite.evaluation.written import Written
         from reinforce_lite.policy.load import load
         from reinforce_lite.tasks.prepare import load_split
 
@@ -103,7 +107,9 @@ def evaluate(arguments: Arguments) -> None:
         policy = load(source, config.policies[model], config.hardware.device)
         problems = load_split(layout.data, "test")[: config.evaluation.limit]
         account.log_dataset(layout.data / "test.jsonl", "test")
-        summary, items = harness.evaluate(policy, problems, config.task.prompt, config.evaluation)
+        key = keys.evaluation_key(config, model, source)
+        written = Written(layout.evaluation_progress(model, **run) / "completions.jsonl", key)
+        summary, items = harness.evaluate(policy, problems, config.task.prompt, config.evaluation, written)
         if config.evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, config.evaluation)
         folder = layout.evaluation(model, **run)
@@ -114,6 +120,7 @@ def evaluate(arguments: Arguments) -> None:
         account.log_params({"model": model, **run, "evaluation": config.evaluation.model_dump(mode="json")})
         account.log_summary({k: summary[k] for k in ("n", "strict", "flexible", "truncated", "length_mean")})
         account.log_artifact(folder / "items.jsonl")
+        written.remove()
         print(f"{name} {model}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)
 
 
@@ -128,28 +135,34 @@ def train(arguments: Arguments) -> None:
     with stage(config, "train", model=model, variant=variant, seed=seed) as account:
         _prepare_torch(config)
         from reinforce_lite.accounting.provenance import origin
-        from reinforce_lite.learning.loop import Step
         from reinforce_lite.learning.loop import train as learn
+        from reinforce_lite.learning.metrics import training_summary
         from reinforce_lite.policy.load import load, save
+        from reinforce_lite.policy.progress import Progress
         from reinforce_lite.tasks.prepare import load_split
 
         policy = load(layout.policy(model), config.policies[model], config.hardware.device)
         account.log_params({"model": model, "variant": variant, "seed": seed, **training.model_dump(mode="json")})
         account.log_dataset(layout.data / "train.jsonl", "train")
         folder = layout.train(model, variant, seed)
-        metrics: list[dict[str, Any]] = []
-        completions: list[dict[str, Any]] = []
-
-        def keep(step: Step) -> None:
-            metrics.append(step.metrics)
-            completions.extend(step.completions)
-            account.log_metrics([step.metrics])
-
-        learn(policy, load_split(layout.data, "train"), config.task.prompt, training, seed, keep)
+        key = keys.training_key(config, model, variant, seed)
+        progress = Progress(layout.training_progress(model, variant, seed), key, config.checkpoint)
+        problems, prompt = load_split(layout.data, "train"), config.task.prompt
+        stopped = learn(
+            policy,
+            problems,
+            prompt,
+            training,
+            seed,
+            lambda step: account.log_metrics([step.metrics]),
+            progress=progress,
+        )
+        rows, made_with = progress.rows(), origin()
+        metrics = [row["metrics"] for row in rows]
         write_jsonl(folder / "metrics.jsonl", metrics)
-        write_jsonl(folder / "completions.jsonl", completions)
-        made_with = origin()
-        write_json(folder / "training.json", {**_training_summary(metrics, training), "made_with": made_with})
+        write_jsonl(folder / "completions.jsonl", (completion for row in rows for completion in row["completions"]))
+        summary = {**training_summary(metrics, training), "stopped": stopped, "checkpoint": progress.cost()}
+        write_json(folder / "training.json", {**summary, "made_with": made_with})
         account.log_artifact(folder / "metrics.jsonl")
         account.log_artifact(folder / "completions.jsonl")
         provenance = read_json(layout.policy(model) / "policy.json")
@@ -157,19 +170,7 @@ def train(arguments: Arguments) -> None:
         provenance["made_with"] = made_with
         del provenance["weights"]
         save(policy, folder, provenance)
-
-
-def _training_summary(metrics: list[dict[str, Any]], training: settings.Training) -> dict[str, Any]:
-    seconds = sum(value for row in metrics for key, value in row.items() if key.startswith("seconds_"))
-    return {
-        "steps": len(metrics),
-        "steps_skipped": sum(row["skipped"] for row in metrics),
-        "seconds": seconds,
-        "completions": len(metrics) * training.questions_per_step * training.group_size,
-        "tokens": sum(row["tokens"] for row in metrics),
-        "weights_changed": metrics[-1]["weights_changed"],
-        "kl_to_start": metrics[-1]["kl_to_start"],
-    }
+        progress.remove()
 
 
 def compare(arguments: Arguments) -> None:
@@ -247,15 +248,19 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand; a user's error is one screen on stderr and exit code 2."""
+    """Run one subcommand; a user's error is one screen on stderr and exit code 2, being told to leave is code 75."""
     arguments = parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _terminated)
+    interrupt.install()
     try:
         _check_names(arguments)
         arguments.function(arguments)
     except UserError as error:
         print(f"reinforce-lite {arguments.command}: {error}", file=sys.stderr)
         return 2
+    except Interrupted:
+        with contextlib.suppress(OSError):  # whoever read our output may have been told to leave before us
+            print(f"reinforce-lite {arguments.command}: interrupted; the same command continues", file=sys.stderr)
+        return interrupt.EXIT_CODE
     return 0
 
 
@@ -265,14 +270,10 @@ def entry() -> None:
     Leaves at once when all is written: taking torch and MLflow apart would cost another second of rented time a rule.
     """
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
     os._exit(code)
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    """Leave through the exits, so that the ledger row is closed."""
-    raise SystemExit(128 + number)
 
 
 def _check_names(arguments: Arguments) -> None:

@@ -27,6 +27,11 @@ class Journal:
         if self.path.exists():
             os.truncate(self.path, sum(self._read()[1][:count]))
 
+    def remove(self) -> None:
+        """Forget everything."""
+        self._unwritten = b""
+        self.path.unlink(missing_ok=True)
+
     def append(self, row: Any) -> None:
         """Write a row; if the disk is full, what is left of it is written before the next one.
 

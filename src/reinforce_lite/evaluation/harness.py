@@ -13,7 +13,9 @@ from lm_eval import evaluator
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
+from tqdm import tqdm
 
+from reinforce_lite.evaluation.written import Written, fixed_batches
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
 from reinforce_lite.rollout import Completion, Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
@@ -31,22 +33,46 @@ class PolicyLM(LM):
 
     Attributes:
         completions: what was written, by the id of the problem.
+        resumed_seconds: what the batches took that an earlier process has written.
     """
 
-    def __init__(self, policy: Policy, settings: Evaluation) -> None:
+    def __init__(self, policy: Policy, settings: Evaluation, written: Written | None = None) -> None:
         super().__init__()
         self.policy = policy
         self.sampling = Sampling(temperature=0, top_p=1, max_new_tokens=settings.max_new_tokens)
-        self.engine = GenerateEngine(policy, settings.batch_size, progress="evaluate")
+        self.engine = GenerateEngine(policy, settings.batch_size)
         self.completions: dict[str, Completion] = {}
+        self.resumed_seconds = 0.0
+        self._written = written
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """The completion of every request, as text."""
-        prompts = [encode_prompt(self.policy.tokenizer, request.args[0]) for request in requests]
-        groups = self.engine(prompts, 1, self.sampling, None)
-        for request, (completion,) in zip(requests, groups, strict=True):
-            self.completions[request.doc["id"]] = completion
-        return [self.policy.text(completion.token_ids) for (completion,) in groups]
+        """The completion of every request, as text; batch by batch, each kept as soon as it is written."""
+        ids = [request.doc["id"] for request in requests]
+        prompts = {i: encode_prompt(self.policy.tokenizer, r.args[0]) for i, r in zip(ids, requests, strict=True)}
+        size = self.engine.rows_at_once
+        if self._written is not None:
+            self.completions, self.resumed_seconds = self._written.resume(prompts, size)
+        for batch in tqdm(fixed_batches(prompts, size), desc="evaluate", unit="batch", mininterval=2):
+            if batch[0] in self.completions:
+                continue
+            began = time.perf_counter()
+            groups = self.engine([prompts[i] for i in batch], 1, self.sampling, None)
+            done = {i: completion for i, (completion,) in zip(batch, groups, strict=True)}
+            if self._written is not None:
+                self._written.append(done, time.perf_counter() - began)
+            self.completions |= done
+        self._check(ids)
+        return [self.policy.text(self.completions[i].token_ids) for i in ids]
+
+    def _check(self, ids: list[str]) -> None:
+        """Every problem has one completion, and that has an end."""
+        if sorted(self.completions) != sorted(ids):
+            raise RuntimeError("there are other completions than were asked for")
+        for problem, completion in self.completions.items():
+            written, limit = completion.token_ids, self.sampling.max_new_tokens
+            stopped = bool(written) and written[-1] in self.policy.stop_ids
+            if completion.finish_reason != ("stop" if stopped else "length") or (not stopped and len(written) != limit):
+                raise RuntimeError(f"the completion of {problem} has no end: {len(written)} tokens of {limit}")
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Not part of a generative task."""
@@ -91,20 +117,20 @@ def make_task(problems: list[Problem], prompt: str, lm: PolicyLM) -> Configurabl
 
 
 def evaluate(
-    policy: Policy, problems: list[Problem], prompt: str, settings: Evaluation
+    policy: Policy, problems: list[Problem], prompt: str, settings: Evaluation, written: Written | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Evaluate a policy on `problems`.
+    """Evaluate a policy on `problems`, or on those that are left if `written` has kept some.
 
     Returns:
         (summary, items): n, mean strict, flexible, truncated (fractions), mean length (tokens) and seconds; and for
         each problem, in order, what was asked, what was written and how it was read.
     """
-    lm = PolicyLM(policy, settings)
+    lm = PolicyLM(policy, settings, written)
     started = time.perf_counter()
     results = evaluator.simple_evaluate(
         model=lm, tasks=[make_task(problems, prompt, lm)], log_samples=True, bootstrap_iters=0
     )
-    seconds = time.perf_counter() - started
+    seconds = lm.resumed_seconds + time.perf_counter() - started
     samples = sorted(results["samples"][TASK], key=lambda sample: sample["doc_id"])
     items = [_item(sample, lm.completions[sample["doc"]["id"]]) for sample in samples]
     if [item["id"] for item in items] != [problem.id for problem in problems]:

@@ -9,6 +9,7 @@ import torch
 
 from reinforce_lite.learning.experience import Experience
 from reinforce_lite.learning.update import UpdateResult
+from reinforce_lite.settings import Training
 from reinforce_lite.tasks.answers import is_correct, strict
 
 
@@ -69,14 +70,14 @@ def completion_rows(experience: Experience, step: int) -> list[dict[str, Any]]:
     ]
 
 
-def training_summary(metrics: list[dict[str, Any]], completions: int, planned: int) -> dict[str, Any]:
+def training_summary(metrics: list[dict[str, Any]], training: Training) -> dict[str, Any]:
     """Sums and last values over the steps of a finished training; `seconds` holds its checkpoints too."""
     return {
         "steps": len(metrics),
-        "steps_planned": planned,
+        "steps_planned": training.steps,
         "steps_skipped": sum(row["skipped"] for row in metrics),
         "seconds": sum(value for row in metrics for key, value in row.items() if key.startswith("seconds_")),
-        "completions": completions,
+        "completions": len(metrics) * training.questions_per_step * training.group_size,
         "tokens": sum(row["tokens"] for row in metrics),
         "weights_changed": _last(metrics, "weights_changed"),
         "kl_to_start": _last(metrics, "kl_to_start"),

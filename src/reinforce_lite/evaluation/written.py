@@ -1,0 +1,72 @@
+"""What an evaluation has written so far, batch by batch, so that the same command goes on after a kill."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reinforce_lite.journal import Journal
+from reinforce_lite.rollout import Completion
+
+Prompts = dict[str, list[int]]
+"""Token ids of each prompt, by the id of its problem."""
+
+
+def fixed_batches(prompts: Prompts, size: int) -> list[list[str]]:
+    """The ids, by length of their prompts and `size` at a time: neighbours in length waste no padding.
+
+    Whoever goes on with an evaluation must decode these very batches, for a row's company can change its last bit.
+
+    >>> fixed_batches({"a": [1, 2], "b": [1], "c": [1, 2, 3]}, 2)
+    [['b', 'a'], ['c']]
+    """
+    order = sorted(prompts, key=lambda i: len(prompts[i]))
+    return [order[begin : begin + size] for begin in range(0, len(order), size)]
+
+
+class Written:
+    """A journal with one row for each batch, after a first one with the key.
+
+    Args:
+        path: the journal.
+        key: all that the completions depend on, but the prompts.
+    """
+
+    def __init__(self, path: Path, key: Mapping[str, Any]) -> None:
+        self._journal, self._key = Journal(path), dict(key)
+
+    def resume(self, prompts: Prompts, size: int) -> tuple[dict[str, Completion], float]:
+        """Read what was written for these prompts; what was written under another key is discarded, with a note.
+
+        Returns:
+            (completions by id, seconds that their batches took).
+        """
+        digest = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()
+        key = json.loads(json.dumps({**self._key, "prompts, sha256": digest}))
+        rows = self._journal.rows()
+        if rows and rows[0] != key:
+            names = [name for name in {**rows[0], **key} if rows[0].get(name) != key.get(name)]
+            print(
+                f"note: {self._journal.path} is of another evaluation ({', '.join(names)}); discarded", file=sys.stderr
+            )
+            rows = []
+        self._journal.cut(len(rows))
+        if not rows:
+            self._journal.append(key)
+        found = {i: Completion(prompts[i], **row) for each in rows[1:] for i, row in each["completions"].items()}
+        whole = [i for batch in fixed_batches(prompts, size)[: len(rows[1:])] for i in batch]
+        if list(found) != whole:
+            raise RuntimeError(f"{self._journal.path} does not hold the first batches of this evaluation")
+        return found, sum(each["seconds"] for each in rows[1:])
+
+    def append(self, completions: Mapping[str, Completion], seconds: float) -> None:
+        """Keep a batch."""
+        rows = {i: {k: v for k, v in asdict(c).items() if k != "prompt_ids"} for i, c in completions.items()}
+        self._journal.append({"completions": rows, "seconds": seconds})
+
+    def remove(self) -> None:
+        """Forget everything: the results are written."""
+        self._journal.remove()

@@ -1,0 +1,74 @@
+"""What determines a piece of work, by name: work that was begun under another key is not gone on with."""
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from reinforce_lite.accounting.provenance import sha256_file
+from reinforce_lite.files import read_json
+from reinforce_lite.layout import Layout
+from reinforce_lite.settings import Settings
+
+
+def training_key(config: Settings, model: str, variant: str, seed: int) -> dict[str, Any]:
+    """All that a training's weights depend on; `max_skipped` only says when to give up."""
+    layout, training = Layout.of(config), config.variant(variant).model_dump(mode="json", exclude={"max_skipped"})
+    return {
+        **_numbers(config, model),
+        **{f"training.{name}": value for name, value in training.items()},
+        "seed": seed,
+        "start policy, sha256": policy_sha256(layout.policy(model)),
+        "train.jsonl, sha256": sha256_file(layout.data / "train.jsonl"),
+    }
+
+
+def start_key(config: Settings, model: str) -> dict[str, Any]:
+    """All that a supervised start's weights depend on."""
+    policy = config.policies[model].model_dump(mode="json", exclude={"parameters", "published", "gated"})
+    return {
+        **_numbers(config, model),
+        **{f"policies.{model}.{name}": value for name, value in policy.items()},
+        "demonstrations.jsonl, sha256": sha256_file(Layout.of(config).data / "demonstrations.jsonl"),
+    }
+
+
+def evaluation_key(config: Settings, model: str, policy: Path) -> dict[str, Any]:
+    """All that an evaluation's completions depend on, but the prompts, which the harness adds.
+
+    Args:
+        config: the configuration.
+        model: name of the policy.
+        policy: folder of its policy.json.
+    """
+    evaluation = config.evaluation.model_dump(mode="json", exclude={"bootstrap_resamples", "cross_check"})
+    return {
+        **_numbers(config, model),
+        **{f"evaluation.{name}": value for name, value in evaluation.items()},
+        "policy, sha256": policy_sha256(policy),
+    }
+
+
+def policy_sha256(folder: Path) -> str:
+    """A sum of policy.json and of the weights it points to; weights on the hub are named by their commit."""
+    weights = read_json(folder / "policy.json")["weights"]
+    files = [folder / "policy.json"]
+    if "folder" in weights or "path" in weights:
+        place = folder / weights["folder"] if "folder" in weights else Path(weights["path"])
+        files += [place] if place.is_file() else sorted(path for path in place.iterdir() if path.is_file())
+    sums = [f"{path.name} {sha256_file(path)}\n" for path in files]
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def _numbers(config: Settings, model: str) -> dict[str, Any]:
+    """What every forward pass depends on."""
+    policy, hardware = config.policies[model], config.hardware
+    return {
+        "model": model,
+        f"policies.{model}.dtype": policy.dtype,
+        f"policies.{model}.attention": policy.attention,
+        "task.prompt": config.task.prompt,
+        "hardware.device": hardware.device,
+        "hardware.cpu_threads": hardware.cpu_threads,
+        "torch": version("torch"),
+    }
