@@ -136,7 +136,7 @@ class Skipped:
         self._count = self._count + 1 if metrics["skipped"] else 0
         if self._count >= self._limit:
             raise UserError(
-                f"step {metrics['step']}: loss or gradient was not finite, for the {self._count}th step in a row",
+                f"step {metrics['step']}: loss or gradient was not finite, {self._count} times in a row",
                 "lower training.learning_rate; the last checkpoint is kept, and its weights are finite",
             )
 
