@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from reinforce_lite import keys
+from reinforce_lite.files import write_json
+from reinforce_lite.layout import Layout
+from reinforce_lite.settings import Settings, load
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Settings:
+    config = load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"]).model_copy(update={"results": tmp_path})
+    layout = Layout.of(config)
+    write_json(layout.policy("tiny-llama") / "policy.json", {"weights": {"folder": "weights"}})
+    for path in (layout.policy("tiny-llama") / "weights/model.safetensors", layout.data / "train.jsonl"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("content")
+    (layout.data / "demonstrations.jsonl").write_text("content")
+    return config
+
+
+def changed(config: Settings, section: str, **values: object) -> Settings:
+    return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
+
+
+def training(config: Settings) -> dict[str, object]:
+    return keys.training_key(config, "tiny-llama", "leave_one_out", 0)
+
+
+def differing(before: dict[str, object], after: dict[str, object]) -> set[str]:
+    return {name for name in before | after if before.get(name) != after.get(name)}
+
+
+def test_what_changes_a_training_is_in_its_key(config: Settings) -> None:
+    before = training(config)
+    for name, value in {"steps": 3, "learning_rate": 1.0, "micro_batch_tokens": 7, "rollout_batch": 9}.items():
+        assert differing(before, training(changed(config, "training", **{name: value}))) == {f"training.{name}"}
+    assert differing(before, training(changed(config, "hardware", cpu_threads=1))) == {"hardware.cpu_threads"}
+    assert differing(before, training(changed(config, "task", prompt="tagged"))) == {"task.prompt"}
+    assert differing(before, keys.training_key(config, "tiny-llama", "random_reward", 0)) == {"training.reward"}
+    assert differing(before, keys.training_key(config, "tiny-llama", "leave_one_out", 1)) == {"seed"}
+
+
+def test_what_cannot_change_a_training_is_not(config: Settings) -> None:
+    before = training(config)
+    for other in (
+        changed(config, "hardware", usd_per_hour=9.0),
+        changed(config, "budget", limit_usd=9.0),
+        changed(config, "checkpoint", every_steps=1),
+        changed(config, "training", max_skipped=3),
+        changed(config, "evaluation", batch_size=3),
+    ):
+        assert training(other) == before
+
+
+def test_files_are_in_the_keys_by_their_contents(config: Settings) -> None:
+    layout = Layout.of(config)
+    policy = layout.policy("tiny-llama")
+    before, start = training(config), keys.start_key(config, "tiny-llama")
+    evaluation = keys.evaluation_key(config, "tiny-llama", policy)
+    (policy / "weights/model.safetensors").write_text("other content")
+    assert differing(before, training(config)) == {"start policy, sha256"}
+    assert differing(evaluation, keys.evaluation_key(config, "tiny-llama", policy)) == {"policy, sha256"}
+    (layout.data / "train.jsonl").write_text("other")
+    assert "train.jsonl, sha256" in differing(before, training(config))
+    (layout.data / "demonstrations.jsonl").write_text("other")
+    assert differing(start, keys.start_key(config, "tiny-llama")) == {"demonstrations.jsonl, sha256"}
+
+
+def test_weights_elsewhere_are_in_the_sum(tmp_path: Path) -> None:
+    folder, gguf, snapshot = tmp_path / "policy", tmp_path / "model.gguf", tmp_path / "snapshot"
+    snapshot.mkdir()
+    sums = set()
+    for place, content in ((gguf, "a"), (gguf, "b"), (snapshot / "x", "a"), (snapshot / "x", "b")):
+        place.write_text(content)
+        write_json(folder / "policy.json", {"weights": {"path": str(place if place == gguf else snapshot)}})
+        sums.add(keys.policy_sha256(folder))
+    write_json(folder / "policy.json", {"weights": {"repo": "a/b", "revision": "1" * 40}})
+    sums.add(keys.policy_sha256(folder))
+    assert len(sums) == 5
