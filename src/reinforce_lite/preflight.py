@@ -155,6 +155,8 @@ def disk(settings: Settings) -> str:
     chosen = [settings.policies[name] for name in settings.models]
     runs = len(settings.variants) * len(settings.seeds)
     results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
+    # Of the training that runs, three checkpoints while the third is written; each holds AdamW's two states too.
+    results += 3 * 3 * max(map(_weights_gib, chosen))
     downloads = sum(_weights_gib(policy) for policy in chosen if _to_download(policy))
     needs = {_existing(settings.results): results}
     if downloads:

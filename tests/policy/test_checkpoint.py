@@ -82,7 +82,8 @@ def test_a_short_or_missing_file_is_found(saved: Path, name: str) -> None:
     os.truncate(saved / name, (saved / name).stat().st_size - 1)
     if name == "manifest.json":
         os.truncate(saved / name, 20)
-    with pytest.raises(checkpoint.DamagedError, match=name):
+    told = name if name == "manifest.json" else rf"{name} has \d+ bytes, not \d+"
+    with pytest.raises(checkpoint.DamagedError, match=told):
         checkpoint.read(saved)
     (saved / name).unlink()
     with pytest.raises(checkpoint.DamagedError, match=name):
@@ -104,6 +105,25 @@ def test_a_full_disk_leaves_no_half_checkpoint(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.write(tmp_path, policy.model, trained(policy), checkpoint.random_state(), {"step": 2})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_inside_a_file_is_told_as_such(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch.save would make a RuntimeError of it."""
+    real, room = os.write, 5000
+
+    def write(handle: int, data: bytes) -> int:
+        nonlocal room
+        room -= len(data)
+        if room < 0:
+            raise OSError(28, "No space left on device")
+        return real(handle, data)
+
+    monkeypatch.setattr(os, "write", write)
     with pytest.raises(OSError, match="No space left"):
         checkpoint.write(tmp_path, policy.model, trained(policy), checkpoint.random_state(), {"step": 2})
     assert list(tmp_path.iterdir()) == []

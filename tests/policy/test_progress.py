@@ -167,6 +167,25 @@ def test_on_a_full_disk_it_goes_on_with_a_warning(
     assert [path.name for path in checkpoint.found(tmp_path)] == ["step-00000006", "step-00000005"]
 
 
+def test_no_checkpoint_goes_ahead_of_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = os.write
+
+    def write(handle: int, data: bytes) -> int:
+        if Path(f"/proc/self/fd/{handle}").readlink().name == "steps.jsonl":
+            raise OSError(28, "No space left on device")
+        return real(handle, data)
+
+    def at(step: int) -> None:
+        monkeypatch.setattr(os, "write", write if step == 2 else real)
+        if step == 3:
+            assert checkpoint.found(tmp_path)[0].name == "step-00000002"
+
+    assert work(Progress(tmp_path, KEY, EVERY_STEP), 5, at) == (0, 5.0)
+    assert "no checkpoint after 3 steps: No space left" in capsys.readouterr().err
+
+
 def test_what_a_kill_while_writing_leaves_does_not_count(tmp_path: Path) -> None:
     interrupted_at(tmp_path, 3)
     half = tmp_path / ".step-00000009.tmp"

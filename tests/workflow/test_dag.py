@@ -81,6 +81,7 @@ def test_a_finished_run_is_not_repeated(finished: Workflow) -> None:
         ('hardware={"usd_per_hour": 0.5}', "preflight report", "train fetch_policy evaluate_baseline"),
         ('budget={"limit_usd": 3}', "report", "train fetch_policy evaluate_trained"),
         ('container={"image": "docker://other/image:2"}', "", "train fetch_policy evaluate_trained report"),
+        ('checkpoint={"every_seconds": 60}', "", "train fetch_policy evaluate_trained report"),
         ('training={"steps": 5}', "train evaluate_trained compare report", "fetch_policy evaluate_baseline"),
         ('evaluation={"batch_size": 7}', "evaluate_baseline evaluate_trained compare", "train fetch_policy"),
         ('evaluation={"bootstrap_resamples": 300}', "compare report", "train evaluate_trained"),

@@ -26,8 +26,11 @@ rule report:
         f"{BENCHMARKS}/report.jsonl"
     params:
         config=CONFIG,
-        # Which image runs the rules is no part of the result; each result says what made it.
-        settings=chosen(*(key for key in config if key != "container")),
+        # Which image runs the rules is no part of the result; each result says what made it. Nor is how often
+        # checkpoints are written.
+        settings=chosen(
+            *(key for key in config if key not in ("container", "checkpoint"))
+        ),
     message:
         "Writing the report"
     shell:
