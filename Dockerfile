@@ -6,7 +6,7 @@
 ARG BASE_IMAGE=debian:bookworm-slim
 
 FROM ${BASE_IMAGE} AS base
-# Debian's own Python, an init that passes signals on to the whole workflow, and what a mounted folder is checked with.
+# Debian's own Python, and an init.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates python3 tini \
     && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/ldconfig/aux-cache
@@ -71,8 +71,8 @@ LABEL org.opencontainers.image.source="https://github.com/reinforce-lite/reinfor
     org.opencontainers.image.licenses="Apache-2.0"
 WORKDIR /work
 EXPOSE 5000
-# The init passes a signal on to all processes: Snakemake would keep it from the job that trains.
-ENTRYPOINT ["/usr/bin/tini", "-g", "--", "/opt/reinforce-lite/docker/entrypoint.sh"]
+# An init, so that a stopped container leaves at once; the workflow passes its signal on to the job that trains.
+ENTRYPOINT ["/usr/bin/tini", "--", "/opt/reinforce-lite/docker/entrypoint.sh"]
 CMD ["reproduce"]
 
 FROM runtime AS cpu

@@ -1,0 +1,59 @@
+"""How the main process of Snakemake lives and dies beside its jobs; no rules."""
+
+import fcntl
+import signal
+import threading
+import time
+
+import psutil
+from snakemake.exceptions import WorkflowError
+
+# Whatever signals the whole group (a terminal's Ctrl-C, Slurm) must not end the shell and `tee` around a job before
+# the job has written its checkpoint. The job itself listens again.
+shell.prefix("set -euo pipefail; trap '' INT TERM; ")
+
+
+def lock_results():
+    """Hold these results for as long as this process lives.
+
+    Snakemake's own lock is a file that outlives a kill and then refuses the very command that would go on; the profile
+    turns it off (`nolock`). This one the kernel gives back.
+    """
+    global RESULTS_LOCK  # keeps the file open
+    RESULTS_LOCK = open(f"{RESULTS}/.workflow.lock", "a+")
+    try:
+        fcntl.flock(RESULTS_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        RESULTS_LOCK.seek(0)
+        raise WorkflowError(
+            f"another Snakemake works on {RESULTS} ({RESULTS_LOCK.read().strip() or 'unknown'})\n"
+            "  fix: let it finish, or stop it (kill its process) and run the same command again"
+        ) from None
+    RESULTS_LOCK.truncate(0)
+    RESULTS_LOCK.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    RESULTS_LOCK.flush()
+
+
+def pass_on_sigterm():
+    """Tell the jobs when Snakemake is told to stop: by itself it waits for them, and tells them nothing."""
+    wait_for_jobs = signal.getsignal(signal.SIGTERM)
+
+    def handler(number, frame):
+        threading.Thread(target=stop_jobs, daemon=True).start()
+        if callable(wait_for_jobs):
+            wait_for_jobs(number, frame)
+
+    signal.signal(signal.SIGTERM, handler)
+
+
+def stop_jobs():
+    """Send SIGTERM to the package's own commands until they have left: one that just starts may not listen yet."""
+    while True:
+        for process in psutil.Process().children(recursive=True):
+            try:
+                line = process.cmdline()
+                if any(os.path.basename(word) == "reinforce-lite" for word in line[:2]):
+                    process.terminate()
+            except psutil.Error:
+                continue
+        time.sleep(1)
