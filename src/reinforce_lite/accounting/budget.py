@@ -33,3 +33,22 @@ def by_stage(attempts: Iterable[Attempt]) -> dict[str, StageCost]:
         stage["device_hours"] += attempt.device_hours
         stage["attempts"] += 1
     return stages
+
+
+def idle_seconds(attempts: Iterable[Attempt]) -> float:
+    """Seconds between attempts, in which the machine was rented and nothing ran.
+
+    They are counted from the first sign of life to the last within one boot, by the clock of that boot; attempts that
+    overlap count once. Across boots nothing is assumed: the machine may not have been rented in between.
+    """
+    boots: dict[str, list[tuple[float, float]]] = {}
+    for attempt in attempts:
+        boots.setdefault(attempt.boot, []).append((attempt.clock, attempt.clock + attempt.seconds))
+    idle = 0.0
+    for spans in boots.values():
+        spans.sort()
+        busy_until = spans[0][1]
+        for start, end in spans[1:]:
+            idle += max(0.0, start - busy_until)
+            busy_until = max(busy_until, end)
+    return idle

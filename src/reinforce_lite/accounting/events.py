@@ -58,7 +58,7 @@ class Close(Event):
     """The process stops."""
 
     event: Literal["close"] = "close"
-    outcome: Literal["finished", "failed"]
+    outcome: Literal["finished", "failed", "interrupted"]
     error: str | None
 
 

@@ -3,13 +3,17 @@
 Three events are written: `open` when a process starts to use the device, `touch` every few seconds while it does,
 `close` when it stops. Folded together they make an attempt. A process that is killed writes no `close`; its attempt
 ends at its last `touch`, so at most one touch interval is lost. A line is never changed or removed. A line torn by a
-killed writer stays in the file, is skipped with a warning and is listed by `torn_lines`; any other line that is not an
-event is an error.
+killed writer stays in the file, and is skipped with a warning; any other line that is not an event is an error.
+
+An attempt runs if its process holds the device (see `device_lock`). A ledger without a lock file, of an older version,
+is judged by pid and birth on the same host, and by silence elsewhere.
 """
 
 import socket
+import sys
 import warnings
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,23 +22,39 @@ from uuid import uuid4
 
 import psutil
 
-from reinforce_lite.accounting import clock, events
+from reinforce_lite.accounting import clock, device_lock, events
+from reinforce_lite.accounting.device_lock import State
 from reinforce_lite.accounting.events import Close, Event, Open, Touch
 from reinforce_lite.errors import UserError
 from reinforce_lite.settings import Hardware, Settings
 
-Outcome = Literal["finished", "failed", "running", "killed"]
+Ending = Literal["finished", "failed", "interrupted"]
+"""How a process can end an attempt; interrupted: it was asked to stop, and can be continued."""
+
+Outcome = Literal["finished", "failed", "interrupted", "running", "killed"]
 
 SILENCE_SECONDS = 60.0
 """A process of another host can't be looked up: without a sign of life for so long it counts as killed."""
 
-_COPIED = {"id", "stage", "model", "variant", "seed", "device", "count", "usd_per_hour", "price_source", "price_date"}
+_COPIED = {
+    "id",
+    "stage",
+    "model",
+    "variant",
+    "seed",
+    "device",
+    "count",
+    "usd_per_hour",
+    "price_source",
+    "price_date",
+    "boot",
+}
 _billed_until = float("-inf")  # steady seconds at this process's last close, where its next attempt starts
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One process's use of the device, from the process's creation to its end."""
+    """One process's use of the device, from the process's creation, or the end of its wait, to its end."""
 
     id: str
     stage: str
@@ -50,6 +70,8 @@ class Attempt:
     price_source: str
     price_date: date
     error: str | None = None
+    boot: str = ""  # which boot of which machine
+    clock: float = 0.0  # steady seconds of the boot at the start
 
     @property
     def seconds(self) -> float:
@@ -70,8 +92,13 @@ class Attempt:
 class Ledger:
     """Writer of one ledger file; safe to use from several processes and threads at once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, spare: Callable[[Touch | Close | None], None] | None = None) -> None:
+        """`spare` keeps the last touch or close that the file had no room for; it gets None when there is room again.
+
+        Without it such an event is an error.
+        """
         self.path = path
+        self._spare, self._spared = spare, False
         self._opened: dict[str, Open] = {}
 
     def open(
@@ -82,19 +109,31 @@ class Ledger:
         model: str | None = None,
         variant: str | None = None,
         seed: int | None = None,
+        attempt_id: str | None = None,
+        since: float | None = None,
     ) -> str:
         """Start an attempt of this process and return its id.
 
         It starts at the creation of the process, because the device is rented while libraries are imported too; a
         second attempt of the same process starts where the one before was closed.
 
+        Args:
+            stage: what the device is used for.
+            hardware: the device and its price.
+            model: of which model, if of one.
+            variant: of which variant of training.
+            seed: with which seed.
+            attempt_id: a new name, if it had to be known before; made here by default.
+            since: steady seconds before which the process did not use the device, if it waited for it.
+
         Raises:
             UserError: the file cannot be written.
         """
         process, now = psutil.Process(), _now()
         birth = clock.steady_seconds() - clock.age_seconds(process)
+        start = max(birth, _billed_until, birth if since is None else since)
         opened = Open(
-            id=uuid4().hex,
+            id=attempt_id or uuid4().hex,
             **now,
             stage=stage,
             model=model,
@@ -105,7 +144,7 @@ class Ledger:
             host=socket.gethostname(),
             pid=process.pid,
             born=clock.born_seconds(process),
-            age=max(0.0, now["clock"] - max(birth, _billed_until)),
+            age=max(0.0, now["clock"] - start),
         )
         events.append(self.path, opened)
         self._opened[opened.id] = opened
@@ -117,9 +156,9 @@ class Ledger:
         Raises:
             UserError: the file cannot be written.
         """
-        events.append(self.path, Touch(id=attempt_id, **_now()))
+        self._append(Touch(id=attempt_id, **_now()))
 
-    def close(self, attempt_id: str, outcome: Literal["finished", "failed"], error: str | None = None) -> Attempt:
+    def close(self, attempt_id: str, outcome: Ending, error: str | None = None) -> Attempt:
         """End an attempt that this object opened; returns it as `attempts` will read it.
 
         Raises:
@@ -129,9 +168,9 @@ class Ledger:
         global _billed_until
         opened = self._opened[attempt_id]
         closed = Close(id=attempt_id, **_now(), outcome=outcome, error=error)
-        events.append(self.path, closed)
+        self._append(closed)
         _billed_until = closed.clock
-        return _fold(opened, [closed])
+        return _fold(opened, [closed], "killed")
 
     def attempt(self, attempt_id: str) -> Attempt:
         """An attempt as it was when this object opened it.
@@ -139,7 +178,22 @@ class Ledger:
         Raises:
             KeyError: this object did not open the attempt.
         """
-        return _fold(self._opened[attempt_id], [])
+        return _fold(self._opened[attempt_id], [], "running")
+
+    def _append(self, event: Touch | Close) -> None:
+        try:
+            events.append(self.path, event)
+        except UserError as problem:
+            if self._spare is None:
+                raise
+            self._spare(event)
+            if not self._spared:
+                print(f"warning: {problem.problem}; until it can, the end is kept beside it", file=sys.stderr)
+            self._spared = True
+            return
+        if self._spare is not None and self._spared:
+            self._spare(None)
+            self._spared = False
 
 
 def ledger_path(settings: Settings) -> Path:
@@ -158,69 +212,73 @@ def attempts(path: Path) -> list[Attempt]:
     Raises:
         UserError: a line is corrupt (the message names it).
     """
+    opens, later = _collect(path, warn=True)
+    running: set[str] = set()
+    if not all(_is_closed(later[name]) for name in opens):
+        state = device_lock.look(device_lock.lock_path(path))
+        running = _running(state, opens, later)
+        later = _collect(path)[1]  # who has gone by now has closed before
+        if state and state.holder and state.holder.unwritten:
+            later[state.holder.unwritten.id].append(state.holder.unwritten)
+    return [_fold(opened, later[name], "running" if name in running else "killed") for name, opened in opens.items()]
+
+
+def settle(path: Path, event: Touch | Close | None) -> None:
+    """Write the event that an earlier process had no room for, unless it is there.
+
+    Raises:
+        UserError: there is still no room, or a line is corrupt.
+    """
+    if event is not None:
+        opens, later = _collect(path)
+        if event.id in opens and event not in later[event.id] and not _is_closed(later[event.id]):
+            events.append(path, event)
+
+
+def _collect(path: Path, warn: bool = False) -> tuple[dict[str, Open], dict[str, list[Touch | Close]]]:
+    """The opens, and what came after them, by attempt."""
     opens: dict[str, Open] = {}
-    later: dict[str, list[Touch | Close]] = {}
+    later: dict[str, list[Touch | Close]] = defaultdict(list)
     for number, event in events.read(path):
         if event is None:
-            warnings.warn(f"{path}, line {number}: skipped a line torn by a killed writer", stacklevel=2)
+            if warn:
+                warnings.warn(f"{path}, line {number}: skipped a line torn by a killed writer", stacklevel=3)
         elif isinstance(event, UserError):
             raise event
         elif isinstance(event, Open):
             opens.setdefault(event.id, event)
         else:
-            later.setdefault(event.id, []).append(event)
-    return [_fold(opened, later.get(opened.id, [])) for opened in opens.values()]
+            later[event.id].append(event)
+    return opens, later
 
 
-def torn_lines(path: Path) -> list[int]:
-    """Numbers, from 1, of the lines that a killed writer left unfinished."""
-    return [number for number, event in events.read(path) if event is None]
+def _running(state: State | None, opens: dict[str, Open], later: dict[str, list[Touch | Close]]) -> set[str]:
+    """Ids of the attempts whose process still runs."""
+    if state is not None:
+        return {state.holder.attempt} if state.held and state.holder else set()
+    return {name for name, opened in opens.items() if _lives(opened, [opened, *later[name]][-1])}
 
 
-def check(path: Path) -> list[str]:
-    """Look for lines that the project never writes; torn lines are not among them.
-
-    Returns:
-        One sentence for each problem; none for a sound ledger.
-    """
-    problems = []
-    closed: dict[str, bool] = {}
-    for number, event in events.read(path):
-        where = f"{path}, line {number}"
-        if isinstance(event, UserError):
-            problems.append(event.problem)
-        elif isinstance(event, Open):
-            if event.id in closed:
-                problems.append(f"{where}: attempt {event.id} is opened twice")
-            closed.setdefault(event.id, False)
-        elif event is not None:
-            if event.id not in closed:
-                problems.append(f"{where}: {event.event} of attempt {event.id}, which was never opened")
-            elif closed[event.id]:
-                problems.append(f"{where}: {event.event} of attempt {event.id} after its close")
-            elif isinstance(event, Close):
-                closed[event.id] = True
-    return problems
+def _is_closed(later: Sequence[Touch | Close]) -> bool:
+    return any(isinstance(event, Close) for event in later)
 
 
 def _now() -> dict[str, Any]:
     return {"time": datetime.now(UTC), "clock": clock.steady_seconds(), "boot": clock.boot_id()}
 
 
-def _fold(opened: Open, later: Sequence[Touch | Close]) -> Attempt:
+def _fold(opened: Open, later: Sequence[Touch | Close], unclosed: Literal["running", "killed"]) -> Attempt:
     end = next((index for index, event in enumerate(later) if isinstance(event, Close)), len(later))
     close = later[end] if end < len(later) else None
-    counted = later[: end + 1]
-    elapsed = max([0.0, *(_between(opened, event) for event in counted)])
+    elapsed = max([0.0, *(_between(opened, event) for event in later[: end + 1])])
     started = opened.time - timedelta(seconds=opened.age)
-    last = counted[-1] if counted else opened
-    ending: Outcome = "running" if close is None and _lives(opened, last) else "killed"
     return Attempt(
         started=started,
         ended=started + timedelta(seconds=opened.age + elapsed),
-        outcome=close.outcome if isinstance(close, Close) else ending,
+        outcome=close.outcome if isinstance(close, Close) else unclosed,
         error=close.error if isinstance(close, Close) else None,
-        **opened.model_dump(include=_COPIED),
+        clock=opened.clock - opened.age,
+        **opened.model_dump(include={*_COPIED, "boot"}),
     )
 
 

@@ -1,13 +1,16 @@
 """The frame around every use of the device: a row in the ledger, signs of life, and a run in MLflow."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, Literal
+from typing import Any
+from uuid import uuid4
 
-from reinforce_lite.accounting.ledger import Attempt, Ledger, attempts, ledger_path
+from reinforce_lite.accounting import device_lock
+from reinforce_lite.accounting.device_lock import DeviceLock
+from reinforce_lite.accounting.ledger import Attempt, Ending, Ledger, attempts, ledger_path, settle
 from reinforce_lite.accounting.tracking import Child
 from reinforce_lite.errors import UserError
 from reinforce_lite.settings import Settings
@@ -44,6 +47,14 @@ class Stage:
         self._child.log_artifact(path)
 
 
+class AdoptedError(SystemExit):
+    """The process that was waited for has made the results; uncaught, it ends the program with exit code 0."""
+
+    def __init__(self, note: str) -> None:
+        super().__init__(0)
+        self.note = note
+
+
 @contextmanager
 def stage(
     settings: Settings,
@@ -52,35 +63,81 @@ def stage(
     model: str | None = None,
     variant: str | None = None,
     seed: int | None = None,
+    finished: Callable[[], bool] | None = None,
     touch_seconds: float = 15.0,
 ) -> Iterator[Stage]:
     """Account for the block: what it costs goes into the ledger, what it records into MLflow.
 
-    Use it once a process, around everything: the attempt starts when the process started. Any exception, an interrupt
-    or exit too, ends the attempt as failed. The time of the end is taken once, so ledger and MLflow agree.
+    Use it once a process, around everything: it waits until no other stage of the experiment uses the device. The
+    attempt starts when the process started, or when its wait was over. Any exception, an exit too, ends the attempt as
+    failed; `Interrupted` ends it as interrupted. The time of the end is taken once, so ledger and MLflow agree.
+
+    A full disk stops the stage here, before the block, so that nothing runs unrecorded. If it fills up during the
+    block, that goes on and its results count: what the ledger has no room for is kept beside it, and the next stage
+    writes it into the ledger, or refuses.
+
+    Args:
+        settings: the experiment.
+        name: of the stage.
+        model: of which model, if of one.
+        variant: of which variant of training.
+        seed: with which seed.
+        finished: whether the results are there. Asked after a wait only: if they are, the block is not run, nothing is
+            recorded, and stderr says who made them.
+        touch_seconds: time between two signs of life.
 
     Raises:
-        UserError: the ledger is corrupt (before the block runs) or cannot be written.
+        UserError: the ledger is corrupt or cannot be written (before the block runs).
+        AdoptedError: the process waited for has made the results.
     """
-    path = ledger_path(settings)
+    path, attempt_id = ledger_path(settings), uuid4().hex
+    with device_lock.hold(device_lock.lock_path(path), attempt_id, name) as lock:
+        if lock.waited and finished is not None and finished():
+            raise _adopted(name, lock)
+        ledger = _writer(path, lock)
+        since = lock.since if lock.waited else None
+        run = {"model": model, "variant": variant}
+        ledger.open(name, settings.hardware, **run, seed=seed, attempt_id=attempt_id, since=since)
+        child: Child | None = None
+        try:
+            with _signs_of_life(ledger, attempt_id, touch_seconds):
+                child = Child(settings, ledger.attempt(attempt_id))
+                yield Stage(ledger.attempt(attempt_id), child)
+        except BaseException as problem:
+            error = f"{type(problem).__name__}: {problem}"[:ERROR_CHARACTERS]
+            _end(ledger, attempt_id, child, _ending(problem), error)
+            raise
+        _end(ledger, attempt_id, child, "finished", None)
+
+
+def _adopted(name: str, lock: DeviceLock) -> AdoptedError:
+    who = "another process" if lock.before is None else f"process {lock.before.pid}"
+    adopted = AdoptedError(f"{name}: already done by {who}, adopted")
+    print(adopted.note, file=sys.stderr, flush=True)
+    return adopted
+
+
+def _writer(path: Path, lock: DeviceLock) -> Ledger:
+    """The ledger, once it holds all that the stages before had to tell."""
+    settle(path, lock.holder.unwritten)
+    if lock.holder.unwritten is not None:
+        lock.keep(None)
     attempts(path)  # a corrupt ledger is to stop the rule before it spends
-    ledger = Ledger(path)
-    attempt_id = ledger.open(name, settings.hardware, model=model, variant=variant, seed=seed)
-    child: Child | None = None
+    return Ledger(path, spare=lock.keep)
+
+
+def _ending(problem: BaseException) -> Ending:
+    # By name: the class belongs to whoever raises it.
+    return "interrupted" if type(problem).__name__ == "Interrupted" else "failed"
+
+
+def _end(ledger: Ledger, attempt_id: str, child: Child | None, outcome: Ending, error: str | None) -> None:
+    """Close the attempt. It never raises: what the block made, or why it failed, counts more than the row's end."""
     try:
-        with _signs_of_life(ledger, attempt_id, touch_seconds):
-            child = Child(settings, ledger.attempt(attempt_id))
-            yield Stage(ledger.attempt(attempt_id), child)
-    except BaseException as problem:
-        _end(ledger, attempt_id, child, "failed", f"{type(problem).__name__}: {problem}"[:ERROR_CHARACTERS])
-        raise
-    _end(ledger, attempt_id, child, "finished", None)
-
-
-def _end(
-    ledger: Ledger, attempt_id: str, child: Child | None, outcome: Literal["finished", "failed"], error: str | None
-) -> None:
-    attempt = ledger.close(attempt_id, outcome, error)
+        attempt = ledger.close(attempt_id, outcome, error)
+    except UserError as problem:
+        print(f"warning: {problem.problem}; the attempt will end at its last sign of life", file=sys.stderr)
+        return
     if child is not None:
         child.end(attempt)
 

@@ -35,7 +35,13 @@ PAUSE_SECONDS = 60.0
 
 # Limits of MLflow's log_batch and inputs.
 _METRICS, _PARAMS, _VALUE_CHARACTERS, _DIGEST_CHARACTERS = 1000, 100, 6000, 36
-_STATUS: dict[Outcome, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED", "running": "RUNNING"}
+_STATUS: dict[Outcome, str] = {
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+    "killed": "KILLED",
+    "running": "RUNNING",
+}
 
 
 def open_experiment(settings: Settings) -> str:
