@@ -91,13 +91,13 @@ def test_a_waiting_process_says_so_again_every_minute(monkeypatch, capsys):
 @pytest.mark.parametrize(
     "child",
     [
-        "worker = os.fork()\n    if not worker: time.sleep(60); os._exit(0)",
-        "worker = subprocess.Popen(['sleep', '60'], close_fds=False).pid",
+        "if not os.fork(): print(os.getpid(), file=sys.stderr); time.sleep(60); os._exit(0)",
+        "print(subprocess.Popen(['sleep', '60'], close_fds=False).pid, file=sys.stderr)",
     ],
     ids=["fork", "exec"],
 )
 def test_a_child_that_outlives_its_killed_parent_holds_nothing(path, child):
-    with holder(path, f"{child}\n    print(worker, file=sys.stderr)") as first:
+    with holder(path, child) as first:
         worker = int(first.stderr.readline())
         try:
             assert look(path).held

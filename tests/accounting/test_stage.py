@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import date
 
 import pytest
 
@@ -12,28 +11,6 @@ from reinforce_lite.accounting import stage as stage_module
 from reinforce_lite.accounting.ledger import Ledger, attempts, ledger_path
 from reinforce_lite.accounting.stage import stage
 from reinforce_lite.errors import UserError
-from reinforce_lite.settings import validate
-
-
-@pytest.fixture
-def settings(tmp_path, request):
-    """A small experiment; its tracking address is bad unless a test asks for a real database."""
-    config = {
-        "experiment": "small", "results": str(tmp_path), "models": ["m"], "variants": ["v"], "seeds": [0],
-        "hardware": {
-            "device": "cpu", "name": "laptop", "memory_gib": 8, "usd_per_hour": 0.79, "price_source": "a shop",
-            "price_date": date(2026, 5, 1),
-        },
-        "budget": {"limit_usd": 10.0},
-        "task": {"name": "word_world", "dev_size": 1},
-        "policies": {"m": {"from_scratch": {"architecture": "phi3"}, "start": {"steps": 1, "learning_rate": 1e-3}}},
-        "training": {"steps": 1, "questions_per_step": 1, "max_new_tokens": 8, "learning_rate": 1e-4},
-        "training_variants": {"v": {}},
-        "evaluation": {"max_new_tokens": 8, "batch_size": 1},
-        "tracking": {"uri": getattr(request, "param", "gopher://nowhere"), "artifacts": str(tmp_path / "artifacts")},
-        "container": {"image": "docker://example.org/none"},
-    }  # fmt: skip
-    return validate(config)
 
 
 def events(settings):
@@ -79,6 +56,17 @@ def test_any_exception_ends_the_attempt_as_failed(settings, problem):
     (attempt,) = attempts(ledger_path(settings))
     assert attempt.outcome == "failed"
     assert attempt.error == f"{type(problem).__name__}: {problem}"
+
+
+class Interrupted(BaseException):
+    """As the stages raise it when they are asked to stop."""
+
+
+def test_a_stage_that_was_asked_to_stop_is_interrupted_not_failed(settings):
+    with pytest.raises(Interrupted), stage(settings, "train"):
+        raise Interrupted("SIGTERM")
+    (attempt,) = attempts(ledger_path(settings))
+    assert (attempt.outcome, attempt.error) == ("interrupted", "Interrupted: SIGTERM")
 
 
 def test_a_long_error_is_cut(settings):

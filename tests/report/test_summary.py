@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,14 @@ def test_cost_counts_every_attempt(settings: Settings) -> None:
     assert total["remaining_usd"] == pytest.approx(-0.2)
     assert total["by_stage"]["train"] == pytest.approx({"usd": 1.0, "device_hours": 0.5, "attempts": 2})
     assert total["price"] == {"usd_per_hour": 2.0, "source": "a guess", "date": "2026-11-01", "device": "a laptop"}
+
+
+def test_idle_time_is_told_and_not_counted(settings: Settings) -> None:
+    first = replace(attempt("train", 1800), boot="b", clock=100.0)
+    later = replace(attempt("train", 1800), boot="b", clock=100.0 + 1800 + 900)
+    total = cost(settings, [first, later])
+    assert (total["idle_hours"], total["idle_usd"]) == (0.25, 0.5)  # 0.25 h x $2
+    assert (total["usd"], total["remaining_usd"], total["device_hours"]) == (2.0, -1.0, 1.0)
 
 
 def test_provenance_reads_what_lies_beside_the_results(settings: Settings, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TypedDict
 
 from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.settings import Hardware
 
 
 class StageCost(TypedDict):
@@ -12,6 +13,13 @@ class StageCost(TypedDict):
     usd: float
     device_hours: float
     attempts: int
+
+
+class IdleCost(TypedDict):
+    """What the idle time between attempts adds to the bill; it is not counted against the limit."""
+
+    idle_hours: float  # times rented devices
+    idle_usd: float
 
 
 def spent_usd(attempts: Iterable[Attempt]) -> float:
@@ -52,3 +60,9 @@ def idle_seconds(attempts: Iterable[Attempt]) -> float:
             idle += max(0.0, start - busy_until)
             busy_until = max(busy_until, end)
     return idle
+
+
+def idle_cost(hardware: Hardware, attempts: Iterable[Attempt]) -> IdleCost:
+    """Idle time in device hours and US dollars, at the price of this hardware."""
+    hours = idle_seconds(attempts) * hardware.count / 3600
+    return {"idle_hours": hours, "idle_usd": hours * hardware.usd_per_hour}

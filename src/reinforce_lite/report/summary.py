@@ -58,7 +58,10 @@ def summarise(
 
 
 def cost(settings: Settings, attempts: Sequence[Attempt]) -> dict[str, Any]:
-    """What the ledger adds up to, in US dollars and device hours; every attempt counts, whatever came of it."""
+    """What the ledger adds up to, in US dollars and device hours; every attempt counts, whatever came of it.
+
+    The idle time between attempts is told beside it, and counts neither as spent nor against the limit.
+    """
     hardware, spent = settings.hardware, budget.spent_usd(attempts)
     return {
         "usd": spent,
@@ -66,6 +69,7 @@ def cost(settings: Settings, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "limit_usd": settings.budget.limit_usd,
         "remaining_usd": settings.budget.limit_usd - spent,
         "by_stage": budget.by_stage(attempts),
+        **budget.idle_cost(hardware, attempts),
         "price": {
             "usd_per_hour": hardware.usd_per_hour,
             "source": hardware.price_source,
