@@ -12,8 +12,9 @@ import pytest
 
 from reinforce_lite.accounting import tracking
 from reinforce_lite.accounting.ledger import Ledger, attempts, ledger_path
+from reinforce_lite.accounting.mlflow_runs import flatten, milliseconds, run_name
 from reinforce_lite.accounting.provenance import sha256_file
-from reinforce_lite.accounting.tracking import Child, flatten, open_experiment, run_name
+from reinforce_lite.accounting.tracking import Child, open_experiment
 from reinforce_lite.errors import UserError
 from reinforce_lite.settings import Settings, validate
 
@@ -248,4 +249,4 @@ def test_times_are_rounded_to_milliseconds():
     from datetime import UTC, datetime
 
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    assert tracking._milliseconds(epoch + timedelta(seconds=1.2346)) == 1235
+    assert milliseconds(epoch + timedelta(seconds=1.2346)) == 1235

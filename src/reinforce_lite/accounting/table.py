@@ -1,6 +1,7 @@
 """The ledger for a person to read: every attempt, then what it all comes to."""
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC
 
 from reinforce_lite.accounting import budget
 from reinforce_lite.accounting.ledger import Attempt
@@ -17,11 +18,7 @@ def table(settings: Settings, attempts: Sequence[Attempt]) -> str:
     rows, total = [], 0.0
     for attempt in attempts:
         total += attempt.usd
-        started = f"{attempt.started:%Y-%m-%d %H:%M:%S}"
-        rows.append(
-            (attempt.stage, subject(attempt), started, f"{attempt.seconds:,.1f}", attempt.outcome, usd(attempt.usd))
-            + (usd(total),)
-        )
+        rows.append((*_cells(attempt), usd(total)))
     return "\n".join([*_aligned(_HEAD, rows), "", *_aligned(("spend", "hours", "cost"), _sums(settings, attempts)), ""])
 
 
@@ -38,6 +35,11 @@ def usd(amount: float) -> str:
     ('$0.7900', '-$1,234.5000')
     """
     return f"{'-' if amount < 0 else ''}${abs(amount):,.4f}"
+
+
+def _cells(attempt: Attempt) -> tuple[str, ...]:
+    started = f"{attempt.started.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return attempt.stage, subject(attempt), started, f"{attempt.seconds:,.1f}", attempt.outcome, usd(attempt.usd)
 
 
 def _sums(settings: Settings, attempts: Sequence[Attempt]) -> Iterable[tuple[str, str, str]]:
