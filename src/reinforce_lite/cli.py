@@ -1,4 +1,4 @@
-"""The command `reinforce-lite`: one subcommand for each rule of the DAG.
+"""The command `reinforce-lite`: one subcommand for each rule of the DAG, and `ledger` to look at what was spent.
 
 Imports of torch, lm-eval and MLflow are inside the subcommands, so that `--help` and errors come at once.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reinforce_lite import __version__, interrupt, keys, settings
+from reinforce_lite.accounting import ledger_command
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, write_json, write_jsonl
 from reinforce_lite.interrupt import Interrupted
@@ -199,6 +200,11 @@ def report(arguments: Arguments) -> None:
     print(f"report: {Layout.of(config).root / 'report.html'}", file=sys.stderr)
 
 
+def ledger(arguments: Arguments) -> None:
+    """Show what was spent, attempt by attempt; or check the ledger, or make MLflow's view anew from it."""
+    ledger_command.run(settings.load(arguments.config), arguments)
+
+
 def _prepare_torch(config: settings.Settings) -> None:
     """Fix what makes sums differ between runs: threads, and nondeterministic kernels where there is a choice."""
     import torch
@@ -213,12 +219,12 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="reinforce-lite",
         description="One subcommand for each rule of the workflow. Snakemake calls them in order "
-        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same.",
+        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `ledger` shows what was spent.",
     )
     root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(function: Callable[[Arguments], None], *options: str) -> None:
+    def add(function: Callable[[Arguments], None], *options: str) -> argparse.ArgumentParser:
         summary = (function.__doc__ or "").strip()
         command = commands.add_parser(function.__name__.replace("_", "-"), help=summary, description=summary)
         command.set_defaults(function=function)
@@ -236,6 +242,7 @@ def parser() -> argparse.ArgumentParser:
             needed = function is not evaluate
             command.add_argument("--variant", required=needed, help="a name under `training_variants`")
             command.add_argument("--seed", type=int, required=needed, help="training seed")
+        return command
 
     add(preflight)
     add(prepare_dataset)
@@ -244,6 +251,7 @@ def parser() -> argparse.ArgumentParser:
     add(train, "model", "run")
     add(compare, "model", "run")
     add(report)
+    ledger_command.add_options(add(ledger))
     return root
 
 

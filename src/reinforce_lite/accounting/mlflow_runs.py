@@ -25,6 +25,7 @@ ATTEMPT_TAG = "attempt"
 PROXIED = "mlflow-artifacts:/"
 """How the address of an artifact begins that the server looks up under its --artifacts-destination."""
 
+_SQLITE = "sqlite:///"
 # Limits of MLflow's log_batch and inputs.
 _METRICS, _PARAMS, _VALUE_CHARACTERS, _DIGEST_CHARACTERS = 1000, 100, 6000, 36
 _STATUS: dict[Outcome, str] = {
@@ -125,12 +126,17 @@ def client(settings: Settings) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     from mlflow import MlflowClient
 
+    path = database(settings)
+    if path is None:
+        return MlflowClient(settings.tracking.uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(f"{_SQLITE}{path}")
+
+
+def database(settings: Settings) -> Path | None:
+    """The file of the tracking database, absolute, for a later change of directory must not move it; None if none."""
     uri = settings.tracking.uri
-    if uri.startswith("sqlite:///"):
-        database = Path(uri.removeprefix("sqlite:///")).absolute()  # a later change of directory must not move it
-        database.parent.mkdir(parents=True, exist_ok=True)
-        uri = f"sqlite:///{database}"
-    return MlflowClient(uri)
+    return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
 
 
 def experiment_id(client: Any, settings: Settings) -> str:
