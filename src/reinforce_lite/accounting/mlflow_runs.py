@@ -60,20 +60,29 @@ def end_run(
 ) -> None:
     """End a run, with the hours and the cost of its own attempts, as the last of them ended."""
     log_cost(client, settings, run_id, own, everything)
-    client.set_terminated(run_id, _STATUS[own[-1].outcome], milliseconds(own[-1].ended))
+    terminate(client, run_id, own[-1])
 
 
 def log_cost(
     client: Any, settings: Settings, run_id: str, own: Sequence[Attempt], everything: Sequence[Attempt]
 ) -> None:
     """Log what a run's own attempts cost, and what all of them leave of the limit."""
-    row = {
+    log_metrics(client, run_id, [cost_row(settings, own, everything)], milliseconds(own[-1].ended))
+
+
+def cost_row(settings: Settings, own: Sequence[Attempt], everything: Sequence[Attempt]) -> dict[str, float]:
+    """A point of the curves of cost: hours and US dollars of the run, and what all attempts leave of the limit."""
+    return {
         "step": len(own),
         "gpu_hours": sum(attempt.device_hours for attempt in own),
         "cost_usd": budget.spent_usd(own),
         "budget_remaining_usd": budget.remaining_usd(settings.budget.limit_usd, everything),
     }
-    log_metrics(client, run_id, [row], milliseconds(own[-1].ended))
+
+
+def terminate(client: Any, run_id: str, attempt: Attempt) -> None:
+    """Give a run the status and the end of an attempt."""
+    client.set_terminated(run_id, _STATUS[attempt.outcome], milliseconds(attempt.ended))
 
 
 def log_dataset(client: Any, run_id: str, path: Path, name: str, context: str) -> None:

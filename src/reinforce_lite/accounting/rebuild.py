@@ -6,7 +6,7 @@ results of a run belong to the last attempt at it that finished; earlier ones ha
 
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,15 +51,20 @@ def rebuild(settings: Settings, locked_seconds: float = LOCKED_SECONDS) -> int:
     parent_id = open_experiment(settings)
     client = runs.client(settings)
     owners = {_key(attempt): attempt.id for attempt in everything if attempt.outcome == "finished"}
-    done = [attempt for attempt in everything if attempt.outcome != "running"]
-    for attempt in done:
+    done = 0
+    for number, attempt in enumerate(everything, 1):
+        if attempt.outcome == "running":
+            continue
         results = read_results(settings, attempt) if owners.get(_key(attempt)) == attempt.id else Results()
-        run_id = _only_run(client, parent_id, attempt, results.origin)
+        run_id, spent = _only_run(client, parent_id, attempt, results.origin), everything[:number]
         _complete(client, settings, run_id, attempt, results)
-        runs.end_run(client, settings, run_id, [attempt], everything)
-    if done and len(done) == len(everything):
-        runs.end_run(client, settings, parent_id, everything, everything)
-    return len(done)
+        _log_missing(client, run_id, [runs.cost_row(settings, [attempt], spent)], attempt)
+        runs.terminate(client, run_id, attempt)
+        _log_missing(client, parent_id, [runs.cost_row(settings, spent, spent)], attempt)
+        done += 1
+    if everything and done == len(everything):
+        runs.terminate(client, parent_id, everything[-1])
+    return done
 
 
 def read_results(settings: Settings, attempt: Attempt) -> Results:
@@ -123,19 +128,21 @@ def _complete(client: Any, settings: Settings, run_id: str, attempt: Attempt, re
             client.set_tag(run_id, key, str(value))
     params = {key: value for key, value in runs.flatten(results.params).items() if key not in run.data.params}
     runs.log_params(client, run_id, params)
-    runs.log_metrics(client, run_id, list(_missing(client, run_id, results.rows)), runs.milliseconds(attempt.ended))
+    _log_missing(client, run_id, results.rows, attempt)
     if results.dataset is not None and results.dataset.exists() and not run.inputs.dataset_inputs:
         runs.log_dataset(client, run_id, results.dataset, results.dataset.stem, attempt.stage)
     for path in results.artifacts:
         runs.log_artifact(client, settings, Path(settings.tracking.artifacts).absolute(), run_id, path)
 
 
-def _missing(client: Any, run_id: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows without the points that MLflow has."""
+def _log_missing(client: Any, run_id: str, rows: Sequence[Mapping[str, Any]], attempt: Attempt) -> None:
+    """Log the points of the rows that MLflow does not have, at the end of their attempt."""
     keys = {key for row in rows for key in row if key != "step"}
     known = {key: {point.step for point in client.get_metric_history(run_id, key)} for key in keys}
-    for row in rows:
-        yield {key: value for key, value in row.items() if key == "step" or row["step"] not in known[key]}
+    missing = [
+        {key: value for key, value in row.items() if key == "step" or row["step"] not in known[key]} for row in rows
+    ]
+    runs.log_metrics(client, run_id, missing, runs.milliseconds(attempt.ended))
 
 
 def _only_run(client: Any, parent_id: str, attempt: Attempt, origin: Mapping[str, Any]) -> str:
