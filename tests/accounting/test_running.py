@@ -15,7 +15,7 @@ import pytest
 from ledger_lines import opened, write
 from reinforce_lite.accounting import clock, device_lock
 from reinforce_lite.accounting.device_lock import hold, lock_path
-from reinforce_lite.accounting.ledger import attempts, ledger_path
+from reinforce_lite.accounting.ledger import Ledger, attempts, ledger_path
 from reinforce_lite.accounting.stage import AdoptedError, stage
 
 STAGE = (
@@ -73,6 +73,19 @@ def test_the_lock_says_who_runs_not_the_pid(tmp_path, held_by, lines, expected):
     if held_by is None:
         found = [attempt.outcome for attempt in attempts(path)]
     assert found == [expected]
+
+
+def test_a_process_that_ends_while_it_is_looked_up_was_not_killed(settings, monkeypatch):
+    path = ledger_path(settings)
+    ledger = Ledger(path)
+    attempt_id = ledger.open("train", settings.hardware)
+
+    def look(lock):
+        ledger.close(attempt_id, "finished")
+        return device_lock.State(held=False, holder=None)
+
+    monkeypatch.setattr(device_lock, "look", look)
+    assert [attempt.outcome for attempt in attempts(path)] == ["finished"]
 
 
 def test_without_a_lock_file_the_process_is_looked_up(tmp_path):
