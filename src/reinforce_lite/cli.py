@@ -225,8 +225,8 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(function: Callable[[Arguments], None], *options: str) -> argparse.ArgumentParser:
-        summary = (function.__doc__ or "").strip()
-        command = commands.add_parser(function.__name__.replace("_", "-"), help=summary, description=summary)
+        name, summary = function.__name__.replace("_", "-"), (function.__doc__ or "").strip()
+        command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(function=function)
         command.add_argument(
             "--config",

@@ -114,17 +114,9 @@ class Ledger:
     ) -> str:
         """Start an attempt of this process and return its id.
 
-        It starts at the creation of the process, because the device is rented while libraries are imported too; a
-        second attempt of the same process starts where the one before was closed.
-
-        Args:
-            stage: what the device is used for.
-            hardware: the device and its price.
-            model: of which model, if of one.
-            variant: of which variant of training.
-            seed: with which seed.
-            attempt_id: a new name, if it had to be known before; made here by default.
-            since: steady seconds before which the process did not use the device, if it waited for it.
+        It starts at the creation of the process, because the device is rented while libraries are imported too; if the
+        process waited for the device, at `since` (steady seconds). A second attempt of the same process starts where
+        the one before was closed. `attempt_id` is a new name, made here by default.
 
         Raises:
             UserError: the file cannot be written.

@@ -72,19 +72,11 @@ def stage(
     attempt starts when the process started, or when its wait was over. Any exception, an exit too, ends the attempt as
     failed; `Interrupted` ends it as interrupted. The time of the end is taken once, so ledger and MLflow agree.
 
-    A full disk stops the stage here, before the block, so that nothing runs unrecorded. If it fills up during the
-    block, that goes on and its results count: what the ledger has no room for is kept beside it, and the next stage
-    writes it into the ledger, or refuses.
+    A full disk stops the stage before the block. If it fills up later, the block goes on and its results count; what
+    the ledger has no room for is kept beside it, and the next stage writes it into the ledger or refuses.
 
-    Args:
-        settings: the experiment.
-        name: of the stage.
-        model: of which model, if of one.
-        variant: of which variant of training.
-        seed: with which seed.
-        finished: whether the results are there. Asked after a wait only: if they are, the block is not run, nothing is
-            recorded, and stderr says who made them.
-        touch_seconds: time between two signs of life.
+    `finished` says whether the results are there. It is asked after a wait only: if they are, the block is not run,
+    nothing is recorded, and stderr tells who made them.
 
     Raises:
         UserError: the ledger is corrupt or cannot be written (before the block runs).
@@ -96,8 +88,8 @@ def stage(
             raise _adopted(name, lock)
         ledger = _writer(path, lock)
         since = lock.since if lock.waited else None
-        run = {"model": model, "variant": variant}
-        ledger.open(name, settings.hardware, **run, seed=seed, attempt_id=attempt_id, since=since)
+        what: dict[str, Any] = {"model": model, "variant": variant, "seed": seed}
+        ledger.open(name, settings.hardware, **what, attempt_id=attempt_id, since=since)
         child: Child | None = None
         try:
             with _signs_of_life(ledger, attempt_id, touch_seconds):
