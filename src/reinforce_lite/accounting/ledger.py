@@ -123,7 +123,6 @@ class Ledger:
         """
         process, now = psutil.Process(), _now()
         birth = clock.steady_seconds() - clock.age_seconds(process)
-        start = max(birth, _billed_until, birth if since is None else since)
         opened = Open(
             id=attempt_id or uuid4().hex,
             **now,
@@ -136,7 +135,7 @@ class Ledger:
             host=socket.gethostname(),
             pid=process.pid,
             born=clock.born_seconds(process),
-            age=max(0.0, now["clock"] - start),
+            age=max(0.0, now["clock"] - max(birth, _billed_until, since or 0.0)),
         )
         events.append(self.path, opened)
         self._opened[opened.id] = opened

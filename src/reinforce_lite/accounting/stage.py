@@ -90,16 +90,23 @@ def stage(
         since = lock.since if lock.waited else None
         what: dict[str, Any] = {"model": model, "variant": variant, "seed": seed}
         ledger.open(name, settings.hardware, **what, attempt_id=attempt_id, since=since)
-        child: Child | None = None
-        try:
-            with _signs_of_life(ledger, attempt_id, touch_seconds):
-                child = Child(settings, ledger.attempt(attempt_id))
-                yield Stage(ledger.attempt(attempt_id), child)
-        except BaseException as problem:
-            error = f"{type(problem).__name__}: {problem}"[:ERROR_CHARACTERS]
-            _end(ledger, attempt_id, child, _ending(problem), error)
-            raise
-        _end(ledger, attempt_id, child, "finished", None)
+        with _recorded(settings, ledger, attempt_id, touch_seconds) as running:
+            yield running
+
+
+@contextmanager
+def _recorded(settings: Settings, ledger: Ledger, attempt_id: str, touch_seconds: float) -> Iterator[Stage]:
+    """The opened attempt, until the block ends it in one way or another."""
+    child: Child | None = None
+    try:
+        with _signs_of_life(ledger, attempt_id, touch_seconds):
+            child = Child(settings, ledger.attempt(attempt_id))
+            yield Stage(ledger.attempt(attempt_id), child)
+    except BaseException as problem:
+        error = f"{type(problem).__name__}: {problem}"[:ERROR_CHARACTERS]
+        _end(ledger, attempt_id, child, _ending(problem), error)
+        raise
+    _end(ledger, attempt_id, child, "finished", None)
 
 
 def _adopted(name: str, lock: DeviceLock) -> AdoptedError:
