@@ -28,6 +28,16 @@ class Layout:
         return self.root / "preflight.json"
 
     @property
+    def plan(self) -> Path:
+        """What the experiment is forecast to cost; no rule's output, for the first plan outlives a new preflight."""
+        return self.root / "plan.json"
+
+    def verdict(self, stage: str, model: str = "", variant: str | None = None, seed: int | None = None) -> Path:
+        """What the budget let a stage do; no rule's output, for the workflow looks there for what to run again."""
+        parts = ["budget", stage, *filter(None, (model, variant)), *([] if seed is None else [f"seed{seed}"])]
+        return self.root / ("/".join(parts) + ".json")
+
+    @property
     def data(self) -> Path:
         """Splits, demonstrations and manifest."""
         return self.root / "data"

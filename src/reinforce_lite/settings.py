@@ -49,6 +49,9 @@ class Budget(Section):
     """The promise."""
 
     limit_usd: float = Field(gt=0, description="What the whole experiment may cost, in US dollars.")
+    min_steps: int = Field(
+        10, ge=1, description="A training that the money left lets take fewer steps (of those planned) is not started."
+    )
 
 
 class TaskSettings(Section):

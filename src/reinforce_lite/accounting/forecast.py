@@ -1,0 +1,223 @@
+"""How long the stages will take, in device-seconds, from what a rehearsal measured and from what has been run since.
+
+Every forecast is an interval. Two things are not known before a run: how long completions will be, and how fast the
+machine will be while others use it too. What has been run is better known, and replaces what was measured.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reinforce_lite.settings import Evaluation, Settings, Start, Training
+
+SPEED = (0.8, 1.0, 1.3)
+"""A step at another time, against the measured one: a rented machine is not always equally fast."""
+AGAIN = (0.7, 1.0, 1.5)
+"""A stage whose like has been run: training changes how long the completions are."""
+MEAN_LENGTH = (0.25, 0.5, 1.0)
+"""Mean length of completions as a share of the limit, while nothing is known about the policy's."""
+LONGEST_LENGTH = (0.5, 1.0, 1.0)
+"""The same for the longest of those decoded side by side: the batch is not done before it is."""
+TEST_PROBLEMS = 1319
+"""Problems in GSM8K's test split, which `task.test_size: null` takes."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A forecast: nothing less than `low` and nothing more than `high` would surprise; `expected` lies between."""
+
+    low: float
+    expected: float
+    high: float
+
+    @classmethod
+    def exactly(cls, value: float) -> "Interval":
+        """What is known."""
+        return cls(value, value, value)
+
+    def __add__(self, other: "Interval") -> "Interval":
+        """The ends add up too: what makes one stage slow makes the next one slow."""
+        return Interval(self.low + other.low, self.expected + other.expected, self.high + other.high)
+
+    def __mul__(self, factor: "float | Interval") -> "Interval":
+        """Scale by a number, or end by end."""
+        by = factor if isinstance(factor, Interval) else Interval.exactly(factor)
+        return Interval(self.low * by.low, self.expected * by.expected, self.high * by.high)
+
+
+ZERO = Interval.exactly(0.0)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One use of the device: a stage, of a model, and of a training run if the stage is of one."""
+
+    stage: str
+    model: str
+    variant: str | None = None
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        """For people: `train tiny-llama leave_one_out seed0`."""
+        seed = None if self.seed is None else f"seed{self.seed}"
+        return " ".join(filter(None, (self.stage, self.model, self.variant, seed)))
+
+
+def jobs(settings: Settings) -> list[Job]:
+    """Every use of the device after preflight, in the order of the configuration."""
+    every = []
+    for model in settings.models:
+        runs = [(model, variant, seed) for variant in settings.variants for seed in settings.seeds]
+        every += [Job("fetch_policy", model), Job("evaluate_baseline", model)]
+        every += [Job("train", *run) for run in runs] + [Job("evaluate_trained", *run) for run in runs]
+    return every
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a rehearsal of one policy measured, in seconds unless it says otherwise.
+
+    Attributes:
+        process: from the creation of a process until it could begin.
+        harness: what evaluation needs beside that to begin.
+        load: to bring the weights to the device; to save them takes about as long.
+        warm_up: what a first step costs beyond the later ones.
+        start_step: one step of the supervised start; None if the policy has none.
+        rollout_position: one more token in every row of a rollout batch.
+        update_token: reward and update for each token of prompts and completions.
+        drift_token: the measurement of drift for each of those tokens.
+        evaluation_position: one more token in every row of an evaluation batch.
+        prompt_tokens: tokens of a prompt, on average.
+        lengths: (mean, longest) tokens of a completion; None if the completions were cut, or say nothing because the
+            policy was not trained yet.
+    """
+
+    process: float
+    harness: float
+    load: float
+    warm_up: float
+    start_step: float | None
+    rollout_position: float
+    update_token: float
+    drift_token: float
+    evaluation_position: float
+    prompt_tokens: float
+    lengths: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training that has been run took: seconds before and after its steps, and of one step a completion."""
+
+    around: float
+    step_per_completion: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What has been run.
+
+    Attributes:
+        seconds: what a finished evaluation took, by job.
+        lengths: (mean, longest) tokens of the completions in a model's baseline.
+        trained: what a model's trainings took, on average.
+    """
+
+    seconds: Mapping[Job, float] = field(default_factory=dict)
+    lengths: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    trained: Mapping[str, Trained] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A forecast in device-seconds of `around` + steps x `step`; evaluations are not divided into steps.
+
+    Attributes:
+        around: before the first step and after the last one.
+        step: one step.
+        steps: how many.
+        after: the part of `around` that comes after the last step.
+    """
+
+    around: Interval
+    step: Interval = ZERO
+    steps: int = 0
+    after: Interval = ZERO
+
+    @property
+    def total(self) -> Interval:
+        """All of it."""
+        return self.around + self.step * self.steps
+
+
+def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> Duration:
+    """How long a job takes from beginning to end, in device-seconds (seconds times rented devices)."""
+    devices = settings.hardware.count
+    if job.stage == "fetch_policy":
+        found = fetching(rates, settings.policies[job.model].start)
+    elif job.stage == "train":
+        seen = evidence.trained.get(job.model)
+        training = settings.variant(str(job.variant))
+        lengths = evidence.lengths.get(job.model, rates.lengths)
+        found = training_like(seen, rates, training) if seen else training_from(rates, training, lengths)
+    else:
+        likes = [seconds for other, seconds in evidence.seconds.items() if other.model == job.model]
+        problems = min(settings.evaluation.limit or TEST_PROBLEMS, settings.task.test_size or TEST_PROBLEMS)
+        if likes:
+            found = Duration(Interval(*AGAIN) * (sum(likes) / len(likes)))
+        else:
+            lengths = rates.lengths
+            found = Duration(evaluation_seconds(rates, settings.evaluation, problems, lengths))
+    return Duration(found.around * devices, found.step * devices, found.steps, found.after * devices)
+
+
+def fetching(rates: Rates, start: Start | None) -> Duration:
+    """A policy that is only loaded, or that is given its supervised start and saved."""
+    if start is None or rates.start_step is None:
+        return Duration(Interval(*SPEED) * (rates.process + rates.load))
+    around = rates.process + 2 * rates.load + rates.warm_up
+    saving = Interval(*SPEED) * rates.load
+    return Duration(Interval(*SPEED) * around, Interval(*SPEED) * rates.start_step, start.steps, saving)
+
+
+def training_from(rates: Rates, training: Training, lengths: tuple[float, float] | None) -> Duration:
+    """A training by what was rehearsed: rollout by positions, the rest by tokens."""
+    mean, longest = expected_lengths(training.max_new_tokens, lengths)
+    batches = math.ceil(training.questions_per_step / max(1, training.rollout_batch // training.group_size))
+    completions = training.questions_per_step * training.group_size
+    tokens = (mean + Interval.exactly(rates.prompt_tokens)) * completions
+    step = longest * (batches * rates.rollout_position)
+    step += tokens * (rates.update_token + rates.drift_token / training.kl_every)
+    around = rates.process + 2 * rates.load + rates.warm_up
+    saving = Interval(*SPEED) * rates.load
+    return Duration(Interval(*SPEED) * around, Interval(*SPEED) * step, training.steps, saving)
+
+
+def training_like(seen: Trained, rates: Rates, training: Training) -> Duration:
+    """A training by those of the same model that have been run."""
+    completions = training.questions_per_step * training.group_size
+    step = Interval(*AGAIN) * (seen.step_per_completion * completions)
+    saving = Interval(*SPEED) * min(rates.load, seen.around)
+    return Duration(Interval(*SPEED) * seen.around, step, training.steps, saving)
+
+
+def evaluation_seconds(
+    rates: Rates, evaluation: Evaluation, problems: int, lengths: tuple[float, float] | None
+) -> Interval:
+    """An evaluation by what was rehearsed; the cross-check is taken for a second one."""
+    _, longest = expected_lengths(evaluation.max_new_tokens, lengths)
+    batches = math.ceil(problems / evaluation.batch_size)
+    decoding = longest * (batches * rates.evaluation_position * (2 if evaluation.cross_check else 1))
+    return Interval(*SPEED) * (decoding + Interval.exactly(rates.process + rates.harness + rates.load))
+
+
+def expected_lengths(limit: int, lengths: tuple[float, float] | None) -> tuple[Interval, Interval]:
+    """(mean, longest) tokens of a completion: near those that were seen, or shares of the limit."""
+    if lengths is None:
+        return Interval(*MEAN_LENGTH) * limit, Interval(*LONGEST_LENGTH) * limit
+    mean, longest = (Interval(*AGAIN) * length for length in lengths)
+    return _capped(mean, limit), _capped(longest, limit)
+
+
+def _capped(tokens: Interval, limit: int) -> Interval:
+    return Interval(min(tokens.low, limit), min(tokens.expected, limit), min(tokens.high, limit))

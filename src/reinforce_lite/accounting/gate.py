@@ -1,0 +1,160 @@
+"""Before every stage, and after each of its steps: may this go on?
+
+A stage may spend what is left once the reserve is taken off: the money for the evaluations after training that are not
+its own. A training may spend its share too, and no more. The next step is taken to cost what the dearest of the last
+ones did, so that a limit is passed by at most one step that cost more than those before it.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from reinforce_lite.accounting import clock
+from reinforce_lite.accounting.budget import spent_usd
+from reinforce_lite.accounting.forecast import Job
+from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
+from reinforce_lite.accounting.plan import Plan, dollars
+from reinforce_lite.settings import Settings
+
+RECENT = 8
+"""So many steps say what the next one may cost."""
+
+
+class StoppedByBudgetError(Exception):
+    """A stage whose result is worth nothing in part was cut; the message says where."""
+
+
+class Meter(Protocol):
+    """Tells what has been spent up to this moment, in US dollars."""
+
+    def spent(self) -> float:
+        """By every attempt, failed and killed ones and this one included."""
+        ...
+
+    def own(self) -> float:
+        """By this attempt."""
+        ...
+
+
+class LedgerMeter:
+    """Reads the ledger, and adds the running attempt up to now."""
+
+    def __init__(self, settings: Settings, attempt: Attempt) -> None:
+        self._path = ledger_path(settings)
+        self._attempt = attempt
+        self._size, self._others = -1, 0.0
+
+    def spent(self) -> float:
+        """By every attempt, in US dollars.
+
+        Raises:
+            UserError: the ledger has become corrupt.
+        """
+        size = self._path.stat().st_size
+        if size != self._size:
+            self._others = spent_usd(other for other in attempts(self._path) if other.id != self._attempt.id)
+            self._size = size
+        return self._others + self.own()
+
+    def own(self) -> float:
+        """By this attempt, in US dollars."""
+        seconds = max(self._attempt.seconds, clock.steady_seconds() - self._attempt.clock)
+        return seconds * self._attempt.count * self._attempt.usd_per_hour / 3600
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What a stage may spend, in US dollars.
+
+    Attributes:
+        limit_usd: what the experiment may cost.
+        reserve_usd: kept for the evaluations after training of others (a training's own counts as another's).
+        share_usd: what this stage itself may cost; None for no bound of its own.
+    """
+
+    limit_usd: float
+    reserve_usd: float
+    share_usd: float | None = None
+
+
+def allowance(plan: Plan, job: Job) -> Allowance:
+    """What a plan lets a job spend; what comes after its last step is kept for that."""
+    after = plan.usd_per_second * plan.entry(job).duration.after.expected
+    share = plan.shares_usd.get(job, 0.0) - after if job.stage == "train" else None
+    return Allowance(plan.limit_usd, plan.reserved_without(job) + after, share)
+
+
+def refusal(plan: Plan, job: Job, min_steps: int) -> str | None:
+    """Why a job may not start: not even the low end of its forecast is there. None if it may.
+
+    A training needs the money for `min_steps`, or for what it has left if that is less.
+    """
+    allowed, duration = allowance(plan, job), plan.entry(job).duration
+    steps = min(min_steps, duration.steps) if job.stage == "train" else duration.steps
+    before = max(0.0, duration.around.low - duration.after.low)
+    needed = plan.usd_per_second * (before + steps * duration.step.low)
+    left = allowed.limit_usd - plan.spent_usd - allowed.reserve_usd
+    may = left if allowed.share_usd is None else min(left, allowed.share_usd)
+    if may > 0 and needed <= may:
+        return None
+    return (
+        f"not run: {dollars(plan.spent_usd)} of {dollars(plan.limit_usd)} are spent and {dollars(allowed.reserve_usd)} "
+        f"are kept for evaluations after training, so {job} may cost {dollars(max(0.0, may))} and needs at least "
+        f"{dollars(needed)}"
+    )
+
+
+class Gate:
+    """Asked after every step of a stage.
+
+    Args:
+        allowed: what the stage may spend.
+        meter: what has been spent.
+        steps: how many steps the stage has.
+        unit: what its steps are called.
+
+    Attributes:
+        reason: of the end, once `stop` has given one.
+    """
+
+    def __init__(self, allowed: Allowance, meter: Meter, steps: int, unit: str = "step") -> None:
+        self._allowed, self._meter, self._steps, self._unit = allowed, meter, steps, unit
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._last = meter.own()
+        self.reason: str | None = None
+
+    def begin(self, steps: int, unit: str = "step") -> None:
+        """What follows is the stage's first step: what came before does not tell what a step costs."""
+        self._steps, self._unit = steps, unit
+        self._recent.clear()
+        self._last = self._meter.own()
+
+    def stop(self, steps_done: int) -> str | None:
+        """Whether the stage has to end now, after so many of its steps.
+
+        Returns:
+            The reason, `stopped by budget at step 12 of 60`; None if there is money for one more step.
+        """
+        own = self._meter.own()
+        self._recent.append(own - self._last)
+        self._last = own
+        if steps_done >= self._steps or self._affords(max(self._recent)):
+            return None
+        self.reason = f"stopped by budget at {self._unit} {steps_done} of {self._steps}"
+        return self.reason
+
+    def check(self, steps_done: int) -> None:
+        """`stop` for a stage of which a part is worth nothing.
+
+        Raises:
+            StoppedByBudgetError: it has to end now.
+        """
+        reason = self.stop(steps_done)
+        if reason is not None:
+            raise StoppedByBudgetError(reason)
+
+    def _affords(self, usd: float) -> bool:
+        allowed = self._allowed
+        if self._meter.spent() + allowed.reserve_usd + usd > allowed.limit_usd:
+            return False
+        return allowed.share_usd is None or self._meter.own() + usd <= allowed.share_usd

@@ -1,0 +1,174 @@
+"""Who may spend what: first the evaluations after training are reserved, then trainings share what is left.
+
+All figures are US dollars. A plan is made by preflight and again whenever a stage starts, from what is known by then.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from reinforce_lite.accounting.forecast import ZERO, Duration, Interval, Job
+
+State = Literal["done", "pending", "not run"]
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One job of a plan.
+
+    Attributes:
+        job: which one.
+        state: `done` costs nothing more; `not run` will not be run under this budget.
+        duration: what is left of it, in device-seconds.
+    """
+
+    job: Job
+    state: State
+    duration: Duration
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left to do, and what it may cost.
+
+    Attributes:
+        limit_usd: what the experiment may cost.
+        spent_usd: what it has cost so far, every attempt.
+        usd_per_second: price of one device for a second.
+        entries: every job, in the order of the configuration.
+        reserve_usd: kept for the evaluations after training, at the high end of their forecasts.
+        others_usd: expected for what is left and is no training and not reserved.
+        shares_usd: what each pending training may spend.
+        enough_usd: the smallest limit under which all is expected to fit.
+        steps: most steps of every training that are expected to fit; None if not even `min_steps` are.
+        refused: why the plan can't fit; None if it can.
+    """
+
+    limit_usd: float
+    spent_usd: float
+    usd_per_second: float
+    entries: Sequence[Entry]
+    reserve_usd: float
+    others_usd: float
+    shares_usd: Mapping[Job, float]
+    enough_usd: float
+    steps: int | None
+    refused: str | None
+
+    def entry(self, job: Job) -> Entry:
+        """The entry of a job."""
+        return next(entry for entry in self.entries if entry.job == job)
+
+    def reserved_without(self, job: Job) -> float:
+        """The reserve for the others, in US dollars."""
+        rest = [entry for entry in self.entries if entry.job != job]
+        return self.usd_per_second * sum(entry.duration.total.high for entry in pending(rest, "evaluate_trained"))
+
+
+def make(limit_usd: float, spent_usd: float, usd_per_second: float, entries: Sequence[Entry], min_steps: int) -> Plan:
+    """Plan what is left.
+
+    It is refused if it can't fit: even at the low ends of all forecasts, or because the expected cost of what is no
+    training, with the reserve, leaves too little for `min_steps` of each training.
+
+    Args:
+        limit_usd: what the experiment may cost, US dollars.
+        spent_usd: what it has cost, US dollars.
+        usd_per_second: price of one device for one second.
+        entries: every job with what is left of it.
+        min_steps: fewest steps worth starting a training for.
+    """
+    trainings = pending(entries, "train")
+    evaluations = pending(entries, "evaluate_trained")
+    others = [e for e in pending(entries) if e.job.stage not in ("train", "evaluate_trained")]
+    reserve = usd_per_second * sum(entry.duration.total.high for entry in evaluations)
+    rest = usd_per_second * sum(entry.duration.total.expected for entry in others)
+    around = usd_per_second * sum(entry.duration.around.expected for entry in trainings)
+    before_steps = spent_usd + reserve + rest + around
+
+    def cost(steps: int) -> float:
+        """Of so many steps of each training, or as many as it has left."""
+        taken = sum(min(steps, entry.duration.steps) * entry.duration.step.expected for entry in trainings)
+        return before_steps + usd_per_second * taken
+
+    most = max((entry.duration.steps for entry in trainings), default=0)
+    lowest = spent_usd + usd_per_second * sum(entry.duration.total.low for entry in pending(entries))
+    needed = min(min_steps, most)
+    enough = round_up(cost(most))
+    steps = max((steps for steps in range(max(1, needed), most + 1) if cost(steps) <= limit_usd), default=None)
+    refused = None
+    if lowest > limit_usd:
+        refused = f"at least {dollars(lowest)} would be spent"
+    elif cost(needed) > limit_usd:
+        refused = f"{dollars(cost(needed))} is expected for no more than {needed} steps of each training"
+    shares = share(
+        limit_usd - spent_usd - reserve - rest,
+        {entry.job: usd_per_second * entry.duration.total.high for entry in trainings},
+        {entry.job: float(entry.duration.steps) for entry in trainings},
+    )
+    return Plan(
+        limit_usd, spent_usd, usd_per_second, entries, reserve, rest, shares, enough, steps,
+        refused and f"budget.limit_usd {dollars(limit_usd)} cannot be kept: {refused}",
+    )  # fmt: skip
+
+
+def pending(entries: Sequence[Entry], stage: str | None = None) -> list[Entry]:
+    """The jobs that are still to be run, of one stage or of all."""
+    return [entry for entry in entries if entry.state == "pending" and stage in (None, entry.job.stage)]
+
+
+def left(duration: Duration, steps_done: int) -> Duration:
+    """What is left of a job after so many steps."""
+    return replace(duration, steps=max(0, duration.steps - steps_done))
+
+
+def nothing_left() -> Duration:
+    """Of a job that is done."""
+    return Duration(ZERO)
+
+
+def share(available: float, needs: Mapping[Key, float], weights: Mapping[Key, float]) -> dict[Key, float]:
+    """Divide what is available in proportion to weights; what one does not need the others may have.
+
+    What all of them do not need is divided in the same proportion, so that a bad forecast stops nobody early.
+
+    >>> share(10.0, {"a": 2.0, "b": 9.0}, {"a": 1.0, "b": 1.0})
+    {'a': 2.0, 'b': 8.0}
+    """
+    shares = dict.fromkeys(needs, 0.0)
+    rest, hungry = max(0.0, available), [key for key in needs if weights[key] > 0]
+    while hungry:
+        unit = rest / sum(weights[key] for key in hungry)
+        content = [key for key in hungry if needs[key] <= unit * weights[key]]
+        if not content:
+            return shares | {key: unit * weights[key] for key in hungry}
+        for key in content:
+            shares[key] = needs[key]
+            rest -= needs[key]
+        rest = max(0.0, rest)
+        hungry = [key for key in hungry if key not in content]
+    total = sum(weights.values())
+    return {key: value + (rest * weights[key] / total if total else 0.0) for key, value in shares.items()}
+
+
+def round_up(usd: float) -> float:
+    """To a sum one can write down: cents above a dollar, else two digits that count.
+
+    >>> round_up(8.231), round_up(0.01234), round_up(0.0)
+    (8.24, 0.013, 0.0)
+    """
+    if usd <= 0:
+        return 0.0
+    digits = 2 if usd >= 1 else 1 - math.floor(math.log10(usd))
+    return round(math.ceil(usd * 10**digits - 1e-9) / 10**digits, digits)
+
+
+def dollars(usd: float) -> str:
+    """US dollars with as many digits as a decision needs.
+
+    >>> dollars(9.5), dollars(0.00123)
+    ('$9.50', '$0.0012')
+    """
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:,.4f}"

@@ -1,0 +1,72 @@
+"""What the budget let each stage do, in a small file of its own beside the results.
+
+    {"round": 0, "unfinished": null | "why it was not run, or was cut", "kind": null | "not run" | "stopped",
+     "under": {the settings that decided}}
+
+The workflow reads it (`workflow/rules/common.smk`): what is unfinished is run again once the budget has changed, under
+the next round; what is finished keeps its round, and so is never run again for a budget.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from reinforce_lite.files import read_json, write_json
+from reinforce_lite.settings import Settings
+
+Kind = Literal["not run", "stopped"]
+
+DECIDING = {"models", "variants", "seeds", "hardware", "budget", "task", "policies", "training", "training_variants",
+            "evaluation"}  # fmt: skip
+"""The settings that can change what the budget lets a stage do."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the budget let a stage do.
+
+    Attributes:
+        round: how often it has been given another budget.
+        unfinished: why there is less than was asked for; None if it is finished.
+        kind: `not run` if there is no result, `stopped` if there is a result of fewer steps.
+        under: the settings that decided.
+    """
+
+    round: int
+    unfinished: str | None
+    kind: Kind | None
+    under: Mapping[str, Any]
+
+    def holds(self, settings: Settings) -> bool:
+        """Whether it was reached under this budget and this price."""
+        limit, price = self.under["budget"]["limit_usd"], self.under["hardware"]["usd_per_hour"]
+        return (limit, price) == (settings.budget.limit_usd, settings.hardware.usd_per_hour)
+
+
+def read(path: Path) -> Verdict | None:
+    """The verdict on a stage; None if it has not ended yet.
+
+    Raises:
+        UserError: the file is not JSON.
+    """
+    return Verdict(**read_json(path)) if path.exists() else None
+
+
+def write(path: Path, settings: Settings, round: int | None, unfinished: str | None, kind: Kind | None = None) -> None:
+    """Tell the workflow how a stage ended.
+
+    Args:
+        path: of the verdict.
+        settings: the configuration it was reached under.
+        round: the workflow's; None, of a stage run by hand, keeps the last one.
+        unfinished: why there is less than was asked for; None if it is finished.
+        kind: of what is unfinished.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    before = read(path)
+    kept = before.round if before else 0
+    under = settings.model_dump(mode="json", include=DECIDING)
+    write_json(path, vars(Verdict(kept if round is None else round, unfinished, kind, under)))

@@ -1,0 +1,186 @@
+"""A few real steps of everything, on the rented device and with the real model, to learn what the rest will cost."""
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from reinforce_lite.accounting import clock
+from reinforce_lite.accounting.forecast import Rates
+from reinforce_lite.accounting.gate import Gate, StoppedByBudgetError
+from reinforce_lite.settings import Settings, Training
+
+if TYPE_CHECKING:
+    from reinforce_lite.policy import Policy
+    from reinforce_lite.tasks import Dataset, Problem
+
+STEPS = 3
+"""Steps of training; the first one warms up, and the last one measures drift."""
+CAP = 128
+"""Most tokens of a rehearsed completion: enough to see what a token costs, not enough to cost much."""
+CUT = 0.5
+"""If so many of the completions reach the cap, their length says nothing."""
+
+
+def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: float, gate: Gate) -> dict[str, Rates]:
+    """Measure every policy of the experiment.
+
+    Args:
+        settings: the experiment.
+        to_download: whether a model's weights are not here yet.
+        elsewhere: seconds that this process has spent on what no other one does.
+        gate: asked between the parts of the rehearsal.
+
+    Returns:
+        What was measured, by model.
+
+    Raises:
+        StoppedByBudgetError: the rehearsal costs more than there is.
+        UserError: weights or data cannot be had.
+    """
+    from reinforce_lite.learning import loop  # noqa: F401  # its imports are part of every stage
+    from reinforce_lite.policy import start  # noqa: F401
+
+    process = max(0.0, clock.age_seconds(psutil.Process()) - elsewhere)
+    data = few_problems(settings)
+    parts = sum(3 if settings.policies[model].start is None else 4 for model in settings.models)
+    gate.begin(parts, "part of the rehearsal,")
+    measured: dict[str, Rates] = {}
+    done = 0
+
+    def part() -> None:
+        nonlocal done
+        done += 1
+        gate.check(done)
+
+    for model in settings.models:
+        if to_download(model):
+            print(f"downloading {settings.policies[model].repo}", file=sys.stderr, flush=True)
+        measured[model] = _measure(settings, model, data, process, part)
+    return measured
+
+
+def few_problems(settings: Settings) -> "Dataset":
+    """As many problems and demonstrations as a rehearsal needs, made as the real ones are."""
+    training = settings.variant(settings.variants[0])
+    starts = [start.batch_size for model in settings.models if (start := settings.policies[model].start)]
+    wanted = {
+        "train_size": STEPS * training.questions_per_step,
+        "test_size": settings.evaluation.batch_size,
+        "demonstrations": max(starts, default=0),
+    }
+    task = settings.task
+    sizes = {key: min(number, getattr(task, key) or number) for key, number in wanted.items()}
+    found: Dataset = import_module(f"reinforce_lite.tasks.{task.name}").build(task.model_copy(update=sizes))
+    return found
+
+
+def _measure(settings: Settings, model: str, data: "Dataset", process: float, part: Callable[[], None]) -> Rates:
+    """Everything about one policy; its weights are dropped afterwards."""
+    from reinforce_lite.policy import fetch
+
+    chosen, prompt = settings.policies[model], settings.task.prompt
+    if chosen.repo is not None and chosen.path is None:
+        fetch.download(chosen)
+    began = time.perf_counter()
+    policy = fetch.materialise(chosen, chosen.start.seed if chosen.start else 0, settings.hardware.device)
+    load = time.perf_counter() - began
+    part()
+    training = measure_training(policy, data.train, prompt, settings.variant(settings.variants[0]))
+    part()
+    start_step = None
+    if chosen.start is not None:
+        start_step = _start_step(policy, data, prompt, chosen.start)
+        part()
+    harness, position = _evaluation(policy, data.test, prompt, settings)
+    part()
+    untrained = chosen.start is not None
+    lengths = None if untrained else training.pop("lengths")
+    training.pop("lengths", None)
+    del policy
+    _forget()
+    return Rates(
+        process=process, harness=harness, load=load, start_step=start_step, evaluation_position=position,
+        lengths=lengths, **training,
+    )  # fmt: skip
+
+
+def measure_training(policy: "Policy", problems: "list[Problem]", prompt: str, training: Training) -> dict[str, Any]:
+    """Take a few steps of the real loop; by a coin for a reward, so that there is a gradient to push.
+
+    Returns:
+        warm_up, rollout_position, update_token, drift_token (seconds), prompt_tokens, lengths: see `Rates`.
+    """
+    from reinforce_lite.learning.loop import Step, train
+    from reinforce_lite.tasks.prompts import messages
+
+    shorter = {"steps": STEPS, "reward": "random", "kl_every": STEPS, "max_skipped": STEPS + 1}
+    shorter["max_new_tokens"] = min(CAP, training.max_new_tokens)
+    few = training.model_copy(update=shorter)
+    steps: list[Step] = []
+    train(policy, problems, prompt, few, 0, steps.append)
+    prompt_tokens = fmean(len(policy.prompt_ids(messages(prompt, problem.question))) for problem in problems)
+    rows = [step.metrics for step in steps]
+    longest = [max(row["length"] for row in step.completions) for step in steps]
+    batches = -(-few.questions_per_step // max(1, few.rollout_batch // few.group_size))
+    tokens = [few.questions_per_step * few.group_size * (prompt_tokens + row["length_mean"]) for row in rows]
+    usual = range(1, STEPS)
+    working = [row["seconds_rollout"] + row["seconds_reward"] + row["seconds_update"] for row in rows]
+    cut = fmean(row["truncated"] for row in rows) >= CUT and few.max_new_tokens < training.max_new_tokens
+    return {
+        "warm_up": max(0.0, working[0] - fmean(working[step] for step in usual)),
+        "rollout_position": fmean(rows[step]["seconds_rollout"] / (batches * longest[step]) for step in usual),
+        "update_token": fmean(
+            (rows[step]["seconds_reward"] + rows[step]["seconds_update"]) / tokens[step] for step in usual
+        ),
+        "drift_token": rows[-1]["seconds_drift"] / tokens[-1],
+        "prompt_tokens": prompt_tokens,
+        "lengths": None if cut else (fmean(row["length_mean"] for row in rows), float(max(longest))),
+    }
+
+
+def _start_step(policy: "Policy", data: "Dataset", prompt: str, start: Any) -> float:
+    """Seconds of one step of the supervised start."""
+    from reinforce_lite.policy.start import supervised_start
+
+    supervised_start(policy, data.demonstrations, prompt, start.model_copy(update={"steps": 1}))
+    began = time.perf_counter()
+    supervised_start(policy, data.demonstrations, prompt, start.model_copy(update={"steps": STEPS}))
+    _wait()
+    return (time.perf_counter() - began) / STEPS
+
+
+def _evaluation(policy: "Policy", problems: "list[Problem]", prompt: str, settings: Settings) -> tuple[float, float]:
+    """(seconds that the harness needs to begin, seconds of one more token in a batch)."""
+    began = time.perf_counter()
+    from reinforce_lite.evaluation.harness import evaluate
+
+    shorter = settings.evaluation.model_copy(
+        update={"max_new_tokens": min(CAP, settings.evaluation.max_new_tokens), "cross_check": False}
+    )
+    evaluate(policy, problems[:1], prompt, shorter)  # warms up, and is mostly the harness itself
+    harness = time.perf_counter() - began
+    batch = problems[: settings.evaluation.batch_size]
+    summary, items = evaluate(policy, batch, prompt, shorter)
+    return harness, summary["seconds"] / max(item["length"] for item in items)
+
+
+def _wait() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _forget() -> None:
+    """Give the memory of a dropped policy back before the next one comes."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
