@@ -7,6 +7,7 @@ import pytest
 from reinforce_lite import preflight, settings
 from reinforce_lite.accounting.ledger import Ledger
 from reinforce_lite.errors import UserError
+from reinforce_lite.foresight import foresee
 from reinforce_lite.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -106,13 +107,15 @@ def test_unreachable_hub_names_the_key(tmp_path: Path, monkeypatch: pytest.Monke
         preflight.hub(configured(tmp_path, "smollm"))
 
 
-def test_a_spent_budget_stops(tmp_path: Path) -> None:
+def test_a_spent_budget_is_refused_without_a_step(tmp_path: Path) -> None:
     config = configured(tmp_path)
     dear = config.hardware.model_copy(update={"usd_per_hour": 1e6})
     ledger = Ledger(config.folder / "ledger.jsonl")
     ledger.close(ledger.open("train", dear), "finished")
-    with pytest.raises(UserError, match=r"budget.limit_usd 0.05 is spent"):
-        preflight.preflight(config)
+    before = (config.folder / "ledger.jsonl").read_bytes()
+    plan = foresee(config, lambda: pytest.fail("torch was made ready"), lambda model: False)
+    assert "budget.limit_usd is 0.05; raise it" in plan["refused"]
+    assert (config.folder / "ledger.jsonl").read_bytes() == before
 
 
 def test_an_old_price_passes_with_a_remark(tmp_path: Path) -> None:

@@ -22,20 +22,23 @@ Arguments = argparse.Namespace
 
 
 def preflight(arguments: Arguments) -> None:
-    """Check device, memory, price, budget, disk, data and policies before anything is spent."""
+    """Check everything before anything is spent, then rehearse a few steps and plan what the rest may cost."""
     from reinforce_lite import preflight as checks
+    from reinforce_lite.accounting import verdict
     from reinforce_lite.accounting.provenance import environment
-    from reinforce_lite.accounting.stage import stage
-    from reinforce_lite.accounting.tracking import open_experiment
+    from reinforce_lite.foresight import foresee
 
     config = settings.load(arguments.config)
     passed = checks.preflight(config)
-    open_experiment(config)
-    with stage(config, "preflight"):
-        for check in passed:
-            print(f"{check['name']:>9}: {check['detail']}", file=sys.stderr)
-        found = {"checks": passed, "checked": checks.digest(config), "environment": environment()}
-        write_json(Layout.of(config).preflight, found)
+    for check in passed:
+        print(f"{check['name']:>9}: {check['detail']}", file=sys.stderr)
+    plan = foresee(config, lambda: _prepare_torch(config), lambda name: checks.to_download(config.policies[name]))
+    found = {"checks": passed, "checked": checks.digest(config), "environment": environment(), "plan": plan}
+    layout, refused = Layout.of(config), plan["refused"]
+    write_json(layout.preflight, found)
+    verdict.write(layout.verdict("preflight"), config, arguments.round, refused, "not run" if refused else None)
+    if refused:
+        print(refused, file=sys.stderr)
 
 
 def prepare_dataset(arguments: Arguments) -> None:
@@ -49,12 +52,13 @@ def prepare_dataset(arguments: Arguments) -> None:
 
 def fetch_policy(arguments: Arguments) -> None:
     """Fetch a policy at its pinned revision, and give it its supervised start if the configuration has one."""
-    from reinforce_lite.accounting.stage import stage
+    from reinforce_lite.accounting.forecast import Job
+    from reinforce_lite.budgeted import budgeted
 
     config = settings.load(arguments.config)
     require_preflight(config)
     chosen, layout = config.policies[arguments.model], Layout.of(config)
-    with stage(config, "fetch_policy", model=arguments.model) as account:
+    with budgeted(config, Job("fetch_policy", arguments.model), arguments.round) as (account, gate):
         _prepare_torch(config)
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.policy import fetch, load
@@ -80,7 +84,9 @@ def fetch_policy(arguments: Arguments) -> None:
         account.log_dataset(layout.data / "demonstrations.jsonl", "demonstrations")
         key = keys.start_key(config, arguments.model)
         progress = Progress(layout.start_progress(arguments.model), key, config.checkpoint)
-        history = supervised_start(policy, demonstrations, config.task.prompt, start, progress)
+        gate.begin(start.steps)
+        history = supervised_start(policy, demonstrations, config.task.prompt, start, progress, stop=gate.stop)
+        gate.complete()
         account.log_metrics(history)
         write_jsonl(folder / "start.jsonl", history)
         load.save(policy, folder, provenance)
@@ -89,14 +95,15 @@ def fetch_policy(arguments: Arguments) -> None:
 
 def evaluate(arguments: Arguments) -> None:
     """Evaluate a policy greedily on the test split with lm-eval; the baseline, or a trained one with --variant."""
-    from reinforce_lite.accounting.stage import stage
+    from reinforce_lite.accounting.forecast import Job
+    from reinforce_lite.budgeted import budgeted
 
     config = settings.load(arguments.config)
     require_preflight(config)
     layout, model = Layout.of(config), arguments.model
     run = {"variant": arguments.variant, "seed": arguments.seed}
     name = "evaluate_baseline" if arguments.variant is None else "evaluate_trained"
-    with stage(config, name, model=model, **run) as account:
+    with budgeted(config, Job(name, model, **run), arguments.round) as (account, gate):
         _prepare_torch(config)
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.evaluation import harness
@@ -110,7 +117,10 @@ def evaluate(arguments: Arguments) -> None:
         account.log_dataset(layout.data / "test.jsonl", "test")
         key = keys.evaluation_key(config, model, source)
         written = Written(layout.evaluation_progress(model, **run) / "completions.jsonl", key)
-        summary, items = harness.evaluate(policy, problems, config.task.prompt, config.evaluation, written)
+        gate.begin(-(-len(problems) // config.evaluation.batch_size), "batch")
+        summary, items = harness.evaluate(
+            policy, problems, config.task.prompt, config.evaluation, written, after_batch=gate.check
+        )
         if config.evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, config.evaluation)
         folder = layout.evaluation(model, **run)
@@ -127,13 +137,14 @@ def evaluate(arguments: Arguments) -> None:
 
 def train(arguments: Arguments) -> None:
     """Train a policy with Reinforce-Lite."""
-    from reinforce_lite.accounting.stage import stage
+    from reinforce_lite.accounting.forecast import Job
+    from reinforce_lite.budgeted import budgeted
 
     config = settings.load(arguments.config)
     require_preflight(config)
     layout, model, variant, seed = Layout.of(config), arguments.model, arguments.variant, arguments.seed
     training = config.variant(variant)
-    with stage(config, "train", model=model, variant=variant, seed=seed) as account:
+    with budgeted(config, Job("train", model, variant, seed), arguments.round) as (account, gate):
         _prepare_torch(config)
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.learning.loop import train as learn
@@ -149,6 +160,7 @@ def train(arguments: Arguments) -> None:
         key = keys.training_key(config, model, variant, seed)
         progress = Progress(layout.training_progress(model, variant, seed), key, config.checkpoint)
         problems, prompt = load_split(layout.data, "train"), config.task.prompt
+        gate.begin(training.steps)
         stopped = learn(
             policy,
             problems,
@@ -156,6 +168,7 @@ def train(arguments: Arguments) -> None:
             training,
             seed,
             lambda step: account.log_metrics([step.metrics]),
+            stop=gate.stop,
             progress=progress,
         )
         rows, made_with = progress.rows(), origin()
@@ -171,22 +184,26 @@ def train(arguments: Arguments) -> None:
         provenance["made_with"] = made_with
         del provenance["weights"]
         save(policy, folder, provenance)
-        progress.remove()
+        if stopped is None:  # else a larger budget goes on from there
+            progress.remove()
 
 
 def compare(arguments: Arguments) -> None:
     """Compare a trained policy with its baseline, question by question."""
     from reinforce_lite.report.compare import compare as compare_items
+    from reinforce_lite.report.compare import nothing
     from reinforce_lite.report.summary import BOOTSTRAP_SEED
 
     config = settings.load(arguments.config)
     layout, run = Layout.of(config), (arguments.model, arguments.variant, arguments.seed)
-    result = compare_items(
-        layout.evaluation(arguments.model) / "items.jsonl",
-        layout.evaluation(*run) / "items.jsonl",
-        resamples=config.evaluation.bootstrap_resamples,
-        seed=BOOTSTRAP_SEED,
-    )
+    sides = layout.evaluation(arguments.model), layout.evaluation(*run)
+    reasons = [read_json(folder / "evaluation.json").get("not_run") for folder in sides]
+    items = [folder / "items.jsonl" for folder in sides]
+    if any(reasons):
+        result = nothing(items[0], next(filter(None, reasons)))
+    else:
+        resamples = config.evaluation.bootstrap_resamples
+        result = compare_items(*items, resamples=resamples, seed=BOOTSTRAP_SEED)
     write_json(layout.comparison(*run), {"model": run[0], "variant": run[1], "seed": run[2], **result})
 
 
@@ -238,17 +255,19 @@ def parser() -> argparse.ArgumentParser:
         )
         if "model" in options:
             command.add_argument("--model", required=True, help="a name under `policies`")
+        if "budget" in options:
+            command.add_argument("--round", type=int, help="how often the budget was changed; the workflow counts")
         if "run" in options:
             needed = function is not evaluate
             command.add_argument("--variant", required=needed, help="a name under `training_variants`")
             command.add_argument("--seed", type=int, required=needed, help="training seed")
         return command
 
-    add(preflight)
+    add(preflight, "budget")
     add(prepare_dataset)
-    add(fetch_policy, "model")
-    add(evaluate, "model", "run")
-    add(train, "model", "run")
+    add(fetch_policy, "model", "budget")
+    add(evaluate, "model", "run", "budget")
+    add(train, "model", "run", "budget")
     add(compare, "model", "run")
     add(report)
     ledger_command.add_options(add(ledger))

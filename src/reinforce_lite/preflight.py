@@ -13,6 +13,7 @@ from typing import Any
 from reinforce_lite import gpu
 from reinforce_lite.accounting.budget import remaining_usd
 from reinforce_lite.accounting.ledger import attempts, ledger_path
+from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
@@ -51,8 +52,14 @@ def preflight(settings: Settings) -> list[dict[str, Any]]:
 
 
 def digest(settings: Settings) -> str:
-    """A name for what preflight looked at; another price or another policy has to be looked at again."""
-    looked_at = settings.model_dump(mode="json", include={"models", "hardware", "task", "policies"})
+    """A name for what preflight looked at; another price, policy or training has to be looked at again.
+
+    The limit is not among it: whoever raises it does not have to pay for another look.
+    """
+    parts = {"models", "variants", "seeds", "hardware", "task", "policies", "evaluation"}
+    looked_at = settings.model_dump(mode="json", include=parts)
+    del looked_at["evaluation"]["bootstrap_resamples"]
+    looked_at["training"] = [settings.variant(name).model_dump(mode="json") for name in settings.variants]
     return hashlib.sha256(json.dumps(looked_at, sort_keys=True).encode()).hexdigest()
 
 
@@ -63,7 +70,10 @@ def require_preflight(settings: Settings) -> None:
         UserError: it has not.
     """
     path = Layout.of(settings).preflight
-    if not path.exists() or read_json(path).get("checked") != digest(settings):
+    found = read_json(path) if path.exists() else {}
+    plan = found.get("plan", {})
+    another_limit = plan.get("refused") is not None and plan["limit_usd"] != settings.budget.limit_usd
+    if found.get("checked") != digest(settings) or another_limit:
         raise UserError(
             f"{path} is absent or of another configuration", "run the rule preflight first; Snakemake does it by itself"
         )
@@ -140,14 +150,9 @@ def price(settings: Settings) -> str:
 
 
 def budget(settings: Settings) -> str:
-    """There is money left."""
+    """What is left; if that is too little, the plan is refused."""
     left = remaining_usd(settings.budget.limit_usd, attempts(ledger_path(settings)))
-    if left <= 0:
-        raise UserError(
-            f"budget.limit_usd {settings.budget.limit_usd:g} is spent (${-left:.2f} over)",
-            "raise the limit, or start an experiment with another name",
-        )
-    return f"${left:.2f} of ${settings.budget.limit_usd:.2f} left"
+    return f"{dollars(left)} of {dollars(settings.budget.limit_usd)} left"
 
 
 def disk(settings: Settings) -> str:
@@ -157,7 +162,7 @@ def disk(settings: Settings) -> str:
     results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
     # Of the training that runs, three checkpoints while the third is written; each holds AdamW's two states too.
     results += 3 * 3 * max(map(_weights_gib, chosen))
-    downloads = sum(_weights_gib(policy) for policy in chosen if _to_download(policy))
+    downloads = sum(_weights_gib(policy) for policy in chosen if to_download(policy))
     needs = {_existing(settings.results): results}
     if downloads:
         cache = _existing(_hub_cache())
@@ -182,7 +187,8 @@ def _weights_gib(policy: PolicySettings) -> float:
     return BYTES[policy.dtype] * (policy.parameters or 0.01) * 1e9 / GIB
 
 
-def _to_download(policy: PolicySettings) -> bool:
+def to_download(policy: PolicySettings) -> bool:
+    """Whether the weights have to be fetched from the hub first."""
     return bool(policy.repo and policy.path is None and not _cached(policy.repo, str(policy.revision), "model"))
 
 
@@ -235,7 +241,7 @@ def hub(settings: Settings) -> str:
     asked = []
     for name in settings.models:
         policy = settings.policies[name]
-        if _to_download(policy):
+        if to_download(policy):
             asked.append(_ask_hub(str(policy.repo), str(policy.revision), "model", f"policies.{name}.path"))
     dataset = settings.task
     if dataset.name == "gsm8k" and dataset.path is None and not _cached(dataset.repo, dataset.revision, "dataset"):

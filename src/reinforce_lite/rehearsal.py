@@ -3,7 +3,7 @@
 import gc
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import psutil
 
 from reinforce_lite.accounting import clock
 from reinforce_lite.accounting.forecast import Rates
-from reinforce_lite.accounting.gate import Gate, StoppedByBudgetError
+from reinforce_lite.accounting.gate import Gate
 from reinforce_lite.settings import Settings, Training
 
 if TYPE_CHECKING:

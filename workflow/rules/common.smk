@@ -79,6 +79,18 @@ def policy_settings(wildcards):
     return {**config["policies"][wildcards.model], **arithmetic()}
 
 
+def planned():
+    """What preflight plans with; the limit is not among it, for what has found room under one is not looked at again."""
+    keys = ("models", "variants", "seeds", "hardware", "task", "policies", "training")
+    variants = {name: config["training_variants"][name] for name in config["variants"]}
+    evaluation = {
+        key: value
+        for key, value in config["evaluation"].items()
+        if key != "bootstrap_resamples"
+    }
+    return {**chosen(*keys), "chosen": variants, "evaluation": evaluation}
+
+
 def training_settings(wildcards):
     """What a training run depends on; the price is not among it."""
     training = {**config["training"], **config["training_variants"][wildcards.variant]}
@@ -105,3 +117,46 @@ def runs(path):
     return expand(
         path, model=config["models"], variant=config["variants"], seed=config["seeds"]
     )
+
+
+def budget_round(stage):
+    """How often a job has been given another budget: what had no room under an old one is run again under a new one.
+
+    The job's command writes the file (src/reinforce_lite/accounting/verdict.py). A job that is finished keeps its
+    round, so no budget runs it again.
+    """
+
+    def count(wildcards):
+        run = [
+            getattr(wildcards, name)
+            for name in ("model", "variant")
+            if hasattr(wildcards, name)
+        ]
+        run += [f"seed{wildcards.seed}"] if hasattr(wildcards, "seed") else []
+        path = "/".join([RESULTS, "budget", stage, *run]) + ".json"
+        if not os.path.exists(path):
+            return 0
+        with open(path) as handle:
+            told = json.load(handle)
+        again = {
+            None: False,
+            "not run": differs(told["under"], config),
+            "stopped": richer(told["under"]),
+        }
+        return told["round"] + again[told["kind"]]
+
+    return count
+
+
+def differs(under, now):
+    """Whether a key has another value now than `under`; keys that are left out have their default."""
+    if not (isinstance(under, dict) and isinstance(now, dict)):
+        return under != now
+    return any(differs(under[key], now[key]) for key in now if key in under)
+
+
+def richer(under):
+    """Whether a training that was stopped could now take more steps than `under` an old limit or price."""
+    limits = config["budget"]["limit_usd"], under["budget"]["limit_usd"]
+    prices = config["hardware"]["usd_per_hour"], under["hardware"]["usd_per_hour"]
+    return limits[0] > limits[1] or prices[0] < prices[1]

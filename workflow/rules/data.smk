@@ -16,11 +16,12 @@ rule preflight:
         device=1,
     params:
         config=CONFIG,
-        settings=chosen("models", "hardware", "task", "policies"),
+        round=budget_round("preflight"),
+        settings=planned(),
     message:
-        "Checking device, memory, price, budget, disk, data and policies"
+        "Checking device, memory, price, disk, data and policies, and planning what the rest costs"
     shell:
-        "reinforce-lite preflight --config {params.config:q} 2>&1 | tee {log:q}"
+        "reinforce-lite preflight --config {params.config:q} --round {params.round} 2>&1 | tee {log:q}"
 
 
 rule prepare_dataset:

@@ -13,11 +13,13 @@ rule evaluate_baseline:
         device=1,
     params:
         config=CONFIG,
+        round=budget_round("evaluate_baseline"),
         settings=evaluation_settings,
     message:
         "Evaluating {wildcards.model} before training"
     shell:
-        "reinforce-lite evaluate --config {params.config:q} --model {wildcards.model:q} 2>&1 | tee {log:q}"
+        "reinforce-lite evaluate --config {params.config:q} --model {wildcards.model:q}"
+        " --round {params.round} 2>&1 | tee {log:q}"
 
 
 rule evaluate_trained:
@@ -35,12 +37,13 @@ rule evaluate_trained:
         device=1,
     params:
         config=CONFIG,
+        round=budget_round("evaluate_trained"),
         settings=evaluation_settings,
     message:
         "Evaluating {wildcards.model} after training ({wildcards.variant}, seed {wildcards.seed})"
     shell:
         "reinforce-lite evaluate --config {params.config:q} --model {wildcards.model:q}"
-        " --variant {wildcards.variant:q} --seed {wildcards.seed} 2>&1 | tee {log:q}"
+        " --variant {wildcards.variant:q} --seed {wildcards.seed} --round {params.round} 2>&1 | tee {log:q}"
 
 
 rule compare:

@@ -11,8 +11,10 @@ rule fetch_policy:
         device=1,
     params:
         config=CONFIG,
+        round=budget_round("fetch_policy"),
         settings=policy_settings,
     message:
         "Fetching {wildcards.model}, with its supervised start if it has one"
     shell:
-        "reinforce-lite fetch-policy --config {params.config:q} --model {wildcards.model:q} 2>&1 | tee {log:q}"
+        "reinforce-lite fetch-policy --config {params.config:q} --model {wildcards.model:q}"
+        " --round {params.round} 2>&1 | tee {log:q}"

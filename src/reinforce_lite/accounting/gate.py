@@ -149,9 +149,17 @@ class Gate:
         Raises:
             StoppedByBudgetError: it has to end now.
         """
-        reason = self.stop(steps_done)
-        if reason is not None:
-            raise StoppedByBudgetError(reason)
+        self.stop(steps_done)
+        self.complete()
+
+    def complete(self) -> None:
+        """To be called after the last step of a stage of which a part is worth nothing, and that ends by itself.
+
+        Raises:
+            StoppedByBudgetError: `stop` has given a reason.
+        """
+        if self.reason is not None:
+            raise StoppedByBudgetError(self.reason)
 
     def _affords(self, usd: float) -> bool:
         allowed = self._allowed

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from reinforce_lite.accounting.forecast import ZERO, Duration, Interval, Job
+from reinforce_lite.accounting.forecast import ZERO, Duration, Job
 
 State = Literal["done", "pending", "not run"]
 Key = TypeVar("Key")
@@ -163,6 +163,43 @@ def round_up(usd: float) -> float:
         return 0.0
     digits = 2 if usd >= 1 else 1 - math.floor(math.log10(usd))
     return round(math.ceil(usd * 10**digits - 1e-9) / 10**digits, digits)
+
+
+def enough(plan: Plan) -> str:
+    """What budget would do, in words."""
+    return f"budget.limit_usd: {plan.enough_usd:g} would be enough"
+
+
+def refused(plan: Plan) -> str | None:
+    """Why a whole plan is refused, and what would fit; None if it is not."""
+    if plan.refused is None:
+        return None
+    fewer = f"at this limit training.steps: {plan.steps} would fit"
+    if plan.steps is None:
+        fewer = "no number of steps fits at this limit"
+    return f"not run: {plan.refused}; {enough(plan)}; {fewer}"
+
+
+def table(plan: Plan) -> str:
+    """The plan for people: device-seconds from low to high, and US dollars."""
+    rows = [("", "device-seconds (low - expected - high)", "expected", "may cost")]
+    for entry in plan.entries:
+        seconds, share = entry.duration.total, plan.shares_usd.get(entry.job)
+        told = f"{seconds.low:,.0f} - {seconds.expected:,.0f} - {seconds.high:,.0f}"
+        cost = dollars(plan.usd_per_second * seconds.expected)
+        pending = entry.state == "pending"
+        rows.append((str(entry.job), told if pending else entry.state, cost if pending else "", _may(share)))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines.append(
+        f"spent {dollars(plan.spent_usd)} of {dollars(plan.limit_usd)}; kept for evaluations after training "
+        f"{dollars(plan.reserve_usd)}; expected for what is no training {dollars(plan.others_usd)}"
+    )
+    return "\n".join([*lines, refused(plan) or enough(plan)])
+
+
+def _may(share: float | None) -> str:
+    return "" if share is None else dollars(share)
 
 
 def dollars(usd: float) -> str:

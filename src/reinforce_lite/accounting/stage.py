@@ -127,7 +127,7 @@ def _writer(path: Path, lock: DeviceLock) -> Ledger:
 
 def _ending(problem: BaseException) -> Ending:
     # By name: the class belongs to whoever raises it.
-    return "interrupted" if type(problem).__name__ == "Interrupted" else "failed"
+    return "interrupted" if type(problem).__name__ in ("Interrupted", "StoppedByBudgetError") else "failed"
 
 
 def _end(ledger: Ledger, attempt_id: str, child: Child | None, outcome: Ending, error: str | None) -> None:

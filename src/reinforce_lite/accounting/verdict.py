@@ -39,9 +39,21 @@ class Verdict:
     under: Mapping[str, Any]
 
     def holds(self, settings: Settings) -> bool:
-        """Whether it was reached under this budget and this price."""
-        limit, price = self.under["budget"]["limit_usd"], self.under["hardware"]["usd_per_hour"]
-        return (limit, price) == (settings.budget.limit_usd, settings.hardware.usd_per_hour)
+        """Whether it would be reached again; as the workflow sees it (`differs` and `richer` in common.smk)."""
+        now = deciding(settings)
+        if self.kind == "not run":
+            return now == self.under
+        (limit, price), (old_limit, old_price) = _money(now), _money(self.under)
+        return bool(limit <= old_limit and price >= old_price)
+
+
+def deciding(settings: Settings) -> dict[str, Any]:
+    """The settings that can change what the budget lets a stage do, as JSON can hold them."""
+    return settings.model_dump(mode="json", include=DECIDING)
+
+
+def _money(under: Mapping[str, Any]) -> tuple[float, float]:
+    return under["budget"]["limit_usd"], under["hardware"]["usd_per_hour"]
 
 
 def read(path: Path) -> Verdict | None:
@@ -68,5 +80,4 @@ def write(path: Path, settings: Settings, round: int | None, unfinished: str | N
     """
     before = read(path)
     kept = before.round if before else 0
-    under = settings.model_dump(mode="json", include=DECIDING)
-    write_json(path, vars(Verdict(kept if round is None else round, unfinished, kind, under)))
+    write_json(path, vars(Verdict(kept if round is None else round, unfinished, kind, deciding(settings))))

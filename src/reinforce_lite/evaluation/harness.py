@@ -36,14 +36,20 @@ class PolicyLM(LM):
         resumed_seconds: what the batches took that an earlier process has written.
     """
 
-    def __init__(self, policy: Policy, settings: Evaluation, written: Written | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        settings: Evaluation,
+        written: Written | None = None,
+        after_batch: Callable[[int], None] = lambda done: None,
+    ) -> None:
         super().__init__()
         self.policy = policy
         self.sampling = Sampling(temperature=0, top_p=1, max_new_tokens=settings.max_new_tokens)
         self.engine = GenerateEngine(policy, settings.batch_size)
         self.completions: dict[str, Completion] = {}
         self.resumed_seconds = 0.0
-        self._written = written
+        self._written, self._after_batch = written, after_batch
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """The completion of every request, as text; batch by batch, each kept as soon as it is written."""
@@ -52,7 +58,8 @@ class PolicyLM(LM):
         size = self.engine.rows_at_once
         if self._written is not None:
             self.completions, self.resumed_seconds = self._written.resume(prompts, size)
-        for batch in tqdm(fixed_batches(prompts, size), desc="evaluate", unit="batch", mininterval=2):
+        batches = tqdm(fixed_batches(prompts, size), desc="evaluate", unit="batch", mininterval=2)
+        for number, batch in enumerate(batches, 1):
             if batch[0] in self.completions:
                 continue
             began = time.perf_counter()
@@ -61,6 +68,7 @@ class PolicyLM(LM):
             if self._written is not None:
                 self._written.append(done, time.perf_counter() - began)
             self.completions |= done
+            self._after_batch(number)
         self._check(ids)
         return [self.policy.text(self.completions[i].token_ids) for i in ids]
 
@@ -117,15 +125,28 @@ def make_task(problems: list[Problem], prompt: str, lm: PolicyLM) -> Configurabl
 
 
 def evaluate(
-    policy: Policy, problems: list[Problem], prompt: str, settings: Evaluation, written: Written | None = None
+    policy: Policy,
+    problems: list[Problem],
+    prompt: str,
+    settings: Evaluation,
+    written: Written | None = None,
+    after_batch: Callable[[int], None] = lambda done: None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Evaluate a policy on `problems`, or on those that are left if `written` has kept some.
+
+    Args:
+        policy: which one.
+        problems: on what.
+        prompt: name of the prompt.
+        settings: how.
+        written: keeps finished batches; by default they go with the process.
+        after_batch: called after each batch with the number of those that are done; what it raises ends the evaluation.
 
     Returns:
         (summary, items): n, mean strict, flexible, truncated (fractions), mean length (tokens) and seconds; and for
         each problem, in order, what was asked, what was written and how it was read.
     """
-    lm = PolicyLM(policy, settings, written)
+    lm = PolicyLM(policy, settings, written, after_batch)
     started = time.perf_counter()
     results = evaluator.simple_evaluate(
         model=lm, tasks=[make_task(problems, prompt, lm)], log_samples=True, bootstrap_iters=0

@@ -3,6 +3,8 @@
 It warms up the tiny models, and teaches a pretrained one the answer format that the strict reward reads.
 """
 
+from collections.abc import Callable
+
 import torch
 
 from reinforce_lite.policy import Policy
@@ -20,6 +22,8 @@ def supervised_start(
     prompt: str,
     settings: Start,
     progress: Keeper | None = None,
+    *,
+    stop: Callable[[int], str | None] = lambda completed: None,
 ) -> list[dict[str, float]]:
     """Train the policy in place on the demonstrations, in their order (they may be a curriculum), over and over.
 
@@ -31,6 +35,7 @@ def supervised_start(
         prompt: name of the prompt.
         settings: how long and how fast.
         progress: keeps finished steps; by default they go with the process.
+        stop: asked after each step, with the number of completed steps; a reason ends the start.
 
     Returns:
         One row a step: step, loss (nats a token), learning_rate, seconds_checkpoint.
@@ -55,6 +60,8 @@ def supervised_start(
                 told = {"step": step, "loss": loss, "learning_rate": rate, "seconds_checkpoint": progress.seconds}
                 progress.record(told)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            if stop(step + 1) is not None:
+                break
     policy.model.eval()
     return progress.rows()
 

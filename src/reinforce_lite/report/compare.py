@@ -46,6 +46,17 @@ def compare(baseline_items: Path, trained_items: Path, *, resamples: int, seed: 
     }
 
 
+def nothing(baseline_items: Path, reason: str) -> dict[str, Any]:
+    """What `compare` returns when a policy was not evaluated: the figures of the baseline, if it was, and the reason.
+
+    Raises:
+        UserError: the items of the baseline are absent.
+    """
+    rows = tuple(read_jsonl(baseline_items))
+    absent = dict.fromkeys(("trained", "delta", "ci95", "discordant", "mcnemar_p", "flexible"))
+    return {"n": len(rows), "baseline": _figures(rows) if rows else None, **absent, "not_run": reason}
+
+
 def paired(baseline_items: Path, trained_items: Path) -> list[Pair]:
     """Pair the items of two evaluations by id, in the order of the ids (numbers in them compare as numbers).
 
@@ -93,8 +104,10 @@ def verdict(figures: dict[str, Any], name: str) -> tuple[str, str]:
         name: the subject of the sentence.
 
     Returns:
-        (`rose`, `fell` or `same`; the sentence).
+        (`rose`, `fell` or `same`, or `none` if a policy was not evaluated; the sentence).
     """
+    if figures.get("not_run"):
+        return "none", f"{name}: {figures['not_run']}."
     numbers = (
         f"from {figures['baseline']['strict']:.1%} to {figures['trained']['strict']:.1%} "
         f"({_points(figures)}, n = {figures['n']:,})"

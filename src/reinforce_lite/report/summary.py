@@ -183,7 +183,10 @@ def _origins(settings: Settings, folder: Path) -> list[dict[str, Any]]:
         files += [layout.train(*run) / "training.json", layout.evaluation(*run) / "evaluation.json"]
     made: dict[tuple[str | None, str | None], list[str]] = {}
     for file in filter(Path.exists, files):
-        origin = read_json(file).get("made_with", {})
+        found = read_json(file)
+        if "not_run" in found:
+            continue
+        origin = found.get("made_with", {})
         made.setdefault((origin.get("git_commit"), origin.get("image")), []).append(
             str(file.parent.relative_to(folder))
         )
@@ -192,7 +195,11 @@ def _origins(settings: Settings, folder: Path) -> list[dict[str, Any]]:
 
 def _model(settings: Settings, name: str, comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     keys = ("variant", "seed", *_FIGURES)
-    runs = [{key: row[key] for key in keys} for row in comparisons if row["model"] == name]
+    runs = [
+        {**{key: row[key] for key in keys}, "not_run": row.get("not_run"), "stopped": row.get("stopped")}
+        for row in comparisons
+        if row["model"] == name
+    ]
     variant, seed = settings.variants[0], settings.seeds[0]
     main = next((run for run in runs if (run["variant"], run["seed"]) == (variant, seed)), None)
     if main is None:
