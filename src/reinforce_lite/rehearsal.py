@@ -43,7 +43,10 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
         StoppedByBudgetError: the rehearsal costs more than there is.
         UserError: weights or data cannot be had.
     """
-    from reinforce_lite.learning import loop  # noqa: F401  # its imports are part of every stage
+    # What every stage imports, some of it when it loads its policy.
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Phi3ForCausalLM  # noqa: F401
+
+    from reinforce_lite.learning import loop  # noqa: F401
     from reinforce_lite.policy import start  # noqa: F401
 
     process = max(0.0, clock.age_seconds(psutil.Process()) - elsewhere)
@@ -156,18 +159,29 @@ def _start_step(policy: "Policy", data: "Dataset", prompt: str, start: Any) -> f
 
 
 def _evaluation(policy: "Policy", problems: "list[Problem]", prompt: str, settings: Settings) -> tuple[float, float]:
-    """(seconds that the harness needs to begin, seconds of one more token in a batch)."""
+    """(seconds that the harness needs around its batches, seconds of one more token in every row of a batch)."""
     began = time.perf_counter()
     from reinforce_lite.evaluation.harness import evaluate
+    from reinforce_lite.evaluation.written import Written
 
-    shorter = settings.evaluation.model_copy(
-        update={"max_new_tokens": min(CAP, settings.evaluation.max_new_tokens), "cross_check": False}
-    )
-    evaluate(policy, problems[:1], prompt, shorter)  # warms up, and is mostly the harness itself
-    harness = time.perf_counter() - began
-    batch = problems[: settings.evaluation.batch_size]
-    summary, items = evaluate(policy, batch, prompt, shorter)
-    return harness, summary["seconds"] / max(item["length"] for item in items)
+    class Watch(Written):
+        """Takes the seconds of each batch, and keeps nothing."""
+
+        def __init__(self) -> None:
+            self.seconds = 0.0
+
+        def resume(self, prompts: Any, size: int) -> tuple[dict[str, Any], float]:
+            return {}, 0.0
+
+        def append(self, completions: Any, seconds: float) -> None:
+            self.seconds += seconds
+
+    watch = Watch()
+    limit = min(CAP, settings.evaluation.max_new_tokens)
+    shorter = settings.evaluation.model_copy(update={"max_new_tokens": limit, "cross_check": False})
+    _, items = evaluate(policy, problems[: shorter.batch_size], prompt, shorter, watch)
+    around = time.perf_counter() - began - watch.seconds
+    return around, watch.seconds / max(item["length"] for item in items)
 
 
 def _wait() -> None:

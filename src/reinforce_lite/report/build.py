@@ -10,7 +10,7 @@ from reinforce_lite.accounting.ledger import Attempt, attempts
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import atomic_text, read_json, read_jsonl, write_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.report import plots
+from reinforce_lite.report import money, plots
 from reinforce_lite.report.compare import examples, format_remark, p_text, paired, verdict
 from reinforce_lite.report.summary import provenance, reconcile, summarise
 from reinforce_lite.settings import Settings
@@ -49,15 +49,18 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
         UserError: an input is absent, damaged, or contradicts another one.
     """
     every_run = runs(settings, folder)
-    comparisons = [_compared(run) for run in every_run]
+    comparisons = [
+        {**_compared(run), "stopped": money.stopped(folder, run.model, run.variant, run.seed)} for run in every_run
+    ]
     ledger = attempts(folder / "ledger.jsonl")
-    summary = summarise(settings, comparisons, ledger, provenance(settings, folder))
+    summary = summarise(settings, comparisons, ledger, provenance(settings, folder), money.first_plan(folder))
     page = render(
         summary=summary,
         notice=notice(settings),
         models=[
             _model_view(name, summary, [run for run in every_run if run.model == name]) for name in settings.models
         ],
+        money=money.view(settings, folder, summary["cost"], ledger),
         cost_plot=plots.costs(summary["cost"]["by_stage"], summary["cost"]["limit_usd"]),
         attempts=[_attempt_view(attempt) for attempt in ledger],
         seconds=reconcile(ledger, folder / "benchmarks", mlflow_seconds),
@@ -107,6 +110,7 @@ def render(**context: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols"],
     )
     environment.filters.update(
         percent=lambda share: f"{share:.1%}",
@@ -122,6 +126,8 @@ def render(**context: Any) -> str:
 def _compared(run: Run) -> dict[str, Any]:
     """The comparison of a run, once it agrees with what the evaluations state."""
     figures: dict[str, Any] = read_json(run.comparison)
+    if figures.get("not_run"):
+        return figures
     for side, folder in (("baseline", run.baseline), ("trained", run.evaluated)):
         stated = read_json(folder / "evaluation.json")
         for parser, name in _CLAIMS.items():
@@ -144,22 +150,34 @@ def _model_view(name: str, summary: Mapping[str, Any], own: Sequence[Run]) -> di
         "figures": figures,
         "kind": kind,
         "sentence": sentence,
-        "remark": format_remark(figures),
+        "remark": None if figures["not_run"] else format_remark(figures),
         "published": _published_remark(figures),
         "controls": [verdict(run, f"{run['variant']}, seed {run['seed']}") for run in figures["runs"][1:]],
         "lines": drawn,
         "curves": plots.curves(name, drawn),
-        "trainings": [(run, read_json(run.trained / "training.json"), _last(run)) for run in own],
-        "examples": examples(paired(main.baseline / "items.jsonl", main.evaluated / "items.jsonl"), EXAMPLES),
+        "trainings": [(run, _training(run), _last(run)) for run in own],
+        "examples": {} if figures["not_run"] else _examples(main),
         "gains": _gains(name, figures),
     }
+
+
+def _training(run: Run) -> dict[str, Any]:
+    absent: dict[str, Any] = dict.fromkeys(("not_run", "stopped", "steps_planned"))
+    return absent | read_json(run.trained / "training.json")
+
+
+def _examples(run: Run) -> dict[str, Any]:
+    return examples(paired(run.baseline / "items.jsonl", run.evaluated / "items.jsonl"), EXAMPLES)
 
 
 def _gains(name: str, figures: Mapping[str, Any]) -> Any:
     rows = [
         (f"{run['variant']}, seed {run['seed']}", *(100 * value for value in (run["delta"], *run["ci95"])))
         for run in figures["runs"]
+        if not run["not_run"]
     ]
+    if not rows:
+        return None
     published = figures["published"]
     gain = 100 * (published["trained"] - published["baseline"]) if published else None
     return plots.gains(rows, gain, f"{name}-gains")
@@ -167,7 +185,7 @@ def _gains(name: str, figures: Mapping[str, Any]) -> Any:
 
 def _published_remark(figures: Mapping[str, Any]) -> str | None:
     published = figures["published"]
-    if published is None:
+    if published is None or figures["not_run"]:
         return None
     gain = published["trained"] - published["baseline"]
     low, high = figures["ci95"]

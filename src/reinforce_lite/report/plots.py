@@ -141,6 +141,34 @@ def costs(by_stage: Mapping[str, Mapping[str, Any]], limit_usd: float, slug: str
     return _svg(figure, f"US dollars by stage: {said}; limit {usd(limit_usd)}", slug)
 
 
+def planned(rows: Sequence[tuple[str, Mapping[str, float], float]], slug: str = "plan") -> Markup | None:
+    """Dollars by stage as bars, over each the interval of the plan; None if nothing was planned.
+
+    Args:
+        rows: (stage, low, expected and high of the plan, what was spent).
+        slug: makes the ids of this SVG its own.
+    """
+    if not any(plan["high"] for _, plan, _ in rows):
+        return None
+    figure, axes = _figure(4.8, 0.9 + 0.34 * len(rows))
+    at = range(len(rows))
+    axes.barh(list(at), [spent for *_, spent in rows], color=COLOURS[0], height=0.5, label="spent")
+    for y, (_, plan, _) in zip(at, rows, strict=True):
+        label = "planned" if y == 0 else None
+        axes.plot([plan["low"], plan["high"]], [y, y], color=COLOURS[1], linewidth=2, label=label)
+        axes.plot([plan["expected"]], [y], marker="o", markersize=5, color=COLOURS[1])
+    axes.set_yticks(list(at), [stage for stage, *_ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("US dollars")
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0, ncols=2)
+    said = "; ".join(
+        f"{stage} {usd(plan['expected'])} [{usd(plan['low'])}, {usd(plan['high'])}], spent {usd(spent)}"
+        for stage, plan, spent in rows
+    )
+    return _svg(figure, f"US dollars by stage, planned and spent: {said}", slug)
+
+
 def usd(value: float) -> str:
     """US dollars, with enough digits to see small sums.
 

@@ -14,6 +14,7 @@ from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.layout import Layout
+from reinforce_lite.report import money
 from reinforce_lite.settings import Settings
 
 BOOTSTRAP_SEED = 0
@@ -27,6 +28,7 @@ def summarise(
     comparisons: Sequence[Mapping[str, Any]],
     attempts: Sequence[Attempt],
     provenance: Mapping[str, Any],
+    plan: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put the figures of an experiment together.
 
@@ -38,6 +40,7 @@ def summarise(
         comparisons: what `compare` returns, each with its `model`, `variant` and `seed`.
         attempts: the ledger.
         provenance: what `provenance` returns.
+        plan: what `money.first_plan` returns.
 
     Returns:
         A mapping that has passed `validate`.
@@ -50,7 +53,12 @@ def summarise(
         "experiment": settings.experiment,
         "description": settings.description,
         "models": {name: _model(settings, name, comparisons) for name in settings.models},
-        "cost": cost(settings, attempts),
+        "cost": {
+            **cost(settings, attempts),
+            "plan": plan,
+            "per_point": money.per_point(settings, comparisons, attempts),
+            "published": money.published(settings),
+        },
         "provenance": dict(provenance),
     }
     validate(summary)

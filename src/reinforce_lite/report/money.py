@@ -1,0 +1,129 @@
+"""The money page: what was planned, what it came to, and what a gained point cost. All sums are US dollars."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reinforce_lite.accounting import standing
+from reinforce_lite.accounting.budget import by_stage
+from reinforce_lite.accounting.forecast import Interval, Job, jobs
+from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.files import read_json
+from reinforce_lite.layout import Layout
+from reinforce_lite.report import plots
+from reinforce_lite.settings import Settings
+
+PUBLISHED_HOURS = 12
+"""What the article says its run took on one card."""
+PUBLISHED_STEPS, PUBLISHED_STEP_SECONDS = 558, 77
+"""Steps of that run, and seconds of one, read from its log."""
+
+
+def first_plan(folder: Path) -> dict[str, Any] | None:
+    """The plan that the run set out with: the first one that was not refused, else the first; None if there is none.
+
+    Returns:
+        made (ISO time), limit_usd, spent_usd (before it), enough_usd, refused (the reason or null), and by_stage: low,
+        expected and high of what was left to do.
+    """
+    path = Layout(folder).plan
+    plans = read_json(path).get("plans", []) if path.exists() else []
+    if not plans:
+        return None
+    plan = next((plan for plan in plans if plan["refused"] is None), plans[0])
+    stages: dict[str, Interval] = {}
+    for row in plan["jobs"]:
+        stages[row["stage"]] = stages.get(row["stage"], Interval.exactly(0.0)) + Interval(**row["usd"])
+    kept = {key: plan[key] for key in ("limit_usd", "spent_usd", "enough_usd", "refused")}
+    return {"made": plan["time"], **kept, "by_stage": {name: vars(usd) for name, usd in stages.items()}}
+
+
+def per_point(
+    settings: Settings, comparisons: Sequence[Mapping[str, Any]], attempts: Sequence[Attempt]
+) -> list[dict[str, Any]]:
+    """What each training cost, every attempt, for one point of strict accuracy that it gained.
+
+    Returns:
+        For each run: model, variant, seed, training_usd, usd_per_point and its ends, [at the high end of the gain, at
+        its low end]; None where there is no gain.
+    """
+    rows = []
+    for row in comparisons:
+        if row["model"] not in settings.models or row["delta"] is None:
+            continue
+        run = (row["model"], row["variant"], row["seed"])
+        own = (a for a in attempts if a.stage == "train" and (a.model, a.variant, a.seed) == run)
+        usd = sum(attempt.usd for attempt in own)
+        low, high = row["ci95"]
+        rows.append(
+            {
+                **dict(zip(("model", "variant", "seed"), run, strict=True)),
+                "training_usd": usd,
+                "usd_per_point": _per_point(usd, row["delta"]),
+                "ends": [_per_point(usd, high), _per_point(usd, low)],
+            }
+        )
+    return rows
+
+
+def _per_point(usd: float, gain: float) -> float | None:
+    return usd / (100 * gain) if gain > 0 else None
+
+
+def published(settings: Settings) -> dict[str, float]:
+    """What the article's run would have cost at this price: by its 12 hours, and by its steps."""
+    price = settings.hardware.usd_per_hour
+    return {
+        "usd_by_hours": PUBLISHED_HOURS * price,
+        "usd_by_steps": PUBLISHED_STEPS * PUBLISHED_STEP_SECONDS / 3600 * price,
+    }
+
+
+def not_run(settings: Settings, folder: Path) -> list[dict[str, str]]:
+    """What was not run or was stopped, and why: job, reason; jobs in the order of the configuration."""
+    layout, told = Layout(folder), []
+    for job in jobs(settings):
+        path = standing.result_file(layout, job)
+        found = read_json(path) if path.exists() else {}
+        reason = found.get("not_run") or (found.get("stopped") if job.stage == "train" else None)
+        if reason:
+            told.append({"job": str(job), "reason": str(reason)})
+    return told
+
+
+def stopped(folder: Path, model: str, variant: str, seed: int) -> str | None:
+    """Where the budget stopped a training; None if it took all its steps or was not run."""
+    told = read_json(standing.result_file(Layout(folder), Job("train", model, variant, seed))).get("stopped")
+    return None if told is None else str(told)
+
+
+def view(settings: Settings, folder: Path, cost: Mapping[str, Any], attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """What the template shows of all this."""
+    plan, actual = cost["plan"], by_stage(attempts)
+    planned = plan["by_stage"] if plan else {}
+    rows = [
+        {
+            "stage": stage,
+            "planned": planned.get(stage),
+            "usd": actual[stage]["usd"] if stage in actual else 0.0,
+            "attempts": actual[stage]["attempts"] if stage in actual else 0,
+        }
+        for stage in dict.fromkeys((*actual, *planned))
+    ]
+    told = not_run(settings, folder)
+    reasons: dict[str, list[str]] = {}
+    for row in told:
+        reasons.setdefault(row["reason"], []).append(row["job"])
+    return {
+        "rows": rows,
+        "plot": plots.planned([(row["stage"], row["planned"], row["usd"]) for row in rows if row["planned"]]),
+        "not_run": list(reasons.items()),
+        "points": [{**row, "published": _published_point(settings, row["model"])} for row in cost["per_point"]],
+    }
+
+
+def _published_point(settings: Settings, model: str) -> float | None:
+    """What a point of the article's gain with this model would have cost at this price."""
+    figures = settings.policies[model].published
+    return None if figures is None else _per_point(PUBLISHED_HOURS * settings.hardware.usd_per_hour,
+                                                   figures.trained - figures.baseline)  # fmt: skip
