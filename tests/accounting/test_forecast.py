@@ -1,0 +1,94 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reinforce_lite.accounting import forecast
+from reinforce_lite.accounting.forecast import Duration, Evidence, Interval, Job, Rates, Trained
+from reinforce_lite.settings import Evaluation, Settings, Start, Training
+
+RATES = Rates(
+    process=2, harness=3, load=10, warm_up=1, start_step=0.5, rollout_position=0.01, update_token=0.001,
+    drift_token=0.002, evaluation_position=0.02, prompt_tokens=50, lengths=(100, 150),
+)  # fmt: skip
+TRAINING = Training(
+    steps=20, questions_per_step=8, group_size=10, rollout_batch=40, max_new_tokens=200, kl_every=4, learning_rate=1e-6
+)
+
+
+def near(interval: Interval, low: float, expected: float, high: float) -> bool:
+    return (interval.low, interval.expected, interval.high) == pytest.approx((low, expected, high))
+
+
+def test_a_training_by_hand() -> None:
+    found = forecast.training_from(RATES, TRAINING, RATES.lengths)
+    # around: 2 + 2 x 10 + 1 = 23 s. A step: 2 batches of 4 questions x 150 positions x 0.01 = 3 s of rollout, and
+    # 80 completions x (50 + 100) tokens x (0.001 + 0.002 / 4) = 18 s. Lengths x .7, 1, 1.5 and speed x .8, 1, 1.3,
+    # the high lengths cut at 200: 150 x 1.5 = 225 -> 200 positions (4 s), 100 x 1.5 = 150 tokens (24 s).
+    assert near(found.around, 0.8 * 23, 23, 1.3 * 23)
+    assert near(found.step, 0.8 * (0.7 * 3 + 80 * 120 * 0.0015), 21, 1.3 * (4 + 24))
+    assert found.total.expected == pytest.approx(23 + 20 * 21)
+    assert found.after.expected == 10
+
+
+def test_unknown_lengths_are_shares_of_the_limit() -> None:
+    mean, longest = forecast.expected_lengths(1000, None)
+    assert near(mean, 250, 500, 1000) and near(longest, 500, 1000, 1000)
+
+
+def test_an_evaluation_by_hand() -> None:
+    # 100 problems in 3 batches x 150 positions x 0.02 = 9 s, and 2 + 3 + 10 = 15 s around; the cross-check doubles 9.
+    evaluation = Evaluation(max_new_tokens=400, batch_size=40)
+    found = forecast.evaluation_seconds(RATES, evaluation, 100, RATES.lengths)
+    assert near(found, 0.8 * (15 + 6.3), 24, 1.3 * (15 + 13.5))
+    twice = evaluation.model_copy(update={"cross_check": True})
+    assert forecast.evaluation_seconds(RATES, twice, 100, RATES.lengths).expected == pytest.approx(33)
+
+
+def test_fetching_with_and_without_a_start() -> None:
+    assert forecast.fetching(RATES, None).total.expected == 12
+    started = forecast.fetching(RATES, Start(steps=30, learning_rate=1e-3))
+    assert started.total.expected == pytest.approx(2 + 20 + 1 + 30 * 0.5)
+
+
+def test_what_has_been_run_replaces_what_was_measured(settings: Settings) -> None:
+    baseline, after = Job("evaluate_baseline", "m"), Job("evaluate_trained", "m", "v", 0)
+    blank = forecast.forecast(settings, after, RATES, Evidence())
+    seen = forecast.forecast(settings, after, RATES, Evidence(seconds={baseline: 40.0}))
+    assert near(seen.total, 28, 40, 60) and seen.total != blank.total
+    other = forecast.forecast(settings, after, RATES, Evidence(seconds={replace(baseline, model="n"): 40.0}))
+    assert other == blank
+    known = Evidence(trained={"m": Trained(around=7, step_per_completion=0.25)})
+    trained = forecast.forecast(settings, Job("train", "m", "v", 0), RATES, known)
+    # one question x 10 completions x 0.25 s
+    assert near(trained.step, 0.7 * 2.5, 2.5, 1.5 * 2.5) and trained.around.expected == 7
+
+
+def test_the_lengths_of_the_baseline_are_used_for_training(settings: Settings) -> None:
+    job, unknown = Job("train", "m", "v", 0), replace(RATES, lengths=None)
+    long = forecast.forecast(settings, job, unknown, Evidence())
+    short = forecast.forecast(settings, job, unknown, Evidence(lengths={"m": (1, 1)}))
+    assert short.step.high < long.step.high
+
+
+def test_several_devices_cost_several_device_seconds(settings: Settings) -> None:
+    job = Job("train", "m", "v", 0)
+    two = settings.model_copy(update={"hardware": settings.hardware.model_copy(update={"count": 2})})
+    one = forecast.forecast(settings, job, RATES, Evidence()).total
+    assert forecast.forecast(two, job, RATES, Evidence()).total == one * 2
+
+
+def test_every_job_once(settings: Settings) -> None:
+    assert [str(job) for job in forecast.jobs(settings)] == [
+        "fetch_policy m", "evaluate_baseline m", "train m v seed0", "evaluate_trained m v seed0",
+    ]  # fmt: skip
+
+
+ENDS = st.lists(st.floats(0, 1e4), min_size=3, max_size=3).map(sorted)
+
+
+@given(ENDS, ENDS, st.integers(0, 50), st.floats(0, 10))
+def test_the_ends_stay_in_order(first: list[float], second: list[float], steps: int, factor: float) -> None:
+    total = Duration(Interval(*first), Interval(*second), steps).total * factor
+    assert total.low <= total.expected <= total.high
