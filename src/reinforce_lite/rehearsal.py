@@ -55,6 +55,7 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
     gate.begin(parts, "part of the rehearsal,")
     measured: dict[str, Rates] = {}
     done = 0
+    gate.check(done)
 
     def part() -> None:
         nonlocal done

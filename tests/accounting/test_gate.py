@@ -116,7 +116,7 @@ def test_what_may_start(limit: float) -> None:
     # For training there is limit - 1 - 3 reserved - 2 for fetching, for evaluation limit - 1, for fetching limit - 4.
     wanted = {"train": limit >= 15, "evaluate_trained": limit >= 4, "fetch_policy": limit >= 6}
     assert {stage: reason is None for stage, reason in told.items()} == wanted
-    assert all("needs at least" in reason for reason in told.values() if reason)
+    assert all("is expected to need" in reason for reason in told.values() if reason)
 
 
 def test_the_meter_reads_the_ledger_and_adds_itself(settings: Settings) -> None:

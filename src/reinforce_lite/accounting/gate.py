@@ -85,21 +85,21 @@ def allowance(plan: Plan, job: Job) -> Allowance:
 
 
 def refusal(plan: Plan, job: Job, min_steps: int) -> str | None:
-    """Why a job may not start: not even the low end of its forecast is there. None if it may.
+    """Why a job may not start: what it is expected to cost is not there. None if it may.
 
     A training needs the money for `min_steps`, or for what it has left if that is less.
     """
     allowed, duration = allowance(plan, job), plan.entry(job).duration
     steps = min(min_steps, duration.steps) if job.stage == "train" else duration.steps
-    before = max(0.0, duration.around.low - duration.after.low)
-    needed = plan.usd_per_second * (before + steps * duration.step.low)
+    before = max(0.0, duration.around.expected - duration.after.expected)
+    needed = plan.usd_per_second * (before + steps * duration.step.expected)
     left = allowed.limit_usd - plan.spent_usd - allowed.reserve_usd
     may = left if allowed.share_usd is None else min(left, allowed.share_usd)
     if may > 0 and needed <= may:
         return None
     return (
         f"not run: {dollars(plan.spent_usd)} of {dollars(plan.limit_usd)} are spent and {dollars(allowed.reserve_usd)} "
-        f"are kept for evaluations after training, so {job} may cost {dollars(max(0.0, may))} and needs at least "
+        f"are kept for evaluations after training, so {job} may cost {dollars(max(0.0, may))} and is expected to need "
         f"{dollars(needed)}"
     )
 

@@ -1,0 +1,69 @@
+"""The rehearsal measures with the real loop, start and harness."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from reinforce_lite import foresight, rehearsal, settings
+from reinforce_lite.accounting.gate import Allowance, Gate, StoppedByBudgetError
+from reinforce_lite.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+class Purse:
+    """A meter that a test turns by hand: every look costs."""
+
+    def __init__(self, each: float = 0.0) -> None:
+        self.each, self.mine = each, 0.0
+
+    def spent(self) -> float:
+        return self.mine
+
+    def own(self) -> float:
+        self.mine += self.each
+        return self.mine
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Settings:
+    layers = [ROOT / "config/config.yaml", ROOT / "config/tiny.yaml", ROOT / "tests/workflow/mini.yaml"]
+    config = settings.load(layers).model_dump(mode="json")
+    return settings.validate({**config, "results": str(tmp_path)})
+
+
+def test_every_rate_is_measured(small: Settings) -> None:
+    (rates,) = rehearsal.rehearse(small, lambda model: False, 0.0, Gate(Allowance(1.0, 0.0), Purse(), 1)).values()
+    measured = {field.name: getattr(rates, field.name) for field in fields(rates)}
+    assert measured.pop("lengths") is None, "an untrained policy's lengths say nothing"
+    assert measured.pop("warm_up") >= 0
+    assert all(value > 0 for value in measured.values()), measured
+
+
+def test_lengths_of_a_policy_that_is_used_as_it_is(small: Settings) -> None:
+    from reinforce_lite.policy import fetch
+
+    policy = fetch.materialise(small.policies["tiny-llama"], 0, "cpu")
+    training = small.variant("leave_one_out")
+    problems = rehearsal.few_problems(small).train
+    mean, longest = rehearsal.measure_training(policy, problems, "bare", training)["lengths"]
+    assert 0 < mean <= longest <= training.max_new_tokens
+    long = training.model_copy(update={"max_new_tokens": 10_000})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rehearsal, "CAP", 2)
+        assert rehearsal.measure_training(policy, problems, "bare", long)["lengths"] is None, "they were cut"
+
+
+def test_it_stops_when_the_money_does(small: Settings) -> None:
+    gate = Gate(Allowance(0.5, 0.0), Purse(each=1.0), 1)
+    with pytest.raises(StoppedByBudgetError, match="part of the rehearsal, 0 of 4"):
+        rehearsal.rehearse(small, lambda model: False, 0.0, gate)
+
+
+def test_other_steps_need_no_other_rehearsal(small: Settings) -> None:
+    name = foresight.rehearsed(small)
+    more = small.model_copy(update={"training": small.training.model_copy(update={"steps": 99})})
+    assert foresight.rehearsed(more) == name
+    longer = small.model_copy(update={"training": small.training.model_copy(update={"max_new_tokens": 99})})
+    assert foresight.rehearsed(longer) != name
