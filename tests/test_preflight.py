@@ -113,7 +113,7 @@ def test_a_spent_budget_is_refused_without_a_step(tmp_path: Path) -> None:
     ledger = Ledger(config.folder / "ledger.jsonl")
     ledger.close(ledger.open("train", dear), "finished")
     before = (config.folder / "ledger.jsonl").read_bytes()
-    plan = foresee(config, lambda: pytest.fail("torch was made ready"), lambda model: False)
+    plan = foresee(config, lambda model: pytest.fail("it rehearsed"))
     assert "budget.limit_usd is 0.05; raise it" in plan["refused"]
     assert (config.folder / "ledger.jsonl").read_bytes() == before
 

@@ -32,7 +32,7 @@ def preflight(arguments: Arguments) -> None:
     passed = checks.preflight(config)
     for check in passed:
         print(f"{check['name']:>9}: {check['detail']}", file=sys.stderr)
-    plan = foresee(config, lambda: _prepare_torch(config), lambda name: checks.to_download(config.policies[name]))
+    plan = foresee(config, lambda name: checks.to_download(config.policies[name]))
     found = {"checks": passed, "checked": checks.digest(config), "environment": environment(), "plan": plan}
     layout, refused = Layout.of(config), plan["refused"]
     write_json(layout.preflight, found)
@@ -59,7 +59,6 @@ def fetch_policy(arguments: Arguments) -> None:
     require_preflight(config)
     chosen, layout = config.policies[arguments.model], Layout.of(config)
     with budgeted(config, Job("fetch_policy", arguments.model), arguments.round) as (account, gate):
-        _prepare_torch(config)
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.policy import fetch, load
         from reinforce_lite.policy.progress import Progress
@@ -67,6 +66,7 @@ def fetch_policy(arguments: Arguments) -> None:
         from reinforce_lite.tasks.prepare import load_demonstrations
 
         folder, start = layout.policy(arguments.model), chosen.start
+        load.prepare_torch(config.hardware)
         policy = fetch.materialise(chosen, start.seed if start else 0, config.hardware.device)
         provenance = {"model": arguments.model, **fetch.describe(policy, chosen)}
         provenance["start"] = start.model_dump(mode="json") if start else None
@@ -104,14 +104,14 @@ def evaluate(arguments: Arguments) -> None:
     run = {"variant": arguments.variant, "seed": arguments.seed}
     name = "evaluate_baseline" if arguments.variant is None else "evaluate_trained"
     with budgeted(config, Job(name, model, **run), arguments.round) as (account, gate):
-        _prepare_torch(config)
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.evaluation import harness
         from reinforce_lite.evaluation.written import Written
-        from reinforce_lite.policy.load import load
+        from reinforce_lite.policy.load import load, prepare_torch
         from reinforce_lite.tasks.prepare import load_split
 
         source = layout.policy(model) if arguments.variant is None else layout.train(model, **run)
+        prepare_torch(config.hardware)
         policy = load(source, config.policies[model], config.hardware.device)
         problems = load_split(layout.data, "test")[: config.evaluation.limit]
         account.log_dataset(layout.data / "test.jsonl", "test")
@@ -145,14 +145,14 @@ def train(arguments: Arguments) -> None:
     layout, model, variant, seed = Layout.of(config), arguments.model, arguments.variant, arguments.seed
     training = config.variant(variant)
     with budgeted(config, Job("train", model, variant, seed), arguments.round) as (account, gate):
-        _prepare_torch(config)
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.learning.loop import train as learn
         from reinforce_lite.learning.metrics import training_summary
-        from reinforce_lite.policy.load import load, save
+        from reinforce_lite.policy.load import load, prepare_torch, save
         from reinforce_lite.policy.progress import Progress
         from reinforce_lite.tasks.prepare import load_split
 
+        prepare_torch(config.hardware)
         policy = load(layout.policy(model), config.policies[model], config.hardware.device)
         account.log_params({"model": model, "variant": variant, "seed": seed, **training.model_dump(mode="json")})
         account.log_dataset(layout.data / "train.jsonl", "train")
@@ -220,15 +220,6 @@ def report(arguments: Arguments) -> None:
 def ledger(arguments: Arguments) -> None:
     """Show what was spent, attempt by attempt; or check the ledger, or make MLflow's view anew from it."""
     ledger_command.run(settings.load(arguments.config), arguments)
-
-
-def _prepare_torch(config: settings.Settings) -> None:
-    """Fix what makes sums differ between runs: threads, and nondeterministic kernels where there is a choice."""
-    import torch
-
-    if config.hardware.cpu_threads:
-        torch.set_num_threads(config.hardware.cpu_threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -17,12 +17,11 @@ from reinforce_lite.accounting.tracking import open_experiment
 from reinforce_lite.settings import Settings
 
 
-def foresee(settings: Settings, prepare: Callable[[], None], to_download: Callable[[str], bool]) -> dict[str, Any]:
+def foresee(settings: Settings, to_download: Callable[[str], bool]) -> dict[str, Any]:
     """Rehearse unless that has been done for these settings, plan the experiment, print the plan and keep it.
 
     Args:
         settings: the experiment.
-        prepare: makes torch ready.
         to_download: whether a model's weights are not here yet.
 
     Returns:
@@ -38,13 +37,14 @@ def foresee(settings: Settings, prepare: Callable[[], None], to_download: Callab
     open_experiment(settings)  # makes the database the first time, which no other stage has to do
     elsewhere = time.monotonic() - began
     with stage(settings, "preflight") as account:
-        prepare()
         return _plan(settings, account, to_download, elsewhere)
 
 
 def _plan(settings: Settings, account: Stage, to_download: Callable[[str], bool], elsewhere: float) -> dict[str, Any]:
+    from reinforce_lite.policy.load import prepare_torch
     from reinforce_lite.rehearsal import rehearse
 
+    prepare_torch(settings.hardware)
     meter, limit = LedgerMeter(settings, account.attempt), settings.budget.limit_usd
     rates = standing.load_rates(settings, rehearsed(settings))
     if rates is None:

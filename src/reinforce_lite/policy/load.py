@@ -8,7 +8,14 @@ import torch
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import atomic_folder, read_json, write_json
 from reinforce_lite.policy import Policy
-from reinforce_lite.settings import PolicySettings
+from reinforce_lite.settings import Hardware, PolicySettings
+
+
+def prepare_torch(hardware: Hardware) -> None:
+    """Fix what makes sums differ between runs: threads, and nondeterministic kernels where there is a choice."""
+    if hardware.cpu_threads:
+        torch.set_num_threads(hardware.cpu_threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def load(folder: Path, settings: PolicySettings, device: str) -> Policy:
