@@ -50,7 +50,7 @@ def test_a_limit_that_is_too_small(finished: Workflow, tmp_path: Path, part: flo
     assert (figures["trained"] is None) == (figures["not_run"] is not None)
     if figures["not_run"]:
         assert "budget.limit_usd" in figures["not_run"] and "What was not run" in page
-    if part <= 0.2:  # preflight alone costs more than that
+    if part <= 0.05:  # importing torch alone costs more than that
         assert figures["not_run"] and summary["cost"]["by_stage"].keys() == {"preflight"}
     assert "Nothing to be done" in workflow.run("-n", *budget(limit)).stdout, "what was not run is settled"
 
