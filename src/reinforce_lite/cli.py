@@ -146,6 +146,7 @@ def train(arguments: Arguments) -> None:
     training = config.variant(variant)
     with budgeted(config, Job("train", model, variant, seed), arguments.round) as (account, gate):
         from reinforce_lite.accounting.provenance import origin
+        from reinforce_lite.learning.loop import Step
         from reinforce_lite.learning.loop import train as learn
         from reinforce_lite.learning.metrics import training_summary
         from reinforce_lite.policy.load import load, prepare_torch, save
@@ -161,16 +162,11 @@ def train(arguments: Arguments) -> None:
         progress = Progress(layout.training_progress(model, variant, seed), key, config.checkpoint)
         problems, prompt = load_split(layout.data, "train"), config.task.prompt
         gate.begin(training.steps)
-        stopped = learn(
-            policy,
-            problems,
-            prompt,
-            training,
-            seed,
-            lambda step: account.log_metrics([step.metrics]),
-            stop=gate.stop,
-            progress=progress,
-        )
+
+        def log(step: Step) -> None:
+            account.log_metrics([step.metrics])
+
+        stopped = learn(policy, problems, prompt, training, seed, log, stop=gate.stop, progress=progress)
         rows, made_with = progress.rows(), origin()
         metrics = [row["metrics"] for row in rows]
         write_jsonl(folder / "metrics.jsonl", metrics)
@@ -190,20 +186,13 @@ def train(arguments: Arguments) -> None:
 
 def compare(arguments: Arguments) -> None:
     """Compare a trained policy with its baseline, question by question."""
-    from reinforce_lite.report.compare import compare as compare_items
-    from reinforce_lite.report.compare import nothing
+    from reinforce_lite.report.compare import compare_evaluations
     from reinforce_lite.report.summary import BOOTSTRAP_SEED
 
     config = settings.load(arguments.config)
     layout, run = Layout.of(config), (arguments.model, arguments.variant, arguments.seed)
     sides = layout.evaluation(arguments.model), layout.evaluation(*run)
-    reasons = [read_json(folder / "evaluation.json").get("not_run") for folder in sides]
-    items = [folder / "items.jsonl" for folder in sides]
-    if any(reasons):
-        result = nothing(items[0], next(filter(None, reasons)))
-    else:
-        resamples = config.evaluation.bootstrap_resamples
-        result = compare_items(*items, resamples=resamples, seed=BOOTSTRAP_SEED)
+    result = compare_evaluations(*sides, resamples=config.evaluation.bootstrap_resamples, seed=BOOTSTRAP_SEED)
     write_json(layout.comparison(*run), {"model": run[0], "variant": run[1], "seed": run[2], **result})
 
 

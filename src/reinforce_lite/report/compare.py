@@ -7,7 +7,7 @@ from typing import Any
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation.statistics import discordance, mcnemar_exact, paired_bootstrap
-from reinforce_lite.files import read_jsonl
+from reinforce_lite.files import read_json, read_jsonl
 
 Item = dict[str, Any]
 Pair = tuple[Item, Item]
@@ -44,6 +44,19 @@ def compare(baseline_items: Path, trained_items: Path, *, resamples: int, seed: 
         **_change(pairs, "strict", resamples, seed),
         "flexible": _change(pairs, "flexible", resamples, seed),
     }
+
+
+def compare_evaluations(baseline: Path, trained: Path, *, resamples: int, seed: int) -> dict[str, Any]:
+    """Compare two folders of evaluations, of which either may hold nothing but the reason why it was not run.
+
+    Raises:
+        UserError: as `compare`.
+    """
+    reasons = [read_json(folder / "evaluation.json").get("not_run") for folder in (baseline, trained)]
+    reason = next(filter(None, reasons), None)
+    if reason is not None:
+        return nothing(baseline / "items.jsonl", str(reason))
+    return compare(baseline / "items.jsonl", trained / "items.jsonl", resamples=resamples, seed=seed)
 
 
 def nothing(baseline_items: Path, reason: str) -> dict[str, Any]:
