@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from reinforce_lite import keys
 from reinforce_lite.accounting import gate, standing, verdict
 from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.accounting.gate import Gate, LedgerMeter, StoppedByBudgetError
@@ -41,19 +42,25 @@ def budgeted(settings: Settings, job: Job, round: int | None) -> Iterator[tuple[
 
     Raises:
         NotRunError: the block may not run; its outputs are written.
+        AdoptedError: a process that was waited for has made the very results.
         UserError: the ledger is corrupt or cannot be written, or nothing was rehearsed.
     """
-    reason = _handed_on(settings, job)
-    if reason is None:
-        plan = _plan(settings, job)
-        reason = gate.refusal(plan, job, settings.budget.min_steps)
-        reason = reason and f"{reason}; {enough(plan)}"
-    if reason is not None:
-        record(settings, job, reason, round)
-        raise NotRunError(reason)
+    plans: list[Plan] = []
+
+    def admit() -> None:
+        reason = _handed_on(settings, job)
+        if reason is None:
+            plans.append(_plan(settings, job))
+            refused = gate.refusal(plans[0], job, settings.budget.min_steps)
+            reason = refused and f"{refused}; {enough(plans[0])}"
+        if reason is not None:
+            record(settings, job, reason, round)
+            raise NotRunError(reason)
+
+    run: dict[str, Any] = {"model": job.model, "variant": job.variant, "seed": job.seed}
     try:
-        with stage(settings, job.stage, model=job.model, variant=job.variant, seed=job.seed) as account:
-            meter = LedgerMeter(settings, account.attempt)
+        with stage(settings, job.stage, **run, finished=lambda: keys.made(settings, job), admit=admit) as account:
+            plan, meter = plans[0], LedgerMeter(settings, account.attempt)
             asked = Gate(gate.allowance(plan, job), meter, plan.entry(job).duration.steps)
             yield account, asked
     except StoppedByBudgetError as cut:

@@ -70,7 +70,8 @@ def fetch_policy(arguments: Arguments) -> None:
         policy = fetch.materialise(chosen, start.seed if start else 0, config.hardware.device)
         provenance = {"model": arguments.model, **fetch.describe(policy, chosen)}
         provenance["start"] = start.model_dump(mode="json") if start else None
-        provenance["made_with"] = origin()
+        key = keys.start_key(config, arguments.model)
+        provenance |= {"made_with": origin(), "key": keys.digest(key)}
         account.log_params(provenance)
         if start is None:
             write_json(folder / "policy.json", {"weights": fetch.weights_source(chosen), **provenance})
@@ -82,7 +83,6 @@ def fetch_policy(arguments: Arguments) -> None:
                 "set task.demonstrations, or start: null",
             )
         account.log_dataset(layout.data / "demonstrations.jsonl", "demonstrations")
-        key = keys.start_key(config, arguments.model)
         progress = Progress(layout.start_progress(arguments.model), key, config.checkpoint)
         gate.begin(start.steps)
         history = supervised_start(policy, demonstrations, config.task.prompt, start, progress, stop=gate.stop)
@@ -126,7 +126,7 @@ def evaluate(arguments: Arguments) -> None:
         folder = layout.evaluation(model, **run)
         write_jsonl(folder / "items.jsonl", items)
         provenance = read_json(source / "policy.json")
-        made = {"policy": provenance, "made_with": origin()}
+        made = {"policy": provenance, "made_with": origin(), "key": keys.digest(key)}
         write_json(folder / "evaluation.json", {"model": model, **run, **summary, **made})
         account.log_params({"model": model, **run, "evaluation": config.evaluation.model_dump(mode="json")})
         account.log_summary({k: summary[k] for k in ("n", "strict", "flexible", "truncated", "length_mean")})
@@ -177,7 +177,7 @@ def train(arguments: Arguments) -> None:
         account.log_artifact(folder / "completions.jsonl")
         provenance = read_json(layout.policy(model) / "policy.json")
         provenance |= {"variant": variant, "seed": seed, "training": training.model_dump(mode="json")}
-        provenance["made_with"] = made_with
+        provenance |= {"made_with": made_with, "key": keys.digest(key)}
         del provenance["weights"]
         save(policy, folder, provenance)
         if stopped is None:  # else a larger budget goes on from there

@@ -1,10 +1,12 @@
 """What determines a piece of work, by name: work that was begun under another key is not gone on with."""
 
 import hashlib
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.accounting.provenance import sha256_file
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
@@ -47,6 +49,25 @@ def evaluation_key(config: Settings, model: str, policy: Path) -> dict[str, Any]
         **{f"evaluation.{name}": value for name, value in evaluation.items()},
         "policy, sha256": policy_sha256(policy),
     }
+
+
+def digest(key: dict[str, Any]) -> str:
+    """A short name for a key, to stand in a result."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+
+
+def made(config: Settings, job: Job) -> bool:
+    """Whether the results of a job are there, all of them, and were made under its present key."""
+    layout = Layout.of(config)
+    run = (job.model, job.variant, job.seed)
+    if job.stage == "fetch_policy":
+        last, key = layout.policy(job.model) / "policy.json", start_key(config, job.model)
+    elif job.stage == "train":
+        last, key = layout.train(*run) / "policy.json", training_key(config, *run)  # type: ignore[arg-type]
+    else:
+        source = layout.policy(job.model) if job.variant is None else layout.train(*run)  # type: ignore[arg-type]
+        last, key = layout.evaluation(*run) / "evaluation.json", evaluation_key(config, job.model, source)
+    return last.exists() and read_json(last).get("key") == digest(key)
 
 
 def policy_sha256(folder: Path) -> str:

@@ -7,6 +7,9 @@ import time
 import psutil
 import pytest
 from dag_runner import Workflow
+from test_dag import DEVICE_RULES
+
+from reinforce_lite.accounting import ledger
 
 
 def start(workflow: Workflow, *arguments: str) -> subprocess.Popen[str]:
@@ -61,3 +64,57 @@ def test_a_killed_snakemake_needs_no_unlocking(workflow: Workflow) -> None:
     psutil.wait_procs([orphan], timeout=60)
     done = workflow.run()
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def said(snakemake: subprocess.Popen[str], text: str) -> list[str]:
+    """The lines of the output up to the one that holds the text."""
+    lines = []
+    assert snakemake.stdout is not None
+    for line in snakemake.stdout:
+        lines.append(line)
+        if text in line:
+            return lines
+    pytest.fail(f"never said: {text}\n{''.join(lines)[-3000:]}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["fetch-policy", "train", "evaluate"])
+def test_an_orphan_is_waited_for_and_its_results_are_taken(workflow: Workflow, command: str) -> None:
+    """Snakemake is killed, its job goes on; the same command runs nothing beside it, and nothing twice."""
+    first = start(workflow)
+    orphan = job(first, command)
+    while not any(attempt.outcome == "running" for attempt in attempts(workflow)):
+        time.sleep(0.05)
+    orphan.suspend()
+    first.kill()
+    second = start(workflow)
+    said(second, "waiting for the device, held by")
+    orphan.resume()
+    said(second, "adopted")
+    output = second.communicate(timeout=600)[0]
+    assert second.returncode == 0, output[-3000:]
+    made = attempts(workflow)
+    assert sorted(attempt.stage for attempt in made) == sorted(DEVICE_RULES), "each stage once"
+    assert {attempt.outcome for attempt in made} == {"finished"}
+    assert "Nothing to be done" in workflow.run("-n").stdout
+
+
+@pytest.mark.slow
+def test_an_orphan_of_other_settings_is_waited_for_and_its_results_are_not_taken(workflow: Workflow) -> None:
+    first = start(workflow)
+    orphan = job(first, "fetch-policy")
+    while not any(attempt.stage == "fetch_policy" for attempt in attempts(workflow)):
+        time.sleep(0.05)
+    orphan.suspend()
+    first.kill()
+    second = start(workflow, "--config", 'policies={"tiny-llama": {"start": {"seed": 1}}}')
+    said(second, "waiting for the device, held by")
+    orphan.resume()
+    output = second.communicate(timeout=600)[0]
+    assert second.returncode == 0, output[-3000:]
+    assert "adopted" not in output
+    assert [attempt.stage for attempt in attempts(workflow)].count("fetch_policy") == 2
+
+
+def attempts(workflow: Workflow) -> list[ledger.Attempt]:
+    return ledger.attempts(workflow.results() / "ledger.jsonl")

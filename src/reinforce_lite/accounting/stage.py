@@ -64,6 +64,7 @@ def stage(
     variant: str | None = None,
     seed: int | None = None,
     finished: Callable[[], bool] | None = None,
+    admit: Callable[[], None] = lambda: None,
     touch_seconds: float = 15.0,
 ) -> Iterator[Stage]:
     """Account for the block: what it costs goes into the ledger, what it records into MLflow.
@@ -76,7 +77,8 @@ def stage(
     the ledger has no room for is kept beside it, and the next stage writes it into the ledger or refuses.
 
     `finished` says whether the results are there. It is asked after a wait only: if they are, the block is not run,
-    nothing is recorded, and stderr tells who made them.
+    nothing is recorded, and stderr tells who made them. `admit` is asked next, when nobody else can spend: what it
+    raises ends the stage before anything is recorded.
 
     Raises:
         UserError: the ledger is corrupt or cannot be written (before the block runs).
@@ -86,6 +88,7 @@ def stage(
     with device_lock.hold(device_lock.lock_path(path), attempt_id, name) as lock:
         if lock.waited and finished is not None and finished():
             raise _adopted(name, lock)
+        admit()
         ledger = _writer(path, lock)
         since = lock.since if lock.waited else None
         what: dict[str, Any] = {"model": model, "variant": variant, "seed": seed}

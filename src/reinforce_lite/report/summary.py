@@ -176,7 +176,7 @@ def validate(summary: Mapping[str, Any]) -> None:
 
 def _policy(folder: Path, model: str) -> dict[str, Any]:
     policy = read_json(Layout(folder).policy(model) / "policy.json")
-    return {key: value for key, value in policy.items() if key != "made_with"}  # that is among the origins
+    return {key: value for key, value in policy.items() if key not in ("made_with", "key")}
 
 
 def _origins(settings: Settings, folder: Path) -> list[dict[str, Any]]:
