@@ -133,7 +133,7 @@ def budget_round(stage):
             if hasattr(wildcards, name)
         ]
         run += [f"seed{wildcards.seed}"] if hasattr(wildcards, "seed") else []
-        path = "/".join([RESULTS, "budget", stage, *run]) + ".json"
+        path = os.path.join(RESULTS, "budget", stage, *run) + ".json"
         if not os.path.exists(path):
             return 0
         with open(path) as handle:
