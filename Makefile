@@ -23,7 +23,7 @@ SIF := reinforce-lite-$(TARGET).sif
 DOCKER_BUILD ?= docker build
 export DOCKER_BUILDKIT := 1
 
-.PHONY: help setup tiny test test-fast lint ui lock schema clean image sif test-containers sbom audit push pin
+.PHONY: help setup tiny test test-faults test-fast lint ui lock schema clean image sif test-containers sbom audit push pin
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1 | \2/' | column -t -s '|'
@@ -44,11 +44,14 @@ tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
 	snakemake --cores 1 --configfile config/tiny.yaml
 	@echo "read results/tiny/report.html; 'make ui' opens MLflow"
 
-test: setup  ## all tests, the DAG included
-	pytest
+test: setup  ## the tests, the DAG included
+	pytest -m "not faults"
+
+test-faults: setup  ## kills, stops and small budgets on the whole DAG, again and again
+	pytest -m faults
 
 test-fast: setup  ## the tests that take seconds
-	pytest -m "not slow"
+	pytest -m "not slow and not faults"
 
 lint: setup  ## ruff, mypy, snakefmt, snakemake --lint, hadolint, shellcheck, schemas of compose and GitHub workflows
 	ruff check .

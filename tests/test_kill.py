@@ -86,6 +86,7 @@ def folder(start: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.faults
 def test_killed_at_random_moments(folder: Path, start: Path) -> None:
     moments, kills = random.Random(0), 0
     for _ in range(4):
@@ -123,6 +124,7 @@ def test_told_to_leave(folder: Path, start: Path) -> None:
     assert results(folder) == results(start)
 
 
+@pytest.mark.faults
 def test_told_to_leave_together_with_whoever_reads_the_output(folder: Path, start: Path) -> None:
     """The rules pipe their output into tee, and a scheduler's signal reaches tee as well."""
     line = f'"$@" 2>&1 | tee {folder}/log'

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from functools import partial
 
 import psutil
 import pytest
@@ -10,6 +11,8 @@ from dag_runner import Workflow
 from test_dag import DEVICE_RULES
 
 from reinforce_lite.accounting import ledger
+
+FAULT = partial(pytest.param, marks=pytest.mark.faults)
 
 
 def start(workflow: Workflow, *arguments: str) -> subprocess.Popen[str]:
@@ -35,6 +38,7 @@ def job(snakemake: subprocess.Popen[str], command: str) -> psutil.Process:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_two_at_once_are_one_too_many(workflow: Workflow) -> None:
     first = start(workflow)
     job(first, "fetch-policy")
@@ -56,6 +60,7 @@ def test_sigterm_of_snakemake_reaches_the_job(workflow: Workflow) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_a_killed_snakemake_needs_no_unlocking(workflow: Workflow) -> None:
     running = start(workflow)
     orphan = job(running, "prepare-dataset")
@@ -78,7 +83,7 @@ def said(snakemake: subprocess.Popen[str], text: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["fetch-policy", "train", "evaluate"])
+@pytest.mark.parametrize("command", [FAULT("fetch-policy"), "train", FAULT("evaluate")])
 def test_an_orphan_is_waited_for_and_its_results_are_taken(workflow: Workflow, command: str) -> None:
     """Snakemake is killed, its job goes on; the same command runs nothing beside it, and nothing twice."""
     first = start(workflow)
@@ -100,6 +105,7 @@ def test_an_orphan_is_waited_for_and_its_results_are_taken(workflow: Workflow, c
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_an_orphan_of_other_settings_is_waited_for_and_its_results_are_not_taken(workflow: Workflow) -> None:
     first = start(workflow)
     orphan = job(first, "fetch-policy")
