@@ -131,6 +131,7 @@ def kill_one(snakemake: subprocess.Popen[str], commands: set[str]) -> str | None
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_every_rule_may_be_killed_and_the_same_command_finishes(workflow: Workflow) -> None:
     to_kill = set(COMMANDS)
     while to_kill:
