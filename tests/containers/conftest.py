@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from container_run import LOCKED, UID, docker
-from dag_runner import copy_workflow
+from container_run import UID, Started, start_apptainer_tiny, start_docker_tiny
+from dag_runner import Workflow, copy_workflow
 
 
 def given(variable: str, what: str) -> str:
@@ -45,10 +45,28 @@ def work(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def docker_tiny(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which `docker run ... tiny` ran, with everything taken from it that can be."""
-    folder = tmp_path_factory.mktemp("docker")
-    os.chown(folder, UID, UID)
-    done = docker("run", "--rm", *LOCKED, "-v", f"{folder}:/work", image, "tiny")
-    assert done.returncode == 0, done.stdout[-3000:]
-    return folder
+def started(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Started]:
+    """The tiny run in Docker and under Apptainer, side by side: each leaves half of the cores idle."""
+    runs = {}
+    if image := os.environ.get("TEST_IMAGE"):
+        runs["docker"] = start_docker_tiny(image, tmp_path_factory.mktemp("docker"))
+    if sif := os.environ.get("TEST_SIF"):
+        runs["apptainer"] = start_apptainer_tiny(sif, copy_workflow(tmp_path_factory.mktemp("apptainer")))
+    return runs
+
+
+@pytest.fixture(scope="session")
+def docker_tiny(image: str, started: dict[str, Started]) -> Path:
+    """The folder in which `docker run ... tiny` ran."""
+    output = started["docker"].output()
+    assert started["docker"].process.returncode == 0, output[-3000:]
+    return started["docker"].folder
+
+
+@pytest.fixture(scope="session")
+def apptainer_tiny(sif: str, started: dict[str, Started]) -> Workflow:
+    """The workflow whose every rule ran under Apptainer."""
+    output = started["apptainer"].output()
+    assert started["apptainer"].process.returncode == 0, output[-3000:]
+    assert output.count("Activating singularity image") == 19, "each rule but all"
+    return Workflow(started["apptainer"].folder)

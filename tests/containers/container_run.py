@@ -1,11 +1,19 @@
-"""Calls of the real Docker engine."""
+"""Calls of the real Docker engine and the real Apptainer."""
 
+import json
 import os
 import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dag_runner import Workflow
+
 from reinforce_lite.files import read_json
+
+PATIENT = {"OMP_WAIT_POLICY": "passive"}
+"""Threads that wait do not spin, so that two runs can share the cores; it changes no number."""
 
 UID = 12345 if os.getuid() == 0 else os.getuid()
 """Who the containers run as: nobody that the image knows, if there is a choice."""
@@ -18,6 +26,53 @@ def docker(*arguments: str, timeout: float = 900) -> subprocess.CompletedProcess
         ["docker", *arguments], timeout=timeout,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run of the tiny configuration that may still be going on."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, folder: Path, command: list[str], environment: dict[str, str]) -> "Started":
+        with (folder.parent / f"{folder.name}.log").open("wb") as log:
+            return cls(folder, subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log))
+
+    def output(self) -> str:
+        """What it has printed, once it has ended."""
+        self.process.wait()
+        return (self.folder.parent / f"{self.folder.name}.log").read_text()
+
+
+def start_docker_tiny(image: str, folder: Path) -> Started:
+    """`docker run ... tiny` with everything taken from it that can be."""
+    os.chown(folder, UID, UID)
+    settings = [word for name, value in PATIENT.items() for word in ("-e", f"{name}={value}")]
+    command = ["docker", "run", "--rm", *LOCKED, *settings, "-v", f"{folder}:/work", image, "tiny"]
+    return Started.start(folder, command, dict(os.environ))
+
+
+def start_apptainer_tiny(sif: str, workflow: Workflow) -> Started:
+    """`snakemake --use-singularity`. A rule that ran outside would meet the decoy, and fail."""
+    decoy = workflow.folder / "decoy/reinforce-lite"
+    decoy.parent.mkdir()
+    decoy.write_text("#!/bin/sh\necho this ran outside of the container\nexit 97\n")
+    decoy.chmod(0o755)
+    command = workflow.command("--use-singularity", *with_image(sif), config=("config/tiny.yaml",))
+    return Started.start(workflow.folder, command, {**bare_environment(str(decoy.parent)), **PATIENT})
+
+
+def with_image(image: str) -> tuple[str, str]:
+    return "--config", f"container={json.dumps({'image': image})}"
+
+
+def bare_environment(first_on_path: str = "") -> dict[str, str]:
+    """An environment in which the package's own command is not on PATH, or a decoy of it is."""
+    own = str(Path(sys.executable).parent)
+    path = [first_on_path, *(part for part in os.environ["PATH"].split(os.pathsep) if part != own)]
+    return {**os.environ, "PATH": os.pathsep.join(filter(None, path))}
 
 
 def models(results: Path) -> dict[str, Any]:

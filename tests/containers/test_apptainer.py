@@ -4,11 +4,10 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from container_run import models
+from container_run import bare_environment, models, with_image
 from dag_runner import ROOT, Workflow, copy_workflow
 
 from reinforce_lite.files import read_json
@@ -16,57 +15,28 @@ from reinforce_lite.files import read_json
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-def with_image(image: str) -> tuple[str, str]:
-    return "--config", f"container={json.dumps({'image': image})}"
-
-
 def snakemake(
     workflow: Workflow, *arguments: str, config: tuple[str, ...], first_on_path: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Snakemake called where the package's own command is not on PATH, or a decoy of it is."""
-    own = str(Path(sys.executable).parent)
-    path = [first_on_path, *(part for part in os.environ["PATH"].split(os.pathsep) if part != own)]
     return subprocess.run(
-        workflow.command(*arguments, config=config), cwd=workflow.folder,
-        env={**os.environ, "PATH": os.pathsep.join(filter(None, path))},
+        workflow.command(*arguments, config=config), cwd=workflow.folder, env=bare_environment(first_on_path),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def tiny(sif: str, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """The tiny run under Apptainer. A rule that ran outside would meet the decoy, and fail."""
-    workflow = copy_workflow(tmp_path_factory.mktemp("apptainer"))
-    decoy = workflow.folder / "decoy/reinforce-lite"
-    decoy.parent.mkdir()
-    decoy.write_text("#!/bin/sh\necho this ran outside of the container\nexit 97\n")
-    decoy.chmod(0o755)
-    arguments = ("--use-singularity", *with_image(sif))
-    done = snakemake(workflow, *arguments, config=("config/tiny.yaml",), first_on_path=str(decoy.parent))
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert done.stdout.count("Activating singularity image") == 19, "each rule but all"
-    return workflow
+def test_tiny_gives_the_numbers_of_the_host(apptainer_tiny: Workflow, host_tiny: Path) -> None:
+    assert models(apptainer_tiny.folder / "results") == models(host_tiny)
 
 
-def test_the_decoy_would_be_met_outside(tiny: Workflow) -> None:
-    done = snakemake(
-        tiny, "--forcerun", "report", config=("config/tiny.yaml",), first_on_path=str(tiny.folder / "decoy")
-    )
-    assert done.returncode != 0 and "this ran outside of the container" in done.stdout
-
-
-def test_tiny_gives_the_numbers_of_the_host(tiny: Workflow, host_tiny: Path) -> None:
-    assert models(tiny.folder / "results") == models(host_tiny)
-
-
-def test_each_result_says_which_image_made_it(tiny: Workflow, sif: str) -> None:
-    (origin,) = read_json(tiny.results("tiny") / "summary.json")["provenance"]["origins"]
+def test_each_result_says_which_image_made_it(apptainer_tiny: Workflow, sif: str) -> None:
+    (origin,) = read_json(apptainer_tiny.results("tiny") / "summary.json")["provenance"]["origins"]
     assert origin["image"].startswith(f"{sif} contents sha256:")
 
 
-def test_outside_and_with_another_image_nothing_is_left_to_do(tiny: Workflow, sif: str) -> None:
+def test_outside_and_with_another_image_nothing_is_left_to_do(apptainer_tiny: Workflow, sif: str) -> None:
     for arguments in ((), ("--use-singularity", *with_image(sif)), with_image("docker://another/image:2")):
-        done = tiny.run("-n", *arguments, config=("config/tiny.yaml",))
+        done = apptainer_tiny.run("-n", *arguments, config=("config/tiny.yaml",))
         assert "Nothing to be done" in done.stdout, (arguments, done.stdout[-2000:])
 
 
@@ -132,3 +102,15 @@ def test_an_archive_is_given_to_apptainer_by_its_whole_path(tmp_path: Path) -> N
     (tmp_path / "image.tar").write_bytes(b"")
     done = workflow.run("-n", "--use-singularity", *with_image("image.tar"), config=("config/tiny.yaml",))
     assert f"docker-archive:{tmp_path}/image.tar will be pulled" in done.stdout
+
+
+def test_the_decoy_would_be_met_outside(apptainer_tiny: Workflow) -> None:
+    """Last of all, for it costs the report."""
+    done = snakemake(
+        apptainer_tiny,
+        "--forcerun",
+        "report",
+        config=("config/tiny.yaml",),
+        first_on_path=str(apptainer_tiny.folder / "decoy"),
+    )
+    assert done.returncode != 0 and "this ran outside of the container" in done.stdout
