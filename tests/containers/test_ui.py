@@ -117,13 +117,15 @@ def test_the_pages_open_in_a_browser(page: Page, request: pytest.FixtureRequest)
         answers: list[tuple[int, str]] = []
         tab.on("response", lambda response: answers.append((response.status, response.url)))
         tab.goto(f"{page.address}/#/experiments/{experiment}/runs?workflowType=machine_learning")
-        tab.get_by_text("train tiny-llama leave_one_out seed0").first.wait_for(timeout=60_000)
+        tab.get_by_text("14 matching runs").wait_for(timeout=60_000)  # the parent, and 13 attempts folded below it
         keep(tab, f"{request.node.callspec.id}-runs")
         tab.goto(f"{page.address}/#/experiments/{experiment}/runs/{run}/artifacts")
         tab.get_by_text("metrics.jsonl").first.click(timeout=60_000)
         tab.get_by_text("reward_mean").first.wait_for(timeout=60_000)
         keep(tab, f"{request.node.callspec.id}-artifacts")
-        assert [answer for answer in answers if answer[0] >= 400 and page.address in answer[1]] == []
+        # MLflow's page asks for the user of a login, which this server does not have.
+        ours = [(status, url) for status, url in answers if page.address in url and "users/current" not in url]
+        assert ours and [answer for answer in ours if answer[0] >= 400] == []
 
 
 def keep(tab, name: str) -> None:  # type: ignore[no-untyped-def]
