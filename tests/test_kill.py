@@ -147,6 +147,8 @@ def test_another_setting_is_refused_before_a_step(folder: Path) -> None:
     wait_for(lambda: rows(folder) >= 1, process)
     process.terminate()
     process.communicate(timeout=60)
-    done = run(folder, "train", *RUN, training={"steps": STEPS + 1, "group_size": 4, "questions_per_step": 4})
+    changed = {"training": {"steps": STEPS + 1, "group_size": 4, "questions_per_step": 4}}
+    assert run(folder, "preflight", **changed).returncode == 0
+    done = run(folder, "train", *RUN, **changed)
     assert done.returncode == 2 and f"training.steps: {STEPS} there, {STEPS + 1} now" in done.stderr
     assert f"delete the folder {folder / KEPT}" in done.stderr
