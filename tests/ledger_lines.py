@@ -1,8 +1,19 @@
 """Lines of a ledger, as a writer that started at noon would have written them."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
+from reinforce_lite.settings import Hardware
+
+HARDWARE = Hardware(
+    device="cuda",
+    name="L40S",
+    count=2,
+    memory_gib=48,
+    usd_per_hour=0.79,
+    price_source="a shop",
+    price_date=date(2026, 5, 1),
+)
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OPEN = {
     "event": "open", "id": "a", "boot": "b1", "stage": "train", "model": "llama", "variant": None, "seed": 0,

@@ -7,27 +7,15 @@ import multiprocessing
 import os
 import threading
 import warnings
-from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_lines import close, opened, touch, write
+from ledger_lines import HARDWARE, close, opened, touch, write
 from reinforce_lite.accounting.check import check, torn_lines
 from reinforce_lite.accounting.ledger import Ledger, attempts
 from reinforce_lite.errors import UserError
-from reinforce_lite.settings import Hardware
-
-HARDWARE = Hardware(
-    device="cuda",
-    name="L40S",
-    count=2,
-    memory_gib=48,
-    usd_per_hour=0.79,
-    price_source="a shop",
-    price_date=date(2026, 5, 1),
-)
 
 
 @pytest.fixture

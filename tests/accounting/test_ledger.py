@@ -12,22 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_lines import NOON, OPEN, at, close, opened, touch, write
+from ledger_lines import HARDWARE, NOON, OPEN, at, close, opened, touch, write
 from reinforce_lite.accounting import clock
 from reinforce_lite.accounting.budget import idle_seconds
 from reinforce_lite.accounting.check import check, torn_lines
 from reinforce_lite.accounting.ledger import Ledger, attempts
-from reinforce_lite.settings import Hardware
-
-HARDWARE = Hardware(
-    device="cuda",
-    name="L40S",
-    count=2,
-    memory_gib=48,
-    usd_per_hour=0.79,
-    price_source="a shop",
-    price_date=date(2026, 5, 1),
-)
 
 
 @pytest.fixture
