@@ -13,6 +13,7 @@ from lm_eval import evaluator
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
+from lm_eval.tasks import TaskManager
 from tqdm import tqdm
 
 from reinforce_lite.evaluation.written import Written, fixed_batches
@@ -149,7 +150,12 @@ def evaluate(
     lm = PolicyLM(policy, settings, written, after_batch)
     started = time.perf_counter()
     results = evaluator.simple_evaluate(
-        model=lm, tasks=[make_task(problems, prompt, lm)], log_samples=True, bootstrap_iters=0
+        model=lm,
+        tasks=[make_task(problems, prompt, lm)],
+        # The task is at hand; reading the index of lm-eval's own 13,000 would take longer than a small evaluation.
+        task_manager=TaskManager(include_defaults=False),
+        log_samples=True,
+        bootstrap_iters=0,
     )
     seconds = lm.resumed_seconds + time.perf_counter() - started
     samples = sorted(results["samples"][TASK], key=lambda sample: sample["doc_id"])
