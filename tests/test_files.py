@@ -48,6 +48,7 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["weights"]
 
 
+@pytest.mark.survives("disk full while writing results")
 def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")

@@ -87,6 +87,7 @@ def folder(start: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.faults
+@pytest.mark.survives("SIGKILL at random moments of a training")
 def test_killed_at_random_moments(folder: Path, start: Path) -> None:
     moments, kills = random.Random(0), 0
     for _ in range(4):
@@ -107,6 +108,7 @@ def test_killed_at_random_moments(folder: Path, start: Path) -> None:
     assert not (folder / KEPT).exists()
 
 
+@pytest.mark.survives("SIGTERM of a training")
 def test_told_to_leave(folder: Path, start: Path) -> None:
     process = started(folder)
     wait_for(lambda: rows(folder) >= 3, process)
@@ -125,6 +127,7 @@ def test_told_to_leave(folder: Path, start: Path) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.survives("SIGTERM of a training's whole process group")
 def test_told_to_leave_together_with_whoever_reads_the_output(folder: Path, start: Path) -> None:
     """The rules pipe their output into tee, and a scheduler's signal reaches tee as well."""
     line = f'"$@" 2>&1 | tee {folder}/log'
@@ -142,6 +145,7 @@ def test_told_to_leave_together_with_whoever_reads_the_output(folder: Path, star
     assert results(folder) == results(start)
 
 
+@pytest.mark.survives("another configuration beside an old checkpoint")
 def test_another_setting_is_refused_before_a_step(folder: Path) -> None:
     process = started(folder)
     wait_for(lambda: rows(folder) >= 1, process)

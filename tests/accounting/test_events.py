@@ -23,6 +23,7 @@ def path(tmp_path):
     return tmp_path / "made" / "ledger.jsonl"
 
 
+@pytest.mark.survives("a torn line in the ledger")
 def test_wherever_a_line_is_cut_at_most_one_touch_interval_is_lost(tmp_path):
     lines = [opened(), touch(15), touch(30), close(40)]
     text = [json.dumps(line, separators=(",", ":")) for line in lines]
@@ -43,6 +44,7 @@ def test_wherever_a_line_is_cut_at_most_one_touch_interval_is_lost(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["open", "touch", "close"])
+@pytest.mark.survives("a torn line in the ledger")
 def test_the_next_writer_ends_a_torn_line_of_any_kind(path, kind):
     line = json.dumps({"open": opened(), "touch": touch(1), "close": close(2)}[kind], separators=(",", ":"))
     for cut in range(1, len(line)):
@@ -56,6 +58,7 @@ def test_the_next_writer_ends_a_torn_line_of_any_kind(path, kind):
         assert path.read_text().split("\n")[0] == line[:cut] and torn_lines(path) == [1]
 
 
+@pytest.mark.survives("a torn line in the ledger")
 def test_a_torn_last_line_stops_nobody(path):
     ledger = Ledger(path)
     first = ledger.open("train", HARDWARE)
@@ -89,6 +92,7 @@ def test_every_beginning_of_a_line_is_torn_and_no_whole_line_is(tmp_path_factory
     assert torn_lines(path) == [] and len(check(path)) == 1  # whole, and wrong: no event has "more"
 
 
+@pytest.mark.survives("power loss while writing the ledger")
 def test_power_loss_leaves_nul_bytes(tmp_path):
     path = tmp_path / "l"
     path.write_bytes(json.dumps(opened()).encode() + b'\n{"event":"tou' + b"\0" * 40)
@@ -145,6 +149,7 @@ def _append_many(path, number):
         ledger.close(attempt_id, "finished")
 
 
+@pytest.mark.survives("several writers of the ledger at once")
 def test_several_writers_lose_no_line(path):
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=_append_many, args=(path, number)) for number in range(4)]

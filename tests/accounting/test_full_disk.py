@@ -1,34 +1,20 @@
 """A disk that is full: the limit on a file's size makes writes short, and then fail, as a full disk does."""
 
 import json
-import resource
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 
+from full_disk import full_disk
 from reinforce_lite.accounting import device_lock
 from reinforce_lite.accounting.check import check
 from reinforce_lite.accounting.device_lock import lock_path, look
 from reinforce_lite.accounting.ledger import Ledger, attempts, ledger_path
 from reinforce_lite.accounting.stage import stage
 from reinforce_lite.errors import UserError
-
-
-@contextmanager
-def full_disk(path, room):
-    """No file can grow beyond what `path` has now and `room` bytes more; a record in its place still can be written."""
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    size = path.stat().st_size if path.exists() else 0
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max(size + room, device_lock.RECORD_BYTES), before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 @pytest.fixture
@@ -47,6 +33,7 @@ def own(path):
 
 @pytest.mark.filterwarnings("ignore:.*torn by a killed writer")
 @pytest.mark.parametrize("room", [0, 1, 100])
+@pytest.mark.survives("disk full while writing the ledger")
 def test_nothing_runs_that_cannot_be_recorded(settings, long_ledger, room):
     with full_disk(long_ledger, room), pytest.raises(UserError, match="cannot write the ledger"):  # noqa: SIM117
         with stage(settings, "train"):
@@ -56,6 +43,7 @@ def test_nothing_runs_that_cannot_be_recorded(settings, long_ledger, room):
 
 @pytest.mark.filterwarnings("ignore:.*torn by a killed writer")
 @pytest.mark.parametrize("room", [0, 60])
+@pytest.mark.survives("disk full while writing the ledger")
 def test_a_stage_whose_end_has_no_room_keeps_its_results_and_its_cost(settings, long_ledger, room, capsys, tmp_path):
     full = ExitStack()
     with stage(settings, "train"):
@@ -75,6 +63,7 @@ def test_a_stage_whose_end_has_no_room_keeps_its_results_and_its_cost(settings, 
     assert [problem for problem in check(long_ledger) if "torn" not in problem] == []
 
 
+@pytest.mark.survives("disk full while writing the ledger")
 def test_a_failure_is_told_and_not_the_full_disk_instead(settings, long_ledger):
     with ExitStack() as full, pytest.raises(ValueError, match="why"), stage(settings, "train"):
         full.enter_context(full_disk(long_ledger, 0))
@@ -83,6 +72,7 @@ def test_a_failure_is_told_and_not_the_full_disk_instead(settings, long_ledger):
     assert (attempt.outcome, attempt.error) == ("failed", "ValueError: why")
 
 
+@pytest.mark.survives("SIGKILL on a full disk")
 def test_a_stage_that_is_killed_on_a_full_disk_is_paid_for_until_its_last_sign_of_life(settings, long_ledger):
     code = (
         "import os, resource, signal, sys, time; from pathlib import Path\n"

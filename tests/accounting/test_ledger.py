@@ -99,6 +99,7 @@ def test_closing_an_attempt_of_somebody_else_is_a_mistake(path):
         Ledger(path).close(attempt_id, "finished")
 
 
+@pytest.mark.survives("SIGKILL of a stage")
 def test_a_killed_process_is_paid_for_until_its_last_touch(path):
     code = (
         "import sys, time; from pathlib import Path; from reinforce_lite.settings import Hardware\n"
@@ -144,12 +145,14 @@ def test_a_process_of_another_host_is_judged_by_its_silence(tmp_path, silent, ou
     assert attempt.outcome == outcome
 
 
+@pytest.mark.survives("the clock set back")
 def test_setting_the_wall_clock_back_changes_no_duration(tmp_path):
     lines = opened(age=0.0), touch(10, wall=-7190), close(20, wall=-7180)
     (attempt,) = attempts(write(tmp_path / "l", *lines))
     assert attempt.seconds == 20 and attempt.ended > attempt.started
 
 
+@pytest.mark.survives("the clock set back")
 def test_setting_the_wall_clock_back_keeps_the_order_of_attempts(tmp_path):
     second = at(30, wall=-3600, **{**OPEN, "id": "b", "age": 0.0}), at(40, wall=-3590, event="close", id="b")
     second[1].update(outcome="finished", error=None)

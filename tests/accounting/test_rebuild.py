@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from full_disk import full_disk
 from ledger_lines import close, opened, touch, write
 from reinforce_lite.accounting.device_lock import hold, lock_path
 from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
@@ -107,6 +108,7 @@ def elsewhere(function, settings, *arguments):
     return json.loads(done.stdout), done.stderr
 
 
+@pytest.mark.survives("MLflow's database gone")
 def test_a_database_that_is_gone_comes_back_as_it_was(settings, database):
     train(settings)
     evaluate(settings)
@@ -174,6 +176,7 @@ def test_an_attempt_that_runs_is_left_to_its_process(settings):
 
 
 @pytest.mark.parametrize("damage", ["text", "hole"])
+@pytest.mark.survives("MLflow's database damaged")
 def test_a_damaged_database_is_moved_aside(settings, database, damage):
     train(settings)
     before = view(settings)
@@ -202,6 +205,7 @@ def lock(database):
     return process
 
 
+@pytest.mark.survives("MLflow's database locked")
 def test_a_stage_goes_on_while_mlflow_is_locked_and_its_run_is_made_later(settings, database, capsys):
     evaluate(settings)
     with lock(database) as locked:
@@ -217,6 +221,7 @@ def test_a_stage_goes_on_while_mlflow_is_locked_and_its_run_is_made_later(settin
     assert not list(database.parent.glob("*.aside"))
 
 
+@pytest.mark.survives("MLflow's database locked")
 def test_a_database_locked_for_ever_is_moved_aside(settings, database):
     train(settings)
     with lock(database) as locked:
@@ -226,6 +231,24 @@ def test_a_database_locked_for_ever_is_moved_aside(settings, database):
     assert len(elsewhere(view, settings)[0]) == 2
 
 
+@pytest.mark.survives("disk full while writing MLflow's database")
+def test_a_stage_goes_on_while_mlflow_has_no_room_and_its_run_is_completed_later(settings, database, capsys):
+    evaluate(settings)
+    many = [{"step": step, "reward": step / 4} for step in range(20_000)]
+    with stage(settings, "train", model="m", variant="v", seed=0) as account:
+        with full_disk(database, 0):
+            account.log_metrics(many)
+        write_jsonl(Layout.of(settings).train("m", "v", 0) / "metrics.jsonl", STEPS)
+    assert "MLflow will lack part of this stage" in capsys.readouterr().err
+    attempt = attempts(ledger_path(settings))[-1]
+    assert attempt.outcome == "finished"
+    rebuild(settings)
+    (run,) = view(settings)[attempt.id]
+    assert run["status"] == "FINISHED"
+    assert {(row["step"], row["reward"]) for row in STEPS} <= set(run["points"]["reward"])
+
+
+@pytest.mark.survives("MLflow's database gone")
 def test_a_database_deleted_in_the_middle_of_a_stage(settings, database):
     with stage(settings, "train", model="m", variant="v", seed=0) as account:
         account.log_metrics(STEPS[:2])

@@ -211,6 +211,7 @@ def test_a_bad_address_is_the_users_to_mend(tmp_path):
         open_experiment(settings)
 
 
+@pytest.mark.survives("MLflow's database gone")
 def test_without_mlflow_a_stage_goes_on_and_warns_once(tmp_path, capsys):
     settings = make_settings(tmp_path, tracking={"uri": "gopher://nowhere"})
     ledger, attempt, child = start(settings)

@@ -70,6 +70,7 @@ def test_batches_are_those_that_the_engine_itself_would_make(policy: Policy, dec
 
 
 @pytest.mark.parametrize("batches", [0, 1, 2])
+@pytest.mark.survives("SIGTERM between two batches of an evaluation")
 def test_it_goes_on_with_the_next_batch(
     policy: Policy, tmp_path: Path, batches: int, decoded: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +83,7 @@ def test_it_goes_on_with_the_next_batch(
     assert decoded == whole[batches:]
 
 
+@pytest.mark.survives("SIGKILL while writing an evaluation's batch")
 def test_a_torn_line_is_a_batch_to_be_done_again(policy: Policy, tmp_path: Path, decoded: Batches) -> None:
     path = tmp_path / "x"
     undisturbed = run(policy, path)
@@ -93,6 +95,7 @@ def test_a_torn_line_is_a_batch_to_be_done_again(policy: Policy, tmp_path: Path,
     assert len(path.read_bytes()) == pytest.approx(len(whole), abs=30)  # but for the digits of the seconds
 
 
+@pytest.mark.survives("another model's answers beside an evaluation")
 def test_of_another_model_nothing_is_read(tmp_path: Path, decoded: Batches, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = toy_policy("phi3", seed=0), toy_policy("phi3", seed=1)
     alone = run(second, tmp_path / "alone", {"policy": "two"})

@@ -75,6 +75,7 @@ def undisturbed(settings: Training, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.mark.parametrize("step", range(STEPS))
 @pytest.mark.parametrize("where", ["rollout", "score", "gradient"])
+@pytest.mark.survives("SIGTERM inside any training step")
 def test_interrupted_inside_any_step(
     tmp_path: Path, settings: Training, undisturbed: Result, where: str, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +105,7 @@ def test_interrupted_at_every_boundary(
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.survives("SIGKILL after any training step")
 def test_killed_without_a_word(tmp_path: Path, settings: Training, undisturbed: Result, every: int) -> None:
     """Some steps are taken again, and each is told once."""
 
@@ -186,12 +188,14 @@ def broken_at(steps: set[int]) -> Callable[..., UpdateResult]:
     return gradient
 
 
+@pytest.mark.survives("NaN loss for one step")
 def test_one_step_that_is_not_finite_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "gradient", broken_at({1, 3}))
     _, metrics, _ = run(tmp_path, Training(**BASE, max_skipped=2))
     assert [row["skipped"] for row in metrics] == [False, True, False, True, False]
 
 
+@pytest.mark.survives("NaN loss for ever")
 def test_too_many_in_a_row_end_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Training(**BASE, max_skipped=3)
     monkeypatch.setattr(loop, "gradient", broken_at({2, 3, 4}))
@@ -204,6 +208,7 @@ def test_too_many_in_a_row_end_the_training(tmp_path: Path, monkeypatch: pytest.
         run(tmp_path, settings, CheckpointSettings(every_steps=2))
 
 
+@pytest.mark.survives("NaN loss for ever")
 def test_nan_from_the_policy_itself_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = loop.score
 

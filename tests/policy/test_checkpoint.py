@@ -68,6 +68,7 @@ def test_tied_weights_stay_tied(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("place", [0, 0.5, -1])
+@pytest.mark.survives("one flipped bit in a checkpoint")
 def test_a_flipped_bit_in_any_file_is_found(saved: Path, name: str, place: float) -> None:
     checkpoint.read(saved)
     content = bytearray((saved / name).read_bytes())
@@ -78,6 +79,7 @@ def test_a_flipped_bit_in_any_file_is_found(saved: Path, name: str, place: float
 
 
 @pytest.mark.parametrize("name", FILES)
+@pytest.mark.survives("a checkpoint file cut short or missing")
 def test_a_short_or_missing_file_is_found(saved: Path, name: str) -> None:
     os.truncate(saved / name, (saved / name).stat().st_size - 1)
     if name == "manifest.json":
@@ -98,6 +100,7 @@ def test_a_manifest_that_is_none_is_found(saved: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "mkdir"])
+@pytest.mark.survives("disk full while writing a checkpoint")
 def test_a_full_disk_leaves_no_half_checkpoint(
     policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
@@ -110,6 +113,7 @@ def test_a_full_disk_leaves_no_half_checkpoint(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.survives("disk full while writing a checkpoint")
 def test_a_disk_that_fills_up_inside_a_file_is_told_as_such(
     policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

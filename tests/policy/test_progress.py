@@ -92,6 +92,7 @@ def test_steps_or_seconds_say_when(tmp_path: Path, settings: dict[str, Any], cou
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "optimizer.pt", "random.pt", "facts.json", "manifest.json"])
+@pytest.mark.survives("one flipped bit in a checkpoint")
 def test_of_a_damaged_checkpoint_the_one_before_is_used(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_damaged_checkpoint_never_pushes_out_a_good_one(tmp_path: Path) -> Non
     assert interrupted_at(tmp_path, 4) == ["step-00000004", "step-00000003"]
 
 
+@pytest.mark.survives("one flipped bit in every checkpoint")
 def test_if_none_is_whole_it_starts_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in interrupted_at(tmp_path, 4):
         flip(tmp_path / name / "optimizer.pt")
@@ -134,6 +136,7 @@ def test_rows_after_the_checkpoint_are_told_once(tmp_path: Path) -> None:
     assert work(Progress(tmp_path, KEY, EVERY_STEP), 5) == (3, 5.0)  # work() checks the rows
 
 
+@pytest.mark.survives("another configuration beside an old checkpoint")
 def test_another_key_is_refused_and_named(tmp_path: Path) -> None:
     interrupted_at(tmp_path, 2)
     there = sorted(tmp_path.rglob("*"))
@@ -146,6 +149,7 @@ def test_another_key_is_refused_and_named(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == there
 
 
+@pytest.mark.survives("disk full while writing a checkpoint")
 def test_on_a_full_disk_it_goes_on_with_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +171,7 @@ def test_on_a_full_disk_it_goes_on_with_a_warning(
     assert [path.name for path in checkpoint.found(tmp_path)] == ["step-00000006", "step-00000005"]
 
 
+@pytest.mark.survives("disk full while writing the journal of steps")
 def test_no_checkpoint_goes_ahead_of_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +191,7 @@ def test_no_checkpoint_goes_ahead_of_its_rows(
     assert "no checkpoint after 3 steps: No space left" in capsys.readouterr().err
 
 
+@pytest.mark.survives("SIGKILL while writing a checkpoint")
 def test_what_a_kill_while_writing_leaves_does_not_count(tmp_path: Path) -> None:
     interrupted_at(tmp_path, 3)
     half = tmp_path / ".step-00000009.tmp"

@@ -132,6 +132,7 @@ def kill_one(snakemake: subprocess.Popen[str], commands: set[str]) -> str | None
 
 @pytest.mark.slow
 @pytest.mark.faults
+@pytest.mark.survives("SIGKILL of every command once")
 def test_every_rule_may_be_killed_and_the_same_command_finishes(workflow: Workflow) -> None:
     to_kill = set(COMMANDS)
     while to_kill:
@@ -194,6 +195,7 @@ def test_a_bad_key_stops_snakemake_before_any_job(workflow: Workflow, change: st
 
 
 @pytest.mark.slow
+@pytest.mark.survives("a corrupt ledger")
 def test_a_corrupt_ledger_stops_before_it_spends(tmp_path: Path) -> None:
     workflow = copy_workflow(tmp_path)
     path = workflow.results() / "ledger.jsonl"

@@ -39,6 +39,7 @@ def job(snakemake: subprocess.Popen[str], command: str) -> psutil.Process:
 
 @pytest.mark.slow
 @pytest.mark.faults
+@pytest.mark.survives("two Snakemakes at once on the same results")
 def test_two_at_once_are_one_too_many(workflow: Workflow) -> None:
     first = start(workflow)
     job(first, "fetch-policy")
@@ -50,6 +51,7 @@ def test_two_at_once_are_one_too_many(workflow: Workflow) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.survives("SIGTERM of Snakemake")
 def test_sigterm_of_snakemake_reaches_the_job(workflow: Workflow) -> None:
     running = start(workflow)
     training = job(running, "fetch-policy")
@@ -61,6 +63,7 @@ def test_sigterm_of_snakemake_reaches_the_job(workflow: Workflow) -> None:
 
 @pytest.mark.slow
 @pytest.mark.faults
+@pytest.mark.survives("SIGKILL of Snakemake")
 def test_a_killed_snakemake_needs_no_unlocking(workflow: Workflow) -> None:
     running = start(workflow)
     orphan = job(running, "prepare-dataset")
@@ -84,6 +87,7 @@ def said(snakemake: subprocess.Popen[str], text: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [FAULT("fetch-policy"), "train", FAULT("evaluate")])
+@pytest.mark.survives("SIGKILL of Snakemake, its job lives on")
 def test_an_orphan_is_waited_for_and_its_results_are_taken(workflow: Workflow, command: str) -> None:
     """Snakemake is killed, its job goes on; the same command runs nothing beside it, and nothing twice."""
     first = start(workflow)
@@ -106,6 +110,7 @@ def test_an_orphan_is_waited_for_and_its_results_are_taken(workflow: Workflow, c
 
 @pytest.mark.slow
 @pytest.mark.faults
+@pytest.mark.survives("SIGKILL of Snakemake, its job lives on with other settings")
 def test_an_orphan_of_other_settings_is_waited_for_and_its_results_are_not_taken(workflow: Workflow) -> None:
     first = start(workflow)
     orphan = job(first, "fetch-policy")

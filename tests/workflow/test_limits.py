@@ -1,6 +1,7 @@
 """The promise, kept by the DAG itself: limits that are too small, trainings that are stopped, and more money later."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ def summary_of(workflow: Workflow) -> dict[str, Any]:
     return summary
 
 
-def assert_kept(workflow: Workflow, limit: float) -> None:
+def assert_kept(workflow: Workflow, limit: float, tell: Callable[[str, object], None]) -> None:
     """Nothing was started once the limit was reached: whatever lies over it is the last step of the last stage."""
     ledger = attempts(workflow.results() / "ledger.jsonl")
+    tell("overspend_usd", max(0.0, spent_usd(ledger) - limit))
     assert spent_usd(ledger[:-1]) <= limit
     assert all(attempt.outcome in ("finished", "interrupted") for attempt in ledger)
 
@@ -44,12 +46,15 @@ PARTS = (0.05, 0.2, 0.5, 0.9)
 @pytest.mark.parametrize(
     "part", [pytest.param(part, marks=() if part == 0.2 else pytest.mark.faults) for part in PARTS]
 )
-def test_a_limit_that_is_too_small(finished: Workflow, tmp_path: Path, part: float) -> None:
+@pytest.mark.survives("a budget too small for the experiment")
+def test_a_limit_that_is_too_small(
+    finished: Workflow, tmp_path: Path, part: float, record_property: Callable[[str, object], None]
+) -> None:
     limit = part * summary_of(finished)["cost"]["usd"]
     workflow = copy_workflow(tmp_path)
     done = workflow.run(*budget(limit))
     assert done.returncode == 0, done.stdout[-3000:]
-    assert_kept(workflow, limit)
+    assert_kept(workflow, limit, record_property)
     summary = summary_of(workflow)
     figures, page = summary["models"]["tiny-llama"], (workflow.results() / "report.html").read_text()
     assert (figures["trained"] is None) == (figures["not_run"] is not None)
@@ -82,7 +87,10 @@ def test_more_money_runs_what_was_not_run_and_nothing_twice(finished: Workflow, 
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_a_training_is_stopped_and_goes_on_with_more_money(tmp_path: Path) -> None:
+@pytest.mark.survives("a budget that ends in the middle of a training")
+def test_a_training_is_stopped_and_goes_on_with_more_money(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     workflow, training = copy_workflow(tmp_path), {"training": {"steps": 300}}
     folder = workflow.results()
     planned = workflow.run("results/mini/preflight.json", *budget(ENOUGH, **training))
@@ -93,7 +101,7 @@ def test_a_training_is_stopped_and_goes_on_with_more_money(tmp_path: Path) -> No
     limit = plan["enough_usd"] - 0.6 * (row["usd"]["expected"] - row["usd"]["low"])
     done = workflow.run(*budget(limit, **training))
     assert done.returncode == 0, done.stdout[-3000:]
-    assert_kept(workflow, limit)
+    assert_kept(workflow, limit, record_property)
     told = read_json(folder / TRAINING / "training.json")
     metrics = [without_times(row) for row in read_jsonl(folder / TRAINING / "metrics.jsonl")]
     if told["stopped"] is None:
