@@ -36,7 +36,8 @@ def small(tmp_path: Path) -> Settings:
 def test_every_rate_is_measured(small: Settings) -> None:
     (rates,) = rehearsal.rehearse(small, lambda model: False, 0.0, Gate(Allowance(1.0, 0.0), Purse(), 1)).values()
     measured = {field.name: getattr(rates, field.name) for field in fields(rates)}
-    assert measured.pop("lengths") is None, "an untrained policy's lengths say nothing"
+    shown = [len(d.completion.split()) + 1 for d in rehearsal.few_problems(small).demonstrations]
+    assert measured.pop("lengths") == (sum(shown) / len(shown), max(shown)), "what it writes untrained says nothing"
     assert measured.pop("warm_up") >= 0
     assert all(value > 0 for value in measured.values()), measured
 

@@ -103,15 +103,21 @@ def _measure(settings: Settings, model: str, data: "Dataset", process: float, pa
         part()
     harness, position = _evaluation(policy, data.test, prompt, settings)
     part()
-    untrained = chosen.start is not None
-    lengths = None if untrained else training.pop("lengths")
-    training.pop("lengths", None)
+    if chosen.start is not None:
+        training["lengths"] = demonstrated_lengths(policy, data)
     del policy
     _forget()
     return Rates(
-        process=process, harness=harness, load=load, start_step=start_step, evaluation_position=position,
-        lengths=lengths, **training,
-    )  # fmt: skip
+        process=process, harness=harness, load=load, start_step=start_step, evaluation_position=position, **training
+    )
+
+
+def demonstrated_lengths(policy: "Policy", data: "Dataset") -> tuple[float, float]:
+    """(mean, longest) tokens of the demonstrations: what a policy will write that has not had its start yet."""
+    from reinforce_lite.policy.start import completion_ids
+
+    tokens = [len(completion_ids(policy, shown.completion)) + 1 for shown in data.demonstrations]  # and a stop id
+    return fmean(tokens), float(max(tokens))
 
 
 def measure_training(policy: "Policy", problems: "list[Problem]", prompt: str, training: Training) -> dict[str, Any]:

@@ -72,6 +72,12 @@ def test_the_lengths_of_the_baseline_are_used_for_training(settings: Settings) -
     assert short.step.high < long.step.high
 
 
+def test_sampling_is_taken_to_write_as_long_as_the_longer_of_what_was_seen() -> None:
+    assert forecast.sampled_lengths((4, 30), (9, 22)) == (9, 30)
+    assert forecast.sampled_lengths(None, (9, 22)) == forecast.sampled_lengths((9, 22), None) == (9, 22)
+    assert forecast.sampled_lengths(None, None) is None
+
+
 def test_several_devices_cost_several_device_seconds(settings: Settings) -> None:
     job = Job("train", "m", "v", 0)
     two = settings.model_copy(update={"hardware": settings.hardware.model_copy(update={"count": 2})})

@@ -9,6 +9,7 @@ rule evaluate_baseline:
         f"{LOGS}/evaluate_baseline/{{model}}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate_baseline/{{model}}.jsonl"
+    priority: 50  # before training: what it measures tells better what training will cost
     resources:
         device=1,
     params:

@@ -88,8 +88,8 @@ class Rates:
         drift_token: the measurement of drift for each of those tokens.
         evaluation_position: one more token in every row of an evaluation batch.
         prompt_tokens: tokens of a prompt, on average.
-        lengths: (mean, longest) tokens of a completion; None if the completions were cut, or say nothing because the
-            policy was not trained yet.
+        lengths: (mean, longest) tokens of a completion, of a demonstration if the policy is yet to have its start;
+            None if the completions were cut.
     """
 
     process: float
@@ -158,7 +158,7 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
     elif job.stage == "train":
         seen = evidence.trained.get(job.model)
         training = settings.variant(str(job.variant))
-        lengths = evidence.lengths.get(job.model, rates.lengths)
+        lengths = sampled_lengths(evidence.lengths.get(job.model), rates.lengths)
         found = training_like(seen, rates, training) if seen else training_from(rates, training, lengths)
     else:
         likes = [seconds for other, seconds in evidence.seconds.items() if other.model == job.model]
@@ -209,6 +209,15 @@ def evaluation_seconds(
     batches = math.ceil(problems / evaluation.batch_size)
     decoding = longest * (batches * rates.evaluation_position * (2 if evaluation.cross_check else 1))
     return Interval(*SPEED) * (decoding + Interval.exactly(rates.process + rates.harness + rates.load))
+
+
+def sampled_lengths(
+    greedy: tuple[float, float] | None, rehearsed: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """The longer of what the baseline and the rehearsal saw: sampling also writes what the greedy policy does not."""
+    if greedy is None or rehearsed is None:
+        return greedy or rehearsed
+    return max(greedy[0], rehearsed[0]), max(greedy[1], rehearsed[1])
 
 
 def expected_lengths(limit: int, lengths: tuple[float, float] | None) -> tuple[Interval, Interval]:
