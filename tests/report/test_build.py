@@ -105,6 +105,10 @@ def test_money_and_seconds_are_shown(page: str) -> None:
     assert "killed" in page
 
 
+def test_the_cost_of_checkpoints_is_shown(page: str) -> None:
+    assert re.search(r"Of them for checkpoints.*31\.4</td><td class=\"number\">2\.6 \(7\)</td>", page, re.DOTALL)
+
+
 def test_the_summary_fits_its_schema_and_comes_with_the_page(page: str, ready: Settings) -> None:
     summary = read_json(ready.folder / "summary.json")
     validate_summary(summary)

@@ -172,10 +172,13 @@ def planned(rows: Sequence[tuple[str, Mapping[str, float], float]], slug: str = 
 def usd(value: float) -> str:
     """US dollars, with enough digits to see small sums.
 
-    >>> usd(3.4), usd(0.00213), usd(0.05), usd(-0.5)
-    ('$3.40', '$0.0021', '$0.05', '-$0.50')
+    >>> usd(3.4), usd(0.00213), usd(0.0000173), usd(0.05), usd(-0.5)
+    ('$3.40', '$0.0021', '$0.000017', '$0.05', '-$0.50')
     """
-    digits = 4 if abs(value) < 0.1 and round(value, 4) != round(value, 2) else 2
+    size = abs(value)
+    digits = 4 if size < 0.1 and round(value, 4) != round(value, 2) else 2
+    if 0 < size < 0.001:
+        digits = 1 - math.floor(math.log10(size))  # two that count
     return f"{'-' if value < 0 else ''}${abs(value):,.{digits}f}"
 
 
@@ -191,6 +194,8 @@ def _panel(model: str, metric: Metric, drawn: Sequence[Line]) -> Markup | None:
     axes.set_title(metric.title, loc="left", fontsize=10.5, fontweight="bold")
     axes.set_xlabel("step")
     axes.margins(x=0.02)
+    if metric.key == "weights_changed":
+        axes.set_ylim(0, 1.05)  # a share: two that are both near 1 are to look alike
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     smooth = [(line.label, _smooth(points, metric.noisy)) for line, points in series]
     said = "; ".join(f"{label} from {values[0]:.3g} to {values[-1]:.3g}" for label, values in smooth)
