@@ -58,6 +58,7 @@ class Table:
             "weights_equal": bool(equal) and all(equal),
             "lost_rows": sum(seen["lost_rows"]),
             "overspend_usd": max(seen["overspend_usd"], default=None),
+            "seconds_to_leave": max(seen["seconds_to_leave"], default=None),
             "ledger_seconds": round(sum(seen["ledger_seconds"]), 1),
             "watched_seconds": round(sum(seen["watched_seconds"]), 1),
             "blows": _counted(blow for blows in seen["blows"] for blow in blows),

@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from container_run import bare_environment, models, with_image
-from dag_runner import ROOT, Workflow, copy_workflow
+from dag_runner import MINI, ROOT, Workflow, copy_workflow
+from leaving import LONG, assert_continued, assert_left_in_order, wait_for_steps
 
 from reinforce_lite.files import read_json
 
@@ -114,3 +117,24 @@ def test_the_decoy_would_be_met_outside(apptainer_tiny: Workflow) -> None:
         first_on_path=str(apptainer_tiny.folder / "decoy"),
     )
     assert done.returncode != 0 and "this ran outside of the container" in done.stdout
+
+
+@pytest.mark.survives("SIGTERM of Snakemake whose rules run under Apptainer")
+def test_sigterm_ends_in_a_checkpoint_and_the_same_command_goes_on(
+    sif: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    workflow = copy_workflow(tmp_path)
+    changes = ("--config", f"container={json.dumps({'image': sif})}", LONG[1])
+    command = workflow.command("--use-singularity", *changes)
+    first = subprocess.Popen(
+        command, cwd=tmp_path, env=bare_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    wait_for_steps(workflow.results(), lambda: first.poll() is not None)
+    told = datetime.now(UTC)
+    first.terminate()
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode != 0, output[-3000:]
+    assert_left_in_order(workflow.results(), told, record_property)
+    done = snakemake(workflow, "--use-singularity", *changes, config=MINI)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert_continued(workflow.results(), done.stdout)

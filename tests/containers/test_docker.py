@@ -2,12 +2,16 @@
 
 import json
 import os
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from container_run import LOCKED, UID, docker, models
 from dag_runner import ROOT, Workflow, copy_workflow
+from leaving import LONG, assert_continued, assert_left_in_order, wait_for_steps
 
 from reinforce_lite.files import read_json
 
@@ -153,3 +157,26 @@ def test_a_cache_of_another_user_is_named(image: str, work: Path, tmp_path_facto
     cache = tmp_path_factory.mktemp("cache")
     mounts = ("-v", f"{work}:/work", "-v", f"{cache}:/cache/huggingface")
     assert "mkdir -p" in refused(*LOCKED, *mounts, image)
+
+
+@pytest.mark.survives("SIGTERM from docker stop")
+def test_docker_stop_ends_in_a_checkpoint_and_the_same_command_goes_on(
+    image: str, work: Path, record_property: Callable[[str, object], None]
+) -> None:
+    name, results = f"reinforce-lite-{os.getpid()}", work / "results/mini"
+    command = ["run", "--name", name, *LOCKED, "-v", f"{work}:/work", image, "reproduce", *MINI, *LONG]
+    first = subprocess.Popen(["docker", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_for_steps(results, lambda: first.poll() is not None)
+        told = datetime.now(UTC)
+        docker("stop", "-t", "60", name)
+        first.communicate()
+        (state,) = json.loads(docker("inspect", name).stdout)
+        assert state["State"]["ExitCode"] not in (0, 137), "neither finished, nor killed when the time was over"
+    finally:
+        docker("rm", "--force", name)
+    assert_left_in_order(results, told, record_property)
+    done = docker(*command)
+    docker("rm", "--force", name)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert_continued(results, done.stdout)
