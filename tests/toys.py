@@ -4,8 +4,8 @@ from reinforce_lite.policy import Policy, scratch
 from reinforce_lite.settings import Scratch
 
 
-def toy_policy(architecture: str, seed: int = 0) -> Policy:
+def toy_policy(architecture: str, seed: int = 0, device: str = "cpu") -> Policy:
     shape = Scratch(
         architecture=architecture, hidden_size=32, layers=2, heads=2, key_value_heads=2, intermediate_size=48
     )
-    return scratch.build(shape, seed, "cpu")
+    return scratch.build(shape, seed, device)

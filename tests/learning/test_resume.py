@@ -32,9 +32,11 @@ RARELY = CheckpointSettings()
 Result = tuple[list[torch.Tensor], list[dict[str, Any]], list[dict[str, Any]]]
 
 
-def run(folder: Path, settings: Training, often: CheckpointSettings = RARELY, **options: Any) -> Result:
+def run(
+    folder: Path, settings: Training, often: CheckpointSettings = RARELY, device: str = "cpu", **options: Any
+) -> Result:
     """Weights, metrics without times, completions: of a process that starts from nothing but the folder."""
-    policy = toy_policy("llama")
+    policy = toy_policy("llama", device=device)
     progress = Progress(folder, settings.model_dump(), often)
     train(policy, PROBLEMS, "bare", settings, 0, progress=progress, **options)
     metrics = [row["metrics"] for row in progress.rows()]
@@ -116,6 +118,24 @@ def test_killed_without_a_word(tmp_path: Path, settings: Training, undisturbed: 
     with pytest.raises(MemoryError):
         run(tmp_path, settings, CheckpointSettings(every_steps=every), on_step=die)
     assert same(run(tmp_path, settings), undisturbed)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_it_goes_on_with_the_same_draws_and_nearly_the_same_weights(
+    tmp_path: Path, settings: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is promised there: the state is whole, and what differs is the order in which kernels add up."""
+    whole = run(tmp_path / "whole", settings, device="cuda")
+    monkeypatch.setattr(loop, "rollout", interrupting(loop.rollout, 4))
+    with pytest.raises(Interrupted):
+        run(tmp_path / "cut", settings, device="cuda")
+    monkeypatch.undo()
+    resumed = run(tmp_path / "cut", settings, device="cuda")
+    in_step_3 = [[row["completion"] for row in one[2] if row["step"] == 3] for one in (whole, resumed)]
+    assert in_step_3[0] == in_step_3[1]
+    for before, after in zip(whole[0], resumed[0], strict=True):
+        torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
 
 
 def test_the_comparison_would_see_a_lost_optimiser(

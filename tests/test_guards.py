@@ -1,0 +1,173 @@
+"""Each guard against a fault is needed: without it, the test that stands for it fails.
+
+In a copy of the project the guard is taken out, and the test is run there.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TESTS_FAILED = 1  # pytest's exit code; any other one but 0 says that the test could not be run
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A piece of code that is replaced by another, and the test that must see it."""
+
+    name: str
+    file: str
+    code: str
+    without: str
+    test: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+SRC = "src/reinforce_lite"
+GUARDS = [
+    Guard(
+        "checksum of a checkpoint", f"{SRC}/policy/checkpoint.py",
+        'if hashlib.file_digest(handle, "sha256").hexdigest() != sha256:', "if False:",
+        "policy/test_checkpoint.py::test_a_flipped_bit_in_any_file_is_found",
+    ),
+    Guard(
+        "the checkpoint before a damaged one", f"{SRC}/policy/progress.py",
+        "self._good = [*self._good, path][-KEPT:]", "self._good = [path]",
+        "policy/test_progress.py::test_of_a_damaged_checkpoint_the_one_before_is_used",
+    ),
+    Guard(
+        "a full disk costs a checkpoint, not the training", f"{SRC}/policy/progress.py",
+        '_warn(f"no checkpoint after {self._completed} steps: {error.strerror}; the one before it is kept")', "raise",
+        "policy/test_progress.py::test_on_a_full_disk_it_goes_on_with_a_warning",
+    ),
+    Guard(
+        "key of a training", f"{SRC}/policy/progress.py",
+        'self._check_key(candidate.facts["key"])', "pass",
+        "policy/test_progress.py::test_another_key_is_refused_and_named",
+    ),
+    Guard(
+        "state of the optimiser", f"{SRC}/policy/checkpoint.py",
+        'restore_optimizer(optimizer, self._part("optimizer"))', "pass",
+        "learning/test_resume.py::test_killed_without_a_word",
+    ),
+    Guard(
+        "a signal waits until a step is whole", f"{SRC}/policy/progress.py",
+        "if self._at_boundary:", "if True:",
+        "policy/test_progress.py::test_an_interrupt_inside_the_whole_of_a_step_keeps_the_checkpoint_before",
+    ),
+    Guard(
+        "a step that is not finite moves nothing", f"{SRC}/learning/update.py",
+        "skipped = not (math.isfinite(norm) and math.isfinite(loss))", "skipped = False",
+        "learning/test_resume.py::test_nan_from_the_policy_itself_ends_the_training",
+    ),
+    Guard(
+        "an end to steps that are not finite", f"{SRC}/learning/loop.py",
+        "if self._count >= self._limit:", "if False:",
+        "learning/test_resume.py::test_too_many_in_a_row_end_the_training",
+    ),
+    Guard(
+        "sum of a journal's line", f"{SRC}/journal.py",
+        'if not line.endswith(b"\\n") or crc != b"%08x" % zlib.crc32(text):', "if False:",
+        "evaluation/test_written.py::test_a_torn_line_is_a_batch_to_be_done_again",
+    ),
+    Guard(
+        "key of an evaluation", f"{SRC}/evaluation/written.py",
+        "if rows and rows[0] != key:", "if False:",
+        "evaluation/test_written.py::test_of_another_model_nothing_is_read",
+    ),
+    Guard(
+        "a torn line of the ledger stays a line", f"{SRC}/accounting/events.py",
+        'line = b"\\n" + line', "pass",
+        "accounting/test_events.py::test_the_next_writer_ends_a_torn_line_of_any_kind",
+    ),
+    Guard(
+        "lock of the ledger", f"{SRC}/accounting/events.py",
+        "fcntl.flock(descriptor, fcntl.LOCK_EX)", "pass",
+        "accounting/test_events.py::test_a_writer_waits_for_its_turn",
+    ),
+    Guard(
+        "a clock that cannot be set", f"{SRC}/accounting/ledger.py",
+        "if first.boot == second.boot:", "if False:",
+        "accounting/test_ledger.py::test_setting_the_wall_clock_back_changes_no_duration",
+    ),
+    Guard(
+        "what the full disk had no room for is kept", f"{SRC}/accounting/stage.py",
+        "return Ledger(path, spare=lock.keep)", "return Ledger(path)",
+        "accounting/test_full_disk.py::test_a_stage_whose_end_has_no_room_keeps_its_results_and_its_cost",
+    ),
+    Guard(
+        "signs of life", f"{SRC}/accounting/stage.py",
+        "            ledger.touch(attempt_id)\n", "            pass\n",
+        "accounting/test_stage.py::test_a_killed_stage_is_paid_for_until_its_last_touch",
+    ),
+    Guard(
+        "a stage does not depend on MLflow", f"{SRC}/accounting/tracking.py",
+        "        except Exception as problem:\n            self._paused_until",
+        "        except ZeroDivisionError as problem:\n            self._paused_until",
+        "accounting/test_rebuild.py::test_a_stage_goes_on_while_mlflow_is_locked_and_its_run_is_made_later",
+    ),
+    Guard(
+        "lock of the device", f"{SRC}/accounting/device_lock.py",
+        "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
+        "accounting/test_running.py::test_stages_that_start_at_once_use_the_device_one_after_the_other",
+    ),
+    Guard(
+        "results of an orphan are taken", f"{SRC}/accounting/stage.py",
+        "if lock.waited and finished is not None and finished():", "if False:",
+        "accounting/test_running.py::test_results_made_by_the_process_waited_for_are_adopted",
+    ),
+    Guard(
+        "SIGTERM ends in a checkpoint", f"{SRC}/policy/progress.py",
+        "            if self._at_boundary:\n                self._save()\n", "",
+        "test_kill.py::test_told_to_leave",
+    ),
+    Guard(
+        "results of two Snakemakes", "workflow/Snakefile",
+        "    lock_results()\n", "",
+        "workflow/test_death.py::test_two_at_once_are_one_too_many",
+    ),
+    Guard(
+        "Snakemake passes SIGTERM on", "workflow/Snakefile",
+        "    pass_on_sigterm()\n", "",
+        "workflow/test_death.py::test_sigterm_of_snakemake_reaches_the_job",
+    ),
+    Guard(
+        "no lock that outlives Snakemake", "profiles/default/profile.v9+.yaml",
+        "nolock: true\n", "",
+        "workflow/test_death.py::test_a_killed_snakemake_needs_no_unlocking",
+    ),
+    Guard(
+        "the gate after each step", f"{SRC}/accounting/gate.py",
+        "return allowed.share_usd is None or", "return True or",
+        "accounting/test_gate.py",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.parametrize("guard", GUARDS, ids=str)
+def test_without_its_guard_a_fault_is_seen(guard: Guard, tmp_path: Path) -> None:
+    for name in ("src", "tests", "config", "workflow", "profiles"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    file = tmp_path / guard.file
+    before = file.read_text()
+    assert before.count(guard.code) == 1, f"{guard.file} has changed: say here what its guard is now"
+    file.write_text(before.replace(guard.code, guard.without))
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{guard.test}"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert done.returncode == TESTS_FAILED, done.stdout[-3000:]
+    assert re.search(r"\d+ failed", done.stdout)
