@@ -9,19 +9,10 @@ import time
 from dataclasses import dataclass, field
 
 import psutil
+from commands import ON_THE_DEVICE, command_of, running
 from dag_runner import Workflow
 
-ON_THE_DEVICE = ("preflight", "fetch-policy", "evaluate", "train")
 VICTIMS = ("job", "Snakemake", "both")
-
-
-def command_of(process: psutil.Process) -> str | None:
-    """Which of the package's own commands a process runs."""
-    try:
-        line = process.cmdline()
-    except psutil.Error:
-        return None
-    return line[2] if len(line) > 2 and line[1].endswith("/reinforce-lite") else None
 
 
 @dataclass
@@ -90,18 +81,18 @@ def disturb(workflow: Workflow, moments: random.Random) -> Blow | None:
     with (workflow.folder / "snakemake.log").open("ab") as log:
         snakemake = subprocess.Popen(
             workflow.command(), cwd=workflow.folder, env=workflow.environment(), stdout=log, stderr=log,
-            start_new_session=True,
+            text=True, start_new_session=True,
         )  # fmt: skip
-    root, seen = psutil.Process(snakemake.pid), set[int]()
+    seen = set[int]()
     while snakemake.poll() is None and len(seen) < turn:
-        seen |= {process.pid for process in _jobs(root)}
+        seen |= {process.pid for process in running(snakemake)}
         time.sleep(0.02)
     until = time.monotonic() + delay
     while snakemake.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
     if snakemake.poll() is not None:
         return None
-    jobs = _jobs(root)
+    jobs = running(snakemake)
     command = command_of(jobs[0]) if jobs else None
     if victim != "Snakemake":
         for process in jobs:
@@ -114,10 +105,3 @@ def disturb(workflow: Workflow, moments: random.Random) -> Blow | None:
     else:
         snakemake.wait(timeout=120)
     return Blow(signal.Signals(number).name, victim if jobs else "Snakemake", command or "between jobs")
-
-
-def _jobs(root: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process for process in root.children(recursive=True) if command_of(process) is not None]
-    except psutil.Error:
-        return []

@@ -3,11 +3,10 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
+import commands
 import pytest
 from dag_runner import MINI, Workflow, copy_workflow
 
@@ -17,7 +16,6 @@ from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.report.summary import reconcile, validate
 
 DEVICE_RULES = ("preflight", "fetch_policy", "evaluate_baseline", "train", "evaluate_trained")
-COMMANDS = ("preflight", "prepare-dataset", "fetch-policy", "evaluate", "train", "compare", "report")
 
 
 def jobs(output: str) -> dict[str, int]:
@@ -114,37 +112,23 @@ def without_times(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if not key.startswith(("seconds", "tokens_per"))}
 
 
-def kill_one(snakemake: subprocess.Popen[str], commands: set[str]) -> str | None:
-    """Kill the first process that runs one of these commands; None if Snakemake ended before one was seen."""
-    root = psutil.Process(snakemake.pid)
-    while snakemake.poll() is None:
-        for process in root.children(recursive=True):
-            try:
-                line = process.cmdline()
-            except psutil.Error:
-                continue
-            if len(line) > 2 and line[1].endswith("reinforce-lite") and line[2] in commands:
-                process.kill()
-                return line[2]
-        time.sleep(0.02)
-    return None
-
-
 @pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.survives("SIGKILL of every command once")
 def test_every_rule_may_be_killed_and_the_same_command_finishes(workflow: Workflow) -> None:
-    to_kill = set(COMMANDS)
+    to_kill = set(commands.ALL)
     while to_kill:
         running = subprocess.Popen(
             workflow.command(), cwd=workflow.folder, env=workflow.environment(),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
-        killed = kill_one(running, to_kill)
-        assert killed is not None, f"never seen: {to_kill}"
+        victim = commands.first_of(running, to_kill)
+        assert victim is not None, f"never seen: {to_kill}"
+        killed = commands.command_of(victim)
+        victim.kill()
         assert running.wait(timeout=300) != 0
         assert not (workflow.results() / "report.html").exists()
-        to_kill.remove(killed)
+        to_kill.remove(str(killed))
     done = workflow.run()
     assert done.returncode == 0, done.stdout[-3000:]
     validate(read_json(workflow.results() / "summary.json"))

@@ -7,6 +7,7 @@ from functools import partial
 
 import psutil
 import pytest
+from commands import first_of
 from dag_runner import Workflow
 from test_dag import DEVICE_RULES
 
@@ -24,17 +25,8 @@ def start(workflow: Workflow, *arguments: str) -> subprocess.Popen[str]:
 
 def job(snakemake: subprocess.Popen[str], command: str) -> psutil.Process:
     """The process of a command of the package, once it runs."""
-    root = psutil.Process(snakemake.pid)
-    while snakemake.poll() is None:
-        for process in root.children(recursive=True):
-            try:
-                line = process.cmdline()
-            except psutil.Error:
-                continue
-            if len(line) > 2 and line[1].endswith("/reinforce-lite") and line[2] == command:
-                return process
-        time.sleep(0.02)
-    pytest.fail(f"{command} never ran: {snakemake.stdout.read() if snakemake.stdout else ''}")
+    found = first_of(snakemake, {command})
+    return found or pytest.fail(f"{command} never ran: {snakemake.stdout.read() if snakemake.stdout else ''}")
 
 
 @pytest.mark.slow
