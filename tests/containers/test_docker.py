@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from container_run import LOCKED, UID, docker, models
 from dag_runner import ROOT, Workflow, copy_workflow
-from leaving import LONG, assert_continued, assert_left_in_order, wait_for_steps
+from leaving import LONG, assert_continued, assert_left_in_order, steps_taken, wait_for_steps
 
 from reinforce_lite.files import read_json
 
@@ -160,23 +160,28 @@ def test_a_cache_of_another_user_is_named(image: str, work: Path, tmp_path_facto
 
 
 @pytest.mark.survives("SIGTERM from docker stop")
-def test_docker_stop_ends_in_a_checkpoint_and_the_same_command_goes_on(
+@pytest.mark.survives("SIGKILL of the whole container")
+def test_a_container_that_is_killed_or_stopped_goes_on_by_the_same_command(
     image: str, work: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    name, results = f"reinforce-lite-{os.getpid()}", work / "results/mini"
-    command = ["run", "--name", name, *LOCKED, "-v", f"{work}:/work", image, "reproduce", *MINI, *LONG]
-    first = subprocess.Popen(["docker", *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        wait_for_steps(results, lambda: first.poll() is not None)
+    results = work / "results/mini"
+
+    def start(name: str) -> subprocess.Popen[str]:
+        command = ["docker", "run", "--rm", "--name", name, *LOCKED, "-v", f"{work}:/work", image, "reproduce"]
+        return subprocess.Popen([*command, *MINI, *LONG], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    for name, order in (("killed", ("kill",)), ("stopped", ("stop", "-t", "60"))):
+        container = f"reinforce-lite-{os.getpid()}-{name}"
+        running = start(container)
+        more = steps_taken(results) + 3
+        wait_for_steps(results, lambda running=running: running.poll() is not None, more)  # type: ignore[misc]
         told = datetime.now(UTC)
-        docker("stop", "-t", "60", name)
-        first.communicate()
-        (state,) = json.loads(docker("inspect", name).stdout)
-        assert state["State"]["ExitCode"] not in (0, 137), "neither finished, nor killed when the time was over"
-    finally:
-        docker("rm", "--force", name)
-    assert_left_in_order(results, told, record_property)
-    done = docker(*command)
-    docker("rm", "--force", name)
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert_continued(results, done.stdout)
+        docker(*order, container)
+        running.communicate()
+        # 137: killed. A container that is stopped must have ended before its time was over.
+        assert (running.returncode == 137) == (name == "killed") and running.returncode
+    assert_left_in_order(results, told, record_property, before=("killed",))
+    last = start(f"reinforce-lite-{os.getpid()}-last")
+    output, _ = last.communicate()
+    assert last.returncode == 0, output[-3000:]
+    assert_continued(results, output, before=("killed",))

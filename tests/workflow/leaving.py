@@ -32,19 +32,21 @@ def wait_for_steps(results: Path, ended: Callable[[], bool], steps: int = 3) -> 
         time.sleep(0.05)
 
 
-def assert_left_in_order(results: Path, told: datetime, tell: Callable[[str, object], None]) -> None:
+def assert_left_in_order(
+    results: Path, told: datetime, tell: Callable[[str, object], None], before: tuple[str, ...] = ()
+) -> None:
     """The last completed step is in a checkpoint, and the ledger says who left and when."""
     training = [attempt for attempt in ledger.attempts(results / "ledger.jsonl") if attempt.stage == "train"]
-    assert [attempt.outcome for attempt in training] == ["interrupted"]
-    tell("seconds_to_leave", round((training[0].ended - told).total_seconds(), 3))
+    assert [attempt.outcome for attempt in training] == [*before, "interrupted"]
+    tell("seconds_to_leave", round((training[-1].ended - told).total_seconds(), 3))
     newest = checkpoint.found(results / "checkpoints" / RUN)[0]
     assert 3 <= checkpoint.read(newest).step == steps_taken(results) < STEPS
 
 
-def assert_continued(results: Path, output: str) -> None:
+def assert_continued(results: Path, output: str, before: tuple[str, ...] = ()) -> None:
     """No step is missing, and none was taken twice."""
     assert "continuing after" in output, output[-3000:]
     rows = [without_times(row) for row in read_jsonl(results / RUN / "metrics.jsonl")]
     assert [row["step"] for row in rows] == list(range(STEPS))
     training = [attempt for attempt in ledger.attempts(results / "ledger.jsonl") if attempt.stage == "train"]
-    assert [attempt.outcome for attempt in training] == ["interrupted", "finished"]
+    assert [attempt.outcome for attempt in training] == [*before, "interrupted", "finished"]
