@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,12 @@ class Disturbed:
             self.blows.append(blow)
         return blow is not None
 
-    def finish(self) -> int:
-        """The same command once more, undisturbed; returns its exit code."""
-        code = self.workflow.run().returncode
+    def finish(self) -> subprocess.CompletedProcess[str]:
+        """The same command once more, undisturbed."""
+        done = self.workflow.run()
         psutil.wait_procs(self.watch.running(), timeout=60)
         self._look_at_ledger()
-        return code
+        return done
 
     def _look_at_ledger(self) -> None:
         """What was written once must stay."""
@@ -93,12 +94,11 @@ class Disturbed:
 
 def assert_survived(run: Disturbed, undisturbed: dict[str, Any], tell: Callable[[str, object], None]) -> None:
     """Bring it to its end, tell what is to be told, and look at all of it."""
-    code, kills = run.finish(), sum(blow.signal == "SIGKILL" for blow in run.blows)
+    done, kills = run.finish(), sum(blow.signal == "SIGKILL" for blow in run.blows)
     tell("kills", kills)
     tell("sigterms", len(run.blows) - kills)
     tell("blows", [f"{blow.signal} {blow.victim} {blow.command}" for blow in run.blows])
-    log = (run.workflow.folder / "snakemake.log").read_text()
-    assert code == 0, log[-3000:]
+    assert done.returncode == 0, done.stdout[-3000:]
     tell("continued", 1)
     found = outcome(run.workflow)
     tell("weights_equal", found["weights"] == undisturbed["weights"])
