@@ -1,0 +1,191 @@
+"""The published loop against ours: seconds and dollars for a thousand completions, same policy, same questions.
+
+    python benchmarks/published_loop.py --policy results/tiny/policies/tiny-llama --config config/tiny.yaml
+
+The published loop is written here from its description: a question a step, ten calls of `generate` with one row each,
+the logits of the whole first completion, one backward pass. Ours is `learning.loop` as it is. The two take turns, each
+from a fresh copy of the policy. The table goes to stderr; the last line of stdout is one JSON object, also written to
+benchmarks/results. A ratio is ours over theirs: median, smallest and largest of the rounds.
+"""
+
+import argparse
+import copy
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+import torch
+from tqdm import tqdm
+
+from reinforce_lite import settings
+from reinforce_lite.files import read_json, write_json
+from reinforce_lite.learning.estimators import as_published
+from reinforce_lite.learning.loop import Step, train
+from reinforce_lite.policy import Policy
+from reinforce_lite.policy.load import load, prepare_torch
+from reinforce_lite.rehearsal import few_problems
+from reinforce_lite.settings import Settings, Training
+from reinforce_lite.tasks import Problem
+from reinforce_lite.tasks.prompts import messages
+from reinforce_lite.tasks.rewards import reward
+
+ROOT = Path(__file__).parents[1]
+GROUP, TEMPERATURE, TOP_P, LEARNING_RATE, CLIP = 10, 0.7, 0.9, 1e-6, 1.0
+Count = dict[str, float]
+"""seconds, completions, gradients (completions that carry one), tokens (of completions)."""
+
+
+def published(policy: Policy, problems: list[Problem], prompt: str, limit: int) -> Count:
+    """The published loop, one step a problem."""
+    model = policy.model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
+    count: Count = {"seconds": 0.0, "completions": 0, "gradients": 0, "tokens": 0}
+    began = time.perf_counter()
+    for problem in problems:
+        ids = torch.tensor([policy.prompt_ids(messages(prompt, problem.question))], device=policy.device)
+        model.eval()
+        written = [
+            model.generate(
+                ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=TEMPERATURE, top_p=TOP_P, top_k=0,
+                max_new_tokens=limit, eos_token_id=sorted(policy.stop_ids), pad_token_id=policy.pad_id,
+            )
+            for _ in range(GROUP)
+        ]  # fmt: skip
+        answers = [policy.text(row[0, ids.shape[1] :].tolist()) for row in written]
+        rewards = [reward("published", text, problem.answer) for text in answers]
+        advantage = as_published(torch.tensor([rewards]))[0, 0].item()
+        model.train()
+        logits = model(written[0]).logits[0, ids.shape[1] - 1 : -1]
+        chosen = torch.log_softmax(logits.float(), -1).gather(-1, written[0][0, ids.shape[1] :, None])
+        loss = -chosen.sum() * advantage
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        if torch.isfinite(loss):
+            optimizer.step()
+        optimizer.zero_grad()
+        count["completions"] += GROUP
+        count["gradients"] += advantage != 0
+        count["tokens"] += sum(row.shape[1] - ids.shape[1] for row in written)
+    _wait(policy)
+    count["seconds"] = time.perf_counter() - began
+    return count
+
+
+def ours(policy: Policy, problems: list[Problem], prompt: str, training: Training) -> Count:
+    """Our loop; the measurement of drift is left out, for theirs has none."""
+    steps: list[Step] = []
+    train(policy, problems, prompt, training, 0, steps.append)
+    completions = training.questions_per_step * training.group_size
+    rows = [step.metrics for step in steps]
+    return {
+        "seconds": sum(row["seconds_rollout"] + row["seconds_reward"] + row["seconds_update"] for row in rows),
+        "completions": completions * len(rows),
+        "gradients": sum(completions * (1 - row["groups_dropped"]) for row in rows),
+        "tokens": sum(row["tokens"] for row in rows),
+    }
+
+
+def _wait(policy: Policy) -> None:
+    if policy.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def measured(policy: Policy, run: Callable[[Policy], Count]) -> Count:
+    """Run on a fresh copy of the policy; on a GPU with the peak of allocated memory."""
+    fresh = replace(policy, model=copy.deepcopy(policy.model))
+    if policy.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    count = run(fresh)
+    if policy.device.type == "cuda":
+        count["peak_bytes"] = torch.cuda.max_memory_allocated()
+    return count
+
+
+def rates(count: Count, usd_per_hour: float) -> dict[str, float | None]:
+    """Seconds and dollars for a thousand completions, and for a thousand that carry a gradient."""
+    told: dict[str, float | None] = {"tokens_per_completion": count["tokens"] / count["completions"]}
+    for name in ("completions", "gradients"):
+        seconds = 1000 * count["seconds"] / count[name] if count[name] else None
+        told[f"seconds_per_1000_{name}"] = seconds
+        told[f"usd_per_1000_{name}"] = None if seconds is None else seconds * usd_per_hour / 3600
+    return told
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    return {"median": median(values), "min": min(values), "max": max(values)}
+
+
+def compare(config: Settings, policy: Policy, rounds: int, questions: int, steps: int) -> dict[str, Any]:
+    """Both loops by turns."""
+    training = config.variant("leave_one_out").model_copy(update={"steps": steps, "kl_every": steps + 1})
+    problems, prompt = few_problems(config).train, config.task.prompt
+    taken: dict[str, list[Count]] = {"published": [], "ours": []}
+    loops: dict[str, Callable[[Policy], Count]] = {
+        "published": lambda fresh: published(fresh, problems[:questions], prompt, training.max_new_tokens),
+        "ours": lambda fresh: ours(fresh, problems, prompt, training),
+    }
+    for loop in loops.values():
+        measured(policy, loop)  # warm up
+    for _ in tqdm(range(rounds), desc="rounds"):
+        for name, loop in loops.items():
+            taken[name].append(measured(policy, loop))
+
+    def ratio(name: str) -> dict[str, float] | None:
+        pairs = list(zip(taken["ours"], taken["published"], strict=True))
+        if name == "peak_bytes":
+            return spread([a[name] / b[name] for a, b in pairs]) if "peak_bytes" in pairs[0][0] else None
+        theirs = sum(b[name] for _, b in pairs) / sum(b["seconds"] for _, b in pairs)
+        if name == "gradients":  # theirs are few: the rate of all rounds together
+            return spread([a[name] / a["seconds"] / theirs for a, _ in pairs]) if theirs else None
+        return spread([(a[name] / a["seconds"]) / (b[name] / b["seconds"]) for a, b in pairs])
+
+    price = config.hardware.usd_per_hour * config.hardware.count
+    sums = {name: {key: sum(count[key] for count in counts) for key in counts[0]} for name, counts in taken.items()}
+    return {
+        **{name: rates(count, price) for name, count in sums.items()},
+        "completions_ratio": ratio("completions"),
+        "gradient_ratio": ratio("gradients"),
+        "peak_memory_ratio": ratio("peak_bytes"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--policy", type=Path, required=True, help="folder with policy.json, as fetch_policy writes it")
+    parser.add_argument("--config", type=Path, nargs="+", required=True, help="laid over config/config.yaml")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--questions", type=int, default=8, help="steps of the published loop in a round")
+    parser.add_argument("--steps", type=int, default=3, help="steps of ours in a round")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/published_loop.json")
+    arguments = parser.parse_args()
+    config = settings.load([ROOT / "config/config.yaml", *arguments.config])
+    model = read_json(arguments.policy / "policy.json")["model"]
+    prepare_torch(config.hardware)
+    policy = load(arguments.policy, config.policies[model], config.hardware.device)
+    found = compare(config, policy, arguments.rounds, arguments.questions, arguments.steps)
+    device = torch.cuda.get_device_name() if policy.device.type == "cuda" else "no GPU"
+    result = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python", *sys.argv]),
+        "machine": f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {device}",
+        "model": model,
+        "rounds": arguments.rounds,
+        **found,
+    }
+    for key in found["ours"]:
+        print(f"{key:<28} published {found['published'][key]}  ours {found['ours'][key]}", file=sys.stderr)
+    write_json(arguments.output, result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
