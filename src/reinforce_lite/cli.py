@@ -16,6 +16,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, write_json, write_jsonl
 from reinforce_lite.interrupt import Interrupted
 from reinforce_lite.layout import Layout
+from reinforce_lite.precision import training_of
 from reinforce_lite.preflight import require_preflight
 
 Arguments = argparse.Namespace
@@ -143,7 +144,7 @@ def train(arguments: Arguments) -> None:
     config = settings.load(arguments.config)
     require_preflight(config)
     layout, model, variant, seed = Layout.of(config), arguments.model, arguments.variant, arguments.seed
-    training = config.variant(variant)
+    training = training_of(config, model, variant)
     with budgeted(config, Job("train", model, variant, seed), arguments.round) as (account, gate):
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.learning.loop import Step

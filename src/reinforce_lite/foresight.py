@@ -71,7 +71,7 @@ def _unknown(limit_usd: float, refused: str) -> dict[str, Any]:
 
 def rehearsed(settings: Settings) -> str:
     """A name for everything that what was measured depends on; the number of steps is not among it."""
-    kept = {"hardware": {"device", "name", "cpu_threads"}, "task": True, "models": True}
+    kept = {"hardware": {"device", "name", "memory_gib", "cpu_threads"}, "task": True, "models": True}
     said = settings.model_dump(mode="json", include=kept)  # type: ignore[arg-type]
     said["policies"] = [settings.policies[model].model_dump(mode="json") for model in settings.models]
     training = settings.variant(settings.variants[0])

@@ -10,12 +10,14 @@ from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.accounting.provenance import sha256_file
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
+from reinforce_lite.precision import training_of
 from reinforce_lite.settings import Settings
 
 
 def training_key(config: Settings, model: str, variant: str, seed: int) -> dict[str, Any]:
     """All that a training's weights depend on; `max_skipped` only says when to give up."""
-    layout, training = Layout.of(config), config.variant(variant).model_dump(mode="json", exclude={"max_skipped"})
+    layout = Layout.of(config)
+    training = training_of(config, model, variant).model_dump(mode="json", exclude={"max_skipped"})
     return {
         **_numbers(config, model),
         **{f"training.{name}": value for name, value in training.items()},

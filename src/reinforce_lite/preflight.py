@@ -17,6 +17,7 @@ from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
+from reinforce_lite.precision import scheme, training_gib
 from reinforce_lite.settings import PolicySettings, Settings
 
 GIB = 2**30
@@ -120,21 +121,19 @@ def device(settings: Settings) -> str:
 
 
 def memory(settings: Settings) -> str:
-    """Weights, gradients and two optimiser states of the largest policy fit."""
-    needs = {name: training_gib(settings.policies[name]) for name in settings.models}
-    largest = max(needs, key=needs.__getitem__)
-    if needs[largest] > 0.95 * settings.hardware.memory_gib:
+    """Weights, gradients and what the optimiser keeps of the largest policy fit."""
+    runs = [(name, settings.variant(variant)) for name in settings.models for variant in settings.variants]
+    schemes = [(name, scheme(settings.policies[name], training, settings.hardware)) for name, training in runs]
+    needs = {(name, way): training_gib(settings.policies[name], way) for name, way in schemes}
+    largest, way = max(needs, key=needs.__getitem__)
+    if needs[largest, way] > 0.95 * settings.hardware.memory_gib:
         raise UserError(
-            f"{largest} needs about {needs[largest]:.1f} GiB for weights, gradients and optimiser, "
+            f"{largest} needs about {needs[largest, way]:.1f} GiB for weights ({way}), gradients and optimiser, "
             f"and hardware.memory_gib is {settings.hardware.memory_gib:g}",
-            "choose a larger device or policies.*.dtype: bfloat16",
+            "choose a larger device, policies.*.dtype: bfloat16, or training.weights: auto",
         )
-    return f"{largest} needs about {needs[largest]:.1f} of {settings.hardware.memory_gib:g} GiB before activations"
-
-
-def training_gib(policy: PolicySettings) -> float:
-    """GiB of weights, gradients and AdamW's two states, all in the policy's precision; 0 if its size is not told."""
-    return 4 * BYTES[policy.dtype] * (policy.parameters or 0) * 1e9 / GIB
+    memory = f"{needs[largest, way]:.1f} of {settings.hardware.memory_gib:g} GiB"
+    return f"{largest} needs about {memory} before activations (training.weights: {way})"
 
 
 def price(settings: Settings) -> str:

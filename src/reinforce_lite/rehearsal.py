@@ -13,6 +13,7 @@ import psutil
 from reinforce_lite.accounting import clock
 from reinforce_lite.accounting.forecast import Rates
 from reinforce_lite.accounting.gate import Gate
+from reinforce_lite.precision import training_of
 from reinforce_lite.settings import Settings, Training
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _measure(settings: Settings, model: str, data: "Dataset", process: float, pa
     policy = fetch.materialise(chosen, chosen.start.seed if chosen.start else 0, settings.hardware.device)
     load = time.perf_counter() - began
     part()
-    training = measure_training(policy, data.train, prompt, settings.variant(settings.variants[0]))
+    training = measure_training(policy, data.train, prompt, training_of(settings, model, settings.variants[0]))
     part()
     start_step = None
     if chosen.start is not None:

@@ -165,6 +165,12 @@ class Training(Section):
         "constant", description="Learning-rate schedule; linear decays to 0 at the last step."
     )
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    weights: Literal["auto", "nearest", "master", "stochastic", "kahan"] = Field(
+        "auto",
+        description="How a step gets into bfloat16 weights: `nearest` rounds most of it away (published), `master` "
+        "keeps a float32 copy, `stochastic` rounds at random, `kahan` keeps the remainder; `auto` takes the first of "
+        "the last three that fits `hardware.memory_gib`. float32 weights need none.",
+    )
     gradient_clip: float = Field(1.0, gt=0, description="Global gradient norm is clipped at this.")
     micro_batch_tokens: int = Field(
         16384, ge=1, description="Padded tokens in one forward pass of the update; changes memory, not the result."

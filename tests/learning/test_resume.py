@@ -13,6 +13,7 @@ from reinforce_lite.learning import loop
 from reinforce_lite.learning.loop import question_stream, train
 from reinforce_lite.learning.update import UpdateResult
 from reinforce_lite.policy import checkpoint
+from reinforce_lite.policy.adamw import SCHEMES
 from reinforce_lite.policy.progress import Progress
 from reinforce_lite.settings import CheckpointSettings, Training
 from reinforce_lite.tasks import Problem
@@ -33,10 +34,16 @@ Result = tuple[list[torch.Tensor], list[dict[str, Any]], list[dict[str, Any]]]
 
 
 def run(
-    folder: Path, settings: Training, often: CheckpointSettings = RARELY, device: str = "cpu", **options: Any
+    folder: Path,
+    settings: Training,
+    often: CheckpointSettings = RARELY,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    **options: Any,
 ) -> Result:
     """Weights, metrics without times, completions: of a process that starts from nothing but the folder."""
     policy = toy_policy("llama", device=device)
+    policy.model.to(dtype)
     progress = Progress(folder, settings.model_dump(), often)
     train(policy, PROBLEMS, "bare", settings, 0, progress=progress, **options)
     metrics = [row["metrics"] for row in progress.rows()]
@@ -118,6 +125,19 @@ def test_killed_without_a_word(tmp_path: Path, settings: Training, undisturbed: 
     with pytest.raises(MemoryError):
         run(tmp_path, settings, CheckpointSettings(every_steps=every), on_step=die)
     assert same(run(tmp_path, settings), undisturbed)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_is_kept_beside_16_bit_weights_comes_back_too(
+    tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Training(**{**BASE, "weights": scheme, "learning_rate": 1e-5})
+    whole = run(tmp_path / "whole", settings, dtype=torch.bfloat16)
+    monkeypatch.setattr(loop, "rollout", interrupting(loop.rollout, 4))
+    with pytest.raises(Interrupted):
+        run(tmp_path / "cut", settings, dtype=torch.bfloat16)
+    monkeypatch.undo()
+    assert same(run(tmp_path / "cut", settings, dtype=torch.bfloat16), whole)
 
 
 @pytest.mark.gpu

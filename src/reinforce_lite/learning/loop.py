@@ -15,7 +15,7 @@ from reinforce_lite.learning.metrics import Clock, completion_rows, step_metrics
 from reinforce_lite.learning.update import descend, gradient
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.logprobs import check_head
-from reinforce_lite.policy.optimizer import adamw, learning_rate, set_learning_rate
+from reinforce_lite.policy.optimizer import learning_rate, optimizer_for, set_learning_rate
 from reinforce_lite.policy.progress import InMemory, Keeper, steps_bar
 from reinforce_lite.rollout.generate import GenerateEngine
 from reinforce_lite.settings import Training
@@ -67,7 +67,7 @@ def train(
     prepare(policy, settings)
     start, progress = drift.snapshot(policy), progress or InMemory()
     engine = GenerateEngine(policy, settings.rollout_batch)
-    optimizer = adamw(policy.model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = optimizer_for(policy.model, settings, seed)
     denominator = normaliser(settings.estimator, settings.questions_per_step, settings.group_size)
     with progress.resumed(policy, optimizer) as completed:
         reason, skipped = stop(completed) if completed else None, Skipped(settings.max_skipped, progress.rows())

@@ -4,6 +4,9 @@ from typing import Any, Literal
 
 import torch
 
+from reinforce_lite.policy.adamw import SCHEMES, AdamW
+from reinforce_lite.settings import Training
+
 
 def adamw(
     model: Any, *, learning_rate: float, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.999)
@@ -13,6 +16,17 @@ def adamw(
     # Fused, it needs no copy of all weights while it steps; on the CPU that is no matter.
     fused = all(weight.is_cuda for weight in weights)
     return torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay, betas=betas, fused=fused)
+
+
+def optimizer_for(model: Any, settings: Training, seed: int) -> torch.optim.Optimizer:
+    """The optimiser of a training, by the scheme of its `weights`.
+
+    float32 weights lose no steps, so theirs is torch's own AdamW, and so is that of the published scheme.
+    """
+    if settings.weights in SCHEMES and next(model.parameters()).dtype == torch.bfloat16:
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        return AdamW(weights, settings.weights, settings.learning_rate, settings.weight_decay, seed=seed)
+    return adamw(model, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
 def learning_rate(peak: float, kind: Literal["constant", "linear"], step: int, steps: int, warmup: int = 0) -> float:

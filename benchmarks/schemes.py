@@ -1,0 +1,87 @@
+"""Weights that really move: the tiny world trained in bfloat16 by each scheme, and in float32.
+
+    python benchmarks/schemes.py --policy results/tiny/policies/tiny-llama --config config/tiny.yaml
+
+Every training has the same start, questions, seed and settings; only how a step gets into the weights differs. The
+table goes to stderr; the last line of stdout is one JSON object, also written to benchmarks/results.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from reinforce_lite import settings
+from reinforce_lite.evaluation import harness
+from reinforce_lite.files import read_json, write_json
+from reinforce_lite.learning.loop import Step, train
+from reinforce_lite.policy.load import load, prepare_torch
+from reinforce_lite.precision import BYTES
+from reinforce_lite.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(config: Settings, folder: Path, model: str, dtype: str, weights: str, rate: float) -> dict[str, Any]:
+    """One training, and the evaluations before and after it."""
+    chosen = config.policies[model].model_copy(update={"dtype": dtype})
+    policy = load(folder, chosen, config.hardware.device)
+    data = import_module(f"reinforce_lite.tasks.{config.task.name}").build(config.task)
+    before, _ = harness.evaluate(policy, data.test, config.task.prompt, config.evaluation)
+    training = config.variant("leave_one_out").model_copy(update={"weights": weights, "learning_rate": rate})
+    steps: list[Step] = []
+    began = time.perf_counter()
+    train(policy, data.train, config.task.prompt, training, 0, steps.append)
+    seconds = time.perf_counter() - began
+    after, _ = harness.evaluate(policy, data.test, config.task.prompt, config.evaluation)
+    last = steps[-1].metrics
+    return {
+        "weights": f"{dtype}, {weights}" if dtype == "bfloat16" else dtype,
+        "learning_rate": rate,
+        "bytes_per_weight": BYTES[weights] if dtype == "bfloat16" else 16,  # type: ignore[index]
+        "before": before["strict"],
+        "after": after["strict"],
+        "gain_points": 100 * (after["strict"] - before["strict"]),
+        "weights_changed": last["weights_changed"],
+        "kl_to_start": last["kl_to_start"],
+        "seconds": seconds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--policy", type=Path, required=True, help="folder with policy.json, as fetch_policy writes it")
+    parser.add_argument("--config", type=Path, nargs="+", required=True, help="laid over config/config.yaml")
+    parser.add_argument("--learning-rate", type=float, help="of all trainings; the configuration's by default")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/schemes.json")
+    arguments = parser.parse_args()
+    config = settings.load([ROOT / "config/config.yaml", *arguments.config])
+    rate = arguments.learning_rate or config.variant("leave_one_out").learning_rate
+    model = read_json(arguments.policy / "policy.json")["model"]
+    prepare_torch(config.hardware)
+    rows = []
+    for dtype, weights in (("float32", "nearest"), *(("bfloat16", weights) for weights in BYTES)):
+        rows.append(run(config, arguments.policy, model, dtype, weights, rate))
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    device = torch.cuda.get_device_name() if config.hardware.device == "cuda" else "no GPU"
+    result = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["python", *sys.argv]),
+        "machine": f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {device}",
+        "model": model,
+        "schemes": rows,
+    }
+    write_json(arguments.output, result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
