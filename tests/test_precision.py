@@ -45,3 +45,10 @@ def test_the_published_run_needs_25_gb_and_rounds_its_steps_away() -> None:
     assert precision.training_of(published, "llama-3.2-3b-instruct", "as_published").weights == "nearest"
     ours = settings.load([ROOT / "config/config.yaml"])
     assert precision.training_of(ours, "llama-3.2-3b-instruct", "leave_one_out").weights == "stochastic"
+
+
+@pytest.mark.parametrize(("name", "bytes_each"), [("master", 14), ("stochastic", 10), ("kahan", 8), ("nearest", 6)])
+def test_a_checkpoint_holds_all_but_the_gradients(name: precision.Scheme, bytes_each: int) -> None:
+    assert precision.checkpoint_gib(LLAMA, name) * 2**30 == pytest.approx(bytes_each * 3.21e9)
+    single = LLAMA.model_copy(update={"dtype": "float32"})
+    assert precision.checkpoint_gib(single, "nearest") * 2**30 == pytest.approx(12 * 3.21e9)

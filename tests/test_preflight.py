@@ -52,19 +52,20 @@ def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], said: s
 
 
 def test_downloads_and_results_may_be_on_two_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = type("Usage", (), {"free": 100 * preflight.GIB})
-    # 3.21 + 3.82 billion parameters of 2 bytes: 13.1 GiB for each copy, and 64.0 for checkpoints of the larger one.
+    usage = type("Usage", (), {"free": 120 * preflight.GIB})
+    # 3.21 + 3.82 billion parameters of 2 bytes: 13.1 GiB for each copy. The largest checkpoint is that of the first:
+    # 10 bytes a parameter (stochastic rounding), 29.9 GiB, three times.
     config = configured(tmp_path, "config")
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage)
     monkeypatch.setattr(preflight, "_cached", lambda *_: False)
     monkeypatch.setattr(preflight, "_hub_cache", lambda: tmp_path / "hub")
-    assert preflight.disk(config) == f"{tmp_path}: about 91.2 GiB needed, 100 free"
-    usage.free = 91 * preflight.GIB
-    with pytest.raises(UserError, match=r"has 91.0 GiB free, and about 91.2 are needed"):
+    assert preflight.disk(config) == f"{tmp_path}: about 116.9 GiB needed, 120 free"
+    usage.free = 116 * preflight.GIB
+    with pytest.raises(UserError, match=r"has 116.0 GiB free, and about 116.9 are needed"):
         preflight.disk(config)
     monkeypatch.setattr(preflight, "_hub_cache", lambda: Path("/dev/shm/hub"))
     said = preflight.disk(config)
-    assert f"{tmp_path}: about 78.1 GiB" in said and "/dev/shm: about 13.1 GiB" in said
+    assert f"{tmp_path}: about 103.8 GiB" in said and "/dev/shm: about 13.1 GiB" in said
     monkeypatch.setattr(preflight.os, "access", lambda place, _: place == tmp_path)
     with pytest.raises(UserError, match="/dev/shm cannot be written by user"):
         preflight.disk(config)

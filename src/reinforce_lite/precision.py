@@ -40,6 +40,12 @@ def training_gib(policy: PolicySettings, scheme: Scheme) -> float:
     return each * (policy.parameters or 0) * 1e9 / GIB
 
 
+def checkpoint_gib(policy: PolicySettings, scheme: Scheme) -> float:
+    """GiB of a checkpoint: all that training holds but the gradients; 0 if the policy's size is not told."""
+    whole, gradient = (FLOAT32_BYTES, 4) if policy.dtype == "float32" else (BYTES[scheme], 2)
+    return training_gib(policy, scheme) * (whole - gradient) / whole
+
+
 def training_of(settings: Settings, model: str, variant: str) -> Training:
     """The training settings of a run, with `weights` decided."""
     training = settings.variant(variant)

@@ -17,7 +17,7 @@ from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.precision import scheme, training_gib
+from reinforce_lite.precision import Scheme, checkpoint_gib, scheme, training_gib
 from reinforce_lite.settings import PolicySettings, Settings
 
 GIB = 2**30
@@ -122,9 +122,7 @@ def device(settings: Settings) -> str:
 
 def memory(settings: Settings) -> str:
     """Weights, gradients and what the optimiser keeps of the largest policy fit."""
-    runs = [(name, settings.variant(variant)) for name in settings.models for variant in settings.variants]
-    schemes = [(name, scheme(settings.policies[name], training, settings.hardware)) for name, training in runs]
-    needs = {(name, way): training_gib(settings.policies[name], way) for name, way in schemes}
+    needs = {(name, way): training_gib(settings.policies[name], way) for name, way in _schemes(settings)}
     largest, way = max(needs, key=needs.__getitem__)
     if needs[largest, way] > 0.95 * settings.hardware.memory_gib:
         raise UserError(
@@ -134,6 +132,12 @@ def memory(settings: Settings) -> str:
         )
     memory = f"{needs[largest, way]:.1f} of {settings.hardware.memory_gib:g} GiB"
     return f"{largest} needs about {memory} before activations (training.weights: {way})"
+
+
+def _schemes(settings: Settings) -> list[tuple[str, Scheme]]:
+    """Each model with the scheme of each of its variants."""
+    runs = [(name, settings.variant(variant)) for name in settings.models for variant in settings.variants]
+    return [(name, scheme(settings.policies[name], training, settings.hardware)) for name, training in runs]
 
 
 def price(settings: Settings) -> str:
@@ -159,8 +163,8 @@ def disk(settings: Settings) -> str:
     chosen = [settings.policies[name] for name in settings.models]
     runs = len(settings.variants) * len(settings.seeds)
     results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
-    # Of the training that runs, three checkpoints while the third is written; each holds AdamW's two states too.
-    results += 3 * 3 * max(map(_weights_gib, chosen))
+    # Of the training that runs, three checkpoints while the third is written.
+    results += 3 * max(checkpoint_gib(settings.policies[name], way) for name, way in _schemes(settings))
     downloads = sum(_weights_gib(policy) for policy in chosen if to_download(policy))
     needs = {_existing(settings.results): results}
     if downloads:

@@ -212,7 +212,9 @@ class CheckpointSettings(Section):
 
     every_steps: int | None = Field(None, ge=1, description="Steps between two checkpoints; null for no such rule.")
     every_seconds: float = Field(
-        300, gt=0, description="Seconds between two checkpoints. One takes three times the space of the weights."
+        300,
+        gt=0,
+        description="Seconds between two checkpoints; one takes 3 to 7 times the space of the weights.",
     )
 
 
