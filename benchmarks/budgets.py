@@ -2,8 +2,9 @@
 
     python benchmarks/budgets.py results/tiny
 
-The folder is that of a finished `make tiny` on this machine. Each limit is a run of its own in a temporary folder. The
-table goes to stderr; the last line of stdout is one JSON object, which is also written to benchmarks/results.
+The folder is that of a finished `make tiny` on this machine. Each limit is a run of its own in a temporary folder; the
+forecasts are those of the largest. The table goes to stderr; the last line of stdout is one JSON object, which is also
+written to benchmarks/results.
 """
 
 import argparse
@@ -57,6 +58,7 @@ def look(results: Path, limit_usd: float) -> dict[str, Any]:
             name: figures["not_run"] or figures["stopped"] or f"{figures['delta']:+.3f}"
             for name, figures in summary["models"].items()
         },
+        "forecasts": forecasts(results),
     }
 
 
@@ -66,8 +68,11 @@ def step_seconds(row: dict[str, Any]) -> float:
 
 
 def forecasts(results: Path) -> list[dict[str, Any]]:
-    """Every job of a finished run: what preflight and what the last plan before it expected, and what it took."""
+    """Every job that came to its end: what preflight and the last plan before it expected, and what it took."""
+    if not (results / "plan.json").exists():  # the rehearsal itself was cut
+        return []
     plans = read_json(results / "plan.json")["plans"]
+    stopped = {path.parent for path in results.glob("train/*/*/*/training.json") if read_json(path)["stopped"]}
     took = {
         tuple(map(str, (a.stage, a.model, a.variant, a.seed))): a.seconds
         for a in attempts(results / "ledger.jsonl")
@@ -76,6 +81,8 @@ def forecasts(results: Path) -> list[dict[str, Any]]:
     rows = []
     for job in plans[0]["jobs"]:
         key = tuple(map(str, (job["stage"], job["model"], job["variant"], job["seed"])))
+        if key not in took or results.joinpath("train", *key[1:3], f"seed{key[3]}") in stopped:
+            continue
         name = " ".join(part for part in key if part != "None")
         pending = [seconds for plan in plans if (seconds := expected(plan, job))]
         rows.append({"job": name, "preflight": pending[0], "latest": pending[-1], "actual": took[key]})
@@ -96,9 +103,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/budgets.json")
     arguments = parser.parse_args()
     whole = spent_usd(attempts(arguments.finished / "ledger.jsonl"))
-    rows = []
-    for part in arguments.parts:
-        rows.append({"part": part, **run(part * whole)})
+    rows, seen = [], []
+    for part in sorted(arguments.parts):
+        found = run(part * whole)
+        seen = found.pop("forecasts", [])
+        rows.append({"part": part, **found})
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -107,7 +116,7 @@ def main() -> None:
         "whole_usd": whole,
         "overspend_usd": max(row["over_usd"] for row in rows),
         "budgets": rows,
-        "forecasts": forecasts(arguments.finished),
+        "forecasts": seen,
     }
     print(f"{'job':<50} {'preflight':>9} {'latest':>7} {'actual':>7}  seconds", file=sys.stderr)
     for row in result["forecasts"]:
