@@ -84,6 +84,16 @@ GUARDS = [
         "evaluation/test_written.py::test_of_another_model_nothing_is_read",
     ),
     Guard(
+        "results are written beside their place", f"{SRC}/files.py",
+        'temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")', "temporary = path",
+        "test_files.py::test_a_failed_write_leaves_the_old_file_and_nothing_else",
+    ),
+    Guard(
+        "MLflow's view is made from the ledger", f"{SRC}/accounting/ledger_command.py",
+        "{rebuild(settings)}", "0",
+        "accounting/test_ledger_command.py",
+    ),
+    Guard(
         "a torn line of the ledger stays a line", f"{SRC}/accounting/events.py",
         'line = b"\\n" + line', "pass",
         "accounting/test_events.py::test_the_next_writer_ends_a_torn_line_of_any_kind",
