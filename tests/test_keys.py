@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from reinforce_lite import keys
+from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.files import write_json
 from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings, load
@@ -81,3 +82,18 @@ def test_weights_elsewhere_are_in_the_sum(tmp_path: Path) -> None:
     write_json(folder / "policy.json", {"weights": {"repo": "a/b", "revision": "1" * 40}})
     sums.add(keys.policy_sha256(folder))
     assert len(sums) == 5
+
+
+@pytest.mark.parametrize("gone", ["policy.json", "training.json", "metrics.jsonl", "completions.jsonl"])
+def test_results_that_lack_a_file_are_not_made(config: Settings, gone: str) -> None:
+    """Snakemake deletes a job's outputs before it runs it, though a process of a killed one may be writing them."""
+    folder, job = (
+        Layout.of(config).train("tiny-llama", "leave_one_out", 0),
+        Job("train", "tiny-llama", "leave_one_out", 0),
+    )
+    for name in ("training.json", "metrics.jsonl", "completions.jsonl"):
+        write_json(folder / name, {})
+    write_json(folder / "policy.json", {"key": keys.digest(training(config))})
+    assert keys.made(config, job)
+    (folder / gone).unlink()
+    assert not keys.made(config, job)

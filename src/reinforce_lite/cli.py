@@ -58,8 +58,8 @@ def fetch_policy(arguments: Arguments) -> None:
 
     config = settings.load(arguments.config)
     require_preflight(config)
-    chosen, layout = config.policies[arguments.model], Layout.of(config)
-    with budgeted(config, Job("fetch_policy", arguments.model), arguments.round) as (account, gate):
+    chosen, layout, job = config.policies[arguments.model], Layout.of(config), Job("fetch_policy", arguments.model)
+    with budgeted(config, job, arguments.round) as (account, gate):
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.policy import fetch, load
         from reinforce_lite.policy.progress import Progress
@@ -91,7 +91,8 @@ def fetch_policy(arguments: Arguments) -> None:
         account.log_metrics(history)
         write_jsonl(folder / "start.jsonl", history)
         load.save(policy, folder, provenance)
-        progress.remove()
+        if keys.made(config, job):  # else somebody has deleted a part of it, which is written again from here
+            progress.remove()
 
 
 def evaluate(arguments: Arguments) -> None:
@@ -104,7 +105,8 @@ def evaluate(arguments: Arguments) -> None:
     layout, model = Layout.of(config), arguments.model
     run = {"variant": arguments.variant, "seed": arguments.seed}
     name = "evaluate_baseline" if arguments.variant is None else "evaluate_trained"
-    with budgeted(config, Job(name, model, **run), arguments.round) as (account, gate):
+    job = Job(name, model, **run)
+    with budgeted(config, job, arguments.round) as (account, gate):
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.evaluation import harness
         from reinforce_lite.evaluation.written import Written
@@ -132,7 +134,8 @@ def evaluate(arguments: Arguments) -> None:
         account.log_params({"model": model, **run, "evaluation": config.evaluation.model_dump(mode="json")})
         account.log_summary({k: summary[k] for k in ("n", "strict", "flexible", "truncated", "length_mean")})
         account.log_artifact(folder / "items.jsonl")
-        written.remove()
+        if keys.made(config, job):
+            written.remove()
         print(f"{name} {model}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)
 
 
@@ -145,7 +148,8 @@ def train(arguments: Arguments) -> None:
     require_preflight(config)
     layout, model, variant, seed = Layout.of(config), arguments.model, arguments.variant, arguments.seed
     training = training_of(config, model, variant)
-    with budgeted(config, Job("train", model, variant, seed), arguments.round) as (account, gate):
+    job = Job("train", model, variant, seed)
+    with budgeted(config, job, arguments.round) as (account, gate):
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.learning.loop import Step
         from reinforce_lite.learning.loop import train as learn
@@ -181,7 +185,7 @@ def train(arguments: Arguments) -> None:
         provenance |= {"made_with": made_with, "key": keys.digest(key)}
         del provenance["weights"]
         save(policy, folder, provenance)
-        if stopped is None:  # else a larger budget goes on from there
+        if stopped is None and keys.made(config, job):  # else a larger budget goes on from there
             progress.remove()
 
 

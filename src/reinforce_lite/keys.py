@@ -59,17 +59,22 @@ def digest(key: dict[str, Any]) -> str:
 
 
 def made(config: Settings, job: Job) -> bool:
-    """Whether the results of a job are there, all of them, and were made under its present key."""
+    """Whether the results of a job are there, all of them, and were made under its present key.
+
+    All of them: a Snakemake that begins while a process of an earlier one still writes deletes what is there already.
+    """
     layout = Layout.of(config)
     run = (job.model, job.variant, job.seed)
     if job.stage == "fetch_policy":
-        last, key = layout.policy(job.model) / "policy.json", start_key(config, job.model)
+        files, key = [layout.policy(job.model) / "policy.json"], start_key(config, job.model)
     elif job.stage == "train":
-        last, key = layout.train(*run) / "policy.json", training_key(config, *run)  # type: ignore[arg-type]
+        folder, key = layout.train(*run), training_key(config, *run)  # type: ignore[arg-type]
+        files = [folder / name for name in ("policy.json", "training.json", "metrics.jsonl", "completions.jsonl")]
     else:
         source = layout.policy(job.model) if job.variant is None else layout.train(*run)  # type: ignore[arg-type]
-        last, key = layout.evaluation(*run) / "evaluation.json", evaluation_key(config, job.model, source)
-    return last.exists() and read_json(last).get("key") == digest(key)
+        key = evaluation_key(config, job.model, source)
+        files = [layout.evaluation(*run) / name for name in ("evaluation.json", "items.jsonl")]
+    return all(path.exists() for path in files) and read_json(files[0]).get("key") == digest(key)
 
 
 def policy_sha256(folder: Path) -> str:
