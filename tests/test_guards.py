@@ -150,6 +150,11 @@ GUARDS = [
         "workflow/test_death.py::test_sigterm_of_snakemake_reaches_the_job",
     ),
     Guard(
+        "SIGTERM does not wait for a lock of its own thread", "workflow/rules/processes.smk",
+        "target=wait_for_jobs, args=(number, None), daemon=True", "target=wait_for_jobs(number, None), daemon=True",
+        "workflow/test_death.py::test_sigterm_while_a_job_is_finished",
+    ),
+    Guard(
         "no lock that outlives Snakemake", "profiles/default/profile.v9+.yaml",
         "nolock: true\n", "",
         "workflow/test_death.py::test_a_killed_snakemake_needs_no_unlocking",

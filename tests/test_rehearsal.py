@@ -2,11 +2,13 @@
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reinforce_lite import foresight, rehearsal, settings
 from reinforce_lite.accounting.gate import Allowance, Gate, StoppedByBudgetError
+from reinforce_lite.learning import loop
 from reinforce_lite.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +56,20 @@ def test_lengths_of_a_policy_that_is_used_as_it_is(small: Settings) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rehearsal, "CAP", 2)
         assert rehearsal.measure_training(policy, problems, "bare", long)["lengths"] is None, "they were cut"
+
+
+def test_it_stops_inside_the_training_that_it_measures(small: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    purse, steps, real = Purse(), [], loop.step_metrics
+
+    def dear(*arguments: Any) -> Any:
+        steps.append(arguments)
+        purse.mine = 1.0
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "step_metrics", dear)
+    with pytest.raises(StoppedByBudgetError, match="part of the rehearsal, 1 of 4"):
+        rehearsal.rehearse(small, lambda model: False, 0.0, Gate(Allowance(0.5, 0.0), purse, 1))
+    assert len(steps) == 1
 
 
 def test_it_stops_when_the_money_does(small: Settings) -> None:

@@ -58,9 +58,9 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
     done = 0
     gate.check(done)
 
-    def part() -> None:
+    def part(finished: bool = True) -> None:
         nonlocal done
-        done += 1
+        done += finished
         gate.check(done)
 
     for model in settings.models:
@@ -85,7 +85,7 @@ def few_problems(settings: Settings) -> "Dataset":
     return found
 
 
-def _measure(settings: Settings, model: str, data: "Dataset", process: float, part: Callable[[], None]) -> Rates:
+def _measure(settings: Settings, model: str, data: "Dataset", process: float, part: Callable[..., None]) -> Rates:
     """Everything about one policy; its weights are dropped afterwards."""
     from reinforce_lite.policy import fetch
 
@@ -96,7 +96,8 @@ def _measure(settings: Settings, model: str, data: "Dataset", process: float, pa
     policy = fetch.materialise(chosen, chosen.start.seed if chosen.start else 0, settings.hardware.device)
     load = time.perf_counter() - began
     part()
-    training = measure_training(policy, data.train, prompt, training_of(settings, model, settings.variants[0]))
+    usual = training_of(settings, model, settings.variants[0])
+    training = measure_training(policy, data.train, prompt, usual, lambda: part(finished=False))
     part()
     start_step = None
     if chosen.start is not None:
@@ -121,8 +122,16 @@ def demonstrated_lengths(policy: "Policy", data: "Dataset") -> tuple[float, floa
     return fmean(tokens), float(max(tokens))
 
 
-def measure_training(policy: "Policy", problems: "list[Problem]", prompt: str, training: Training) -> dict[str, Any]:
+def measure_training(
+    policy: "Policy",
+    problems: "list[Problem]",
+    prompt: str,
+    training: Training,
+    after_step: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     """Take a few steps of the real loop; by a coin for a reward, so that there is a gradient to push.
+
+    `after_step` is called after each; what it raises ends them.
 
     Returns:
         warm_up, rollout_position, update_token, drift_token (seconds), prompt_tokens, lengths: see `Rates`.
@@ -134,7 +143,12 @@ def measure_training(policy: "Policy", problems: "list[Problem]", prompt: str, t
     shorter["max_new_tokens"] = min(CAP, training.max_new_tokens)
     few = training.model_copy(update=shorter)
     steps: list[Step] = []
-    train(policy, problems, prompt, few, 0, steps.append)
+
+    def keep(step: Step) -> None:
+        steps.append(step)
+        after_step()
+
+    train(policy, problems, prompt, few, 0, keep)
     prompt_tokens = fmean(len(policy.prompt_ids(messages(prompt, problem.question))) for problem in problems)
     rows = [step.metrics for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]

@@ -47,11 +47,28 @@ def test_two_at_once_are_one_too_many(workflow: Workflow) -> None:
 @pytest.mark.survives("SIGTERM of Snakemake")
 def test_sigterm_of_snakemake_reaches_the_job(workflow: Workflow) -> None:
     running = start(workflow)
-    training = job(running, "fetch-policy")
+    fetching = job(running, "fetch-policy")
+    while not any(attempt.stage == "fetch_policy" for attempt in attempts(workflow)):
+        time.sleep(0.02)
     running.send_signal(signal.SIGTERM)
-    training.wait(timeout=30)
+    fetching.wait(timeout=30)
     assert running.wait(timeout=60) != 0
+    assert attempts(workflow)[-1].outcome == "interrupted", "it did not simply come to its end"
     assert workflow.run().returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.survives("SIGTERM of Snakemake while it finishes a job")
+def test_sigterm_while_a_job_is_finished(workflow: Workflow) -> None:
+    """Snakemake holds a lock then, while it waits for files that are late."""
+    folder = workflow.folder / "workflow/rules/data.smk"
+    late = folder.read_text().replace("reinforce-lite prepare-dataset", "true || reinforce-lite prepare-dataset")
+    folder.write_text(late)
+    running = start(workflow, "--latency-wait", "20")
+    said(running, "Waiting at most 20 seconds for missing files")
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert running.returncode != 0
 
 
 @pytest.mark.slow

@@ -40,8 +40,11 @@ def pass_on_sigterm():
 
     def handler(number, frame):
         threading.Thread(target=stop_jobs, daemon=True).start()
+        # Not here: it takes a lock that this very thread may hold (Snakemake 9.27, while it finishes a job).
         if callable(wait_for_jobs):
-            wait_for_jobs(number, frame)
+            threading.Thread(
+                target=wait_for_jobs, args=(number, None), daemon=True
+            ).start()
 
     signal.signal(signal.SIGTERM, handler)
 
