@@ -9,22 +9,19 @@ written to benchmarks/results.
 
 import argparse
 import json
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
+from record import ROOT, made_with
 
 from reinforce_lite.accounting.budget import spent_usd
 from reinforce_lite.accounting.ledger import attempts
 from reinforce_lite.files import read_json, read_jsonl, write_json
 
-ROOT = Path(__file__).parents[1]
 PARTS = (0.05, 0.2, 0.5, 0.9)
 
 
@@ -97,6 +94,7 @@ def expected(plan: dict[str, Any], job: dict[str, Any]) -> float:
 
 
 def main() -> None:
+    """Measure, print and write; see the top of this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("finished", type=Path, help="results/tiny of a finished make tiny on this machine")
     parser.add_argument("--parts", type=float, nargs="+", default=PARTS, help="of what it cost")
@@ -110,9 +108,7 @@ def main() -> None:
         rows.append({"part": part, **found})
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     result = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python benchmarks/budgets.py results/tiny",
-        "machine": f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, no GPU",
+        **made_with(),
         "whole_usd": whole,
         "overspend_usd": max(row["over_usd"] for row in rows),
         "budgets": rows,

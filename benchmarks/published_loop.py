@@ -8,21 +8,17 @@ from a fresh copy of the policy. The table goes to stderr; the last line of stdo
 benchmarks/results. A ratio is ours over theirs: median, smallest and largest of the rounds.
 """
 
-import argparse
 import copy
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
 import torch
+from record import ROOT, made_with, policy_arguments
 from tqdm import tqdm
 
 from reinforce_lite import settings
@@ -37,7 +33,6 @@ from reinforce_lite.tasks import Problem
 from reinforce_lite.tasks.prompts import messages
 from reinforce_lite.tasks.rewards import reward
 
-ROOT = Path(__file__).parents[1]
 GROUP, TEMPERATURE, TOP_P, LEARNING_RATE, CLIP = 10, 0.7, 0.9, 1e-6, 1.0
 Count = dict[str, float]
 """seconds, completions, gradients (completions that carry one), tokens (of completions)."""
@@ -159,24 +154,19 @@ def compare(config: Settings, policy: Policy, rounds: int, questions: int, steps
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", type=Path, required=True, help="folder with policy.json, as fetch_policy writes it")
-    parser.add_argument("--config", type=Path, nargs="+", required=True, help="laid over config/config.yaml")
+    """Measure, print and write; see the top of this file."""
+    parser = policy_arguments(__doc__, "published_loop.json")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--questions", type=int, default=8, help="steps of the published loop in a round")
     parser.add_argument("--steps", type=int, default=3, help="steps of ours in a round")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/published_loop.json")
     arguments = parser.parse_args()
     config = settings.load([ROOT / "config/config.yaml", *arguments.config])
     model = read_json(arguments.policy / "policy.json")["model"]
     prepare_torch(config.hardware)
     policy = load(arguments.policy, config.policies[model], config.hardware.device)
     found = compare(config, policy, arguments.rounds, arguments.questions, arguments.steps)
-    device = torch.cuda.get_device_name() if policy.device.type == "cuda" else "no GPU"
     result = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", *sys.argv]),
-        "machine": f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {device}",
+        **made_with(),
         "model": model,
         "rounds": arguments.rounds,
         **found,

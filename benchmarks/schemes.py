@@ -6,18 +6,14 @@ Every training has the same start, questions, seed and settings; only how a step
 table goes to stderr; the last line of stdout is one JSON object, also written to benchmarks/results.
 """
 
-import argparse
 import json
-import platform
 import sys
 import time
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import psutil
-import torch
+from record import ROOT, made_with, policy_arguments
 
 from reinforce_lite import settings
 from reinforce_lite.evaluation import harness
@@ -26,8 +22,6 @@ from reinforce_lite.learning.loop import Step, train
 from reinforce_lite.policy.load import load, prepare_torch
 from reinforce_lite.precision import BYTES
 from reinforce_lite.settings import Settings
-
-ROOT = Path(__file__).parents[1]
 
 
 def run(config: Settings, folder: Path, model: str, dtype: str, weights: str, rate: float) -> dict[str, Any]:
@@ -57,11 +51,9 @@ def run(config: Settings, folder: Path, model: str, dtype: str, weights: str, ra
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", type=Path, required=True, help="folder with policy.json, as fetch_policy writes it")
-    parser.add_argument("--config", type=Path, nargs="+", required=True, help="laid over config/config.yaml")
+    """Measure, print and write; see the top of this file."""
+    parser = policy_arguments(__doc__, "schemes.json")
     parser.add_argument("--learning-rate", type=float, help="of all trainings; the configuration's by default")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/schemes.json")
     arguments = parser.parse_args()
     config = settings.load([ROOT / "config/config.yaml", *arguments.config])
     rate = arguments.learning_rate or config.variant("leave_one_out").learning_rate
@@ -71,11 +63,8 @@ def main() -> None:
     for dtype, weights in (("float32", "nearest"), *(("bfloat16", weights) for weights in BYTES)):
         rows.append(run(config, arguments.policy, model, dtype, weights, rate))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    device = torch.cuda.get_device_name() if config.hardware.device == "cuda" else "no GPU"
     result = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", *sys.argv]),
-        "machine": f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {device}",
+        **made_with(),
         "model": model,
         "schemes": rows,
     }

@@ -49,7 +49,7 @@ class Table:
         return {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": " ".join(["pytest", *sys.argv[1:]]),
-            "machine": f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, no GPU",
+            "machine": f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
             "version": __version__,
             "runs": sum(seen["runs"]),
             "kills": sum(seen["kills"]),

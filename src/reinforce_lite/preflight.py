@@ -17,10 +17,9 @@ from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.precision import Scheme, checkpoint_gib, scheme, training_gib
+from reinforce_lite.precision import GIB, Scheme, checkpoint_gib, scheme, training_gib
 from reinforce_lite.settings import PolicySettings, Settings
 
-GIB = 2**30
 BYTES = {"float32": 4, "bfloat16": 2}
 STALE_PRICE_DAYS = 180
 
