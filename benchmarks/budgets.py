@@ -2,8 +2,8 @@
 
     python benchmarks/budgets.py results/tiny
 
-The folder is that of a finished `make tiny` on this machine. Each limit is a run of its own in a temporary folder; the
-forecasts are those of the largest. The table goes to stderr; the last line of stdout is one JSON object, which is also
+The folder is that of a finished `make tiny` on this machine, and its forecasts are shown. Each limit is a run of its
+own in a temporary folder. The table goes to stderr; the last line of stdout is one JSON object, which is also
 written to benchmarks/results.
 """
 
@@ -55,7 +55,6 @@ def look(results: Path, limit_usd: float) -> dict[str, Any]:
             name: figures["not_run"] or figures["stopped"] or f"{figures['delta']:+.3f}"
             for name, figures in summary["models"].items()
         },
-        "forecasts": forecasts(results),
     }
 
 
@@ -65,11 +64,8 @@ def step_seconds(row: dict[str, Any]) -> float:
 
 
 def forecasts(results: Path) -> list[dict[str, Any]]:
-    """Every job that came to its end: what preflight and the last plan before it expected, and what it took."""
-    if not (results / "plan.json").exists():  # the rehearsal itself was cut
-        return []
+    """Every job of a finished run: what preflight and the last plan before it expected, and what it took."""
     plans = read_json(results / "plan.json")["plans"]
-    stopped = {path.parent for path in results.glob("train/*/*/*/training.json") if read_json(path)["stopped"]}
     took = {
         tuple(map(str, (a.stage, a.model, a.variant, a.seed))): a.seconds
         for a in attempts(results / "ledger.jsonl")
@@ -78,8 +74,6 @@ def forecasts(results: Path) -> list[dict[str, Any]]:
     rows = []
     for job in plans[0]["jobs"]:
         key = tuple(map(str, (job["stage"], job["model"], job["variant"], job["seed"])))
-        if key not in took or results.joinpath("train", *key[1:3], f"seed{key[3]}") in stopped:
-            continue
         name = " ".join(part for part in key if part != "None")
         pending = [seconds for plan in plans if (seconds := expected(plan, job))]
         rows.append({"job": name, "preflight": pending[0], "latest": pending[-1], "actual": took[key]})
@@ -101,18 +95,16 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results/budgets.json")
     arguments = parser.parse_args()
     whole = spent_usd(attempts(arguments.finished / "ledger.jsonl"))
-    rows, seen = [], []
+    rows = []
     for part in sorted(arguments.parts):
-        found = run(part * whole)
-        seen = found.pop("forecasts", [])
-        rows.append({"part": part, **found})
+        rows.append({"part": part, **run(part * whole)})
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     result = {
         **made_with(),
         "whole_usd": whole,
         "overspend_usd": max(row["over_usd"] for row in rows),
         "budgets": rows,
-        "forecasts": seen,
+        "forecasts": forecasts(arguments.finished),
     }
     print(f"{'job':<50} {'preflight':>9} {'latest':>7} {'actual':>7}  seconds", file=sys.stderr)
     for row in result["forecasts"]:

@@ -131,6 +131,7 @@ def test_a_stopped_training_is_a_result_that_may_go_on(configured: Callable[...,
     settings = configured(1000)
 
     def stop(account: Stage, gate: Gate) -> None:
+        (Layout.of(settings).training_progress("tiny-phi", "leave_one_out", 0) / "step-00000012").mkdir(parents=True)
         gate.reason = "stopped by budget at step 12 of 60"
         finish(settings, TRAIN, steps=12, stopped=gate.reason)
 
@@ -143,6 +144,13 @@ def test_a_stopped_training_is_a_result_that_may_go_on(configured: Callable[...,
     assert standing.state(richer, TRAIN) == "pending" == standing.state(richer, TRAINED)
     assert standing.survey(richer, {"tiny-phi": RATES}).entry(TRAIN).duration.steps == 48
     assert standing.state(configured(500), TRAIN) == "done", "less money takes nothing away"
+
+
+def test_the_steps_that_a_killed_training_has_kept_are_not_paid_again(configured: Callable[..., Settings]) -> None:
+    settings = configured(1000)
+    for step in (9, 57):
+        (Layout.of(settings).training_progress("tiny-phi", "leave_one_out", 0) / f"step-{step:08d}").mkdir(parents=True)
+    assert standing.survey(settings, {"tiny-phi": RATES}).entry(TRAIN).duration.steps == 3
 
 
 def test_an_error_leaves_no_verdict(configured: Callable[..., Settings]) -> None:

@@ -135,6 +135,11 @@ GUARDS = [
         "accounting/test_running.py::test_results_made_by_the_process_waited_for_are_adopted",
     ),
     Guard(
+        "what was kept stays until its results are taken", f"{SRC}/policy/progress.py",
+        "(self.folder / FINISHED).touch()", "shutil.rmtree(self.folder)",
+        "workflow/test_death.py::test_what_an_orphan_did_unseen_is_not_done_again[train-4 steps]",
+    ),
+    Guard(
         "SIGTERM ends in a checkpoint", f"{SRC}/policy/progress.py",
         "            if self._at_boundary:\n                self._save()\n", "",
         "test_kill.py::test_told_to_leave",

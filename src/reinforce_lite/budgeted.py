@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from reinforce_lite import keys
+from reinforce_lite import handover, keys
 from reinforce_lite.accounting import gate, standing, verdict
 from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.accounting.gate import Gate, LedgerMeter, StoppedByBudgetError
@@ -62,6 +62,7 @@ def budgeted(settings: Settings, job: Job, round: int | None) -> Iterator[tuple[
         with stage(settings, job.stage, **run, finished=lambda: keys.made(settings, job), admit=admit) as account:
             plan, meter = plans[0], LedgerMeter(settings, account.attempt)
             asked = Gate(gate.allowance(plan, job), meter, plan.entry(job).duration.steps)
+            handover.forget_inputs(settings, job)
             yield account, asked
     except StoppedByBudgetError as cut:
         record(settings, job, f"not finished: {job} was {cut}; {enough(_plan(settings, job))}", round)

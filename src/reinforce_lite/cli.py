@@ -91,8 +91,7 @@ def fetch_policy(arguments: Arguments) -> None:
         account.log_metrics(history)
         write_jsonl(folder / "start.jsonl", history)
         load.save(policy, folder, provenance)
-        if keys.made(config, job):  # else somebody has deleted a part of it, which is written again from here
-            progress.remove()
+        progress.finish()
 
 
 def evaluate(arguments: Arguments) -> None:
@@ -134,8 +133,6 @@ def evaluate(arguments: Arguments) -> None:
         account.log_params({"model": model, **run, "evaluation": config.evaluation.model_dump(mode="json")})
         account.log_summary({k: summary[k] for k in ("n", "strict", "flexible", "truncated", "length_mean")})
         account.log_artifact(folder / "items.jsonl")
-        if keys.made(config, job):
-            written.remove()
         print(f"{name} {model}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)
 
 
@@ -185,8 +182,8 @@ def train(arguments: Arguments) -> None:
         provenance |= {"made_with": made_with, "key": keys.digest(key)}
         del provenance["weights"]
         save(policy, folder, provenance)
-        if stopped is None and keys.made(config, job):  # else a larger budget goes on from there
-            progress.remove()
+        if stopped is None:  # else a larger budget goes on from there
+            progress.finish()
 
 
 def compare(arguments: Arguments) -> None:
@@ -204,9 +201,11 @@ def compare(arguments: Arguments) -> None:
 def report(arguments: Arguments) -> None:
     """Write summary.json for machines and report.html for people."""
     from reinforce_lite.accounting.tracking import stage_seconds
+    from reinforce_lite.handover import forget_evaluations
     from reinforce_lite.report.build import build
 
     config = settings.load(arguments.config)
+    forget_evaluations(config)
     build(config, Layout.of(config).root, stage_seconds(config))
     print(f"report: {Layout.of(config).root / 'report.html'}", file=sys.stderr)
 

@@ -162,7 +162,7 @@ def disk(settings: Settings) -> str:
     chosen = [settings.policies[name] for name in settings.models]
     runs = len(settings.variants) * len(settings.seeds)
     results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
-    # Of the training that runs, three checkpoints while the third is written.
+    # Of the training that runs, three checkpoints while the third is written; of the one before none is left.
     results += 3 * max(checkpoint_gib(settings.policies[name], way) for name, way in _schemes(settings))
     downloads = sum(_weights_gib(policy) for policy in chosen if to_download(policy))
     needs = {_existing(settings.results): results}

@@ -55,6 +55,12 @@ def test_what_cannot_fit_is_refused(limit: float, refused: str | None, steps: in
     assert refused is None or refused in str(made.refused)
 
 
+def test_a_training_with_no_step_left_may_still_begin_and_tell_its_results() -> None:
+    made = plan.make(30, 20, 1.0, [training(5, (1, 2, 3), 0), training(5, (1, 2, 3), 10, "n")], min_steps=3)
+    assert made.shares_usd[Job("train", "m", "v", 0)] == pytest.approx(10 / 11)
+    assert plan.make(100, 20, 1.0, [training(5, (1, 2, 3), 0)], 3).shares_usd[Job("train", "m", "v", 0)] == 80
+
+
 def test_the_refusal_names_what_would_fit() -> None:
     # Here the ends are close together, so that the low one is over the limit though fewer steps would fit.
     entries = [entry("evaluate_trained", 3, 3, 3), training(1, (2, 2, 2), 10)]

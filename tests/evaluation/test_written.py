@@ -144,9 +144,3 @@ def test_a_completion_without_an_end_is_refused(policy: Policy, tmp_path: Path, 
         journal.append(row)
     with pytest.raises(RuntimeError, match="has no end"):
         run(endless, path)
-
-
-def test_nothing_is_left_after_the_results(policy: Policy, tmp_path: Path) -> None:
-    run(policy, tmp_path / "x")
-    Written(tmp_path / "x", KEY).remove()
-    assert list(tmp_path.iterdir()) == []

@@ -119,6 +119,31 @@ def test_an_orphan_is_waited_for_and_its_results_are_taken(workflow: Workflow, c
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "done"),
+    [FAULT("fetch-policy", "20 steps"), ("train", "4 steps"), FAULT("evaluate", "1 of 1 batches")],
+)
+@pytest.mark.survives("SIGKILL of Snakemake, its job comes to its end before the next one begins")
+def test_what_an_orphan_did_unseen_is_not_done_again(workflow: Workflow, command: str, done: str) -> None:
+    """The next Snakemake deletes its results, for it has not seen their end. They are written again, not made again."""
+    first = start(workflow)
+    orphan = job(first, command)
+    while not any(attempt.outcome == "running" for attempt in attempts(workflow)):
+        time.sleep(0.05)
+    first.kill()
+    psutil.wait_procs([orphan], timeout=120)
+    ended = attempts(workflow)[-1]
+    again = workflow.run()
+    assert again.returncode == 0, again.stdout[-3000:]
+    alike = [
+        attempt for attempt in attempts(workflow) if (attempt.stage, attempt.variant) == (ended.stage, ended.variant)
+    ]
+    assert [attempt.outcome for attempt in alike] == ["finished", "finished"]
+    assert f"continuing after {done}" in again.stdout
+    assert not [path for path in (workflow.results() / "checkpoints").rglob("*") if path.is_file()], "all is taken"
+
+
+@pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.survives("SIGKILL of Snakemake, its job lives on with other settings")
 def test_an_orphan_of_other_settings_is_waited_for_and_its_results_are_not_taken(workflow: Workflow) -> None:

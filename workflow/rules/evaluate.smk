@@ -34,6 +34,7 @@ rule evaluate_trained:
         f"{LOGS}/evaluate_trained/{RUN}.log",
     benchmark:
         f"{BENCHMARKS}/evaluate_trained/{RUN}.jsonl"
+    priority: 75  # before the next training: until then this one's last checkpoint takes up disk
     resources:
         device=1,
     params:

@@ -106,7 +106,7 @@ def make(limit_usd: float, spent_usd: float, usd_per_second: float, entries: Seq
     shares = share(
         limit_usd - spent_usd - reserve - rest,
         {entry.job: usd_per_second * entry.duration.total.high for entry in trainings},
-        {entry.job: float(entry.duration.steps) for entry in trainings},
+        {entry.job: max(1.0, entry.duration.steps) for entry in trainings},  # one with no step left begins all the same
     )
     return Plan(
         limit_usd, spent_usd, usd_per_second, entries, reserve, rest, shares, enough, steps,

@@ -105,14 +105,14 @@ def evidence(settings: Settings, ledger: list[Attempt]) -> Evidence:
 
 
 def _seconds(settings: Settings, job: Job, ledger: list[Attempt]) -> float | None:
-    """Seconds of all attempts of a job that is done; None of any other."""
+    """Seconds of a job that was done in one attempt; None of any other: who goes on takes only what was left."""
     own = [a for a in ledger if (a.stage, a.model, a.variant, a.seed) == (job.stage, job.model, job.variant, job.seed)]
-    done = state(settings, job) == "done" and any(attempt.outcome == "finished" for attempt in own)
-    return next(attempt.seconds for attempt in reversed(own) if attempt.outcome == "finished") if done else None
+    whole = len(own) == 1 and own[0].outcome == "finished" and state(settings, job) == "done"
+    return own[0].seconds if whole else None
 
 
 def _trained(settings: Settings, job: Job, ledger: list[Attempt]) -> Trained | None:
-    """What a training took that took its steps in one attempt; an interrupted one says nothing of the time around."""
+    """What a training took that was done in one attempt."""
     seconds = _seconds(settings, job, ledger)
     path = result_file(Layout.of(settings), job).with_name("metrics.jsonl")
     rows = read_jsonl(path) if seconds is not None and path.exists() else []
@@ -125,9 +125,11 @@ def _trained(settings: Settings, job: Job, ledger: list[Attempt]) -> Trained | N
 
 
 def _steps_done(settings: Settings, job: Job) -> int:
-    """Steps of a training that was stopped by its budget and will go on."""
-    path = result_file(Layout.of(settings), job)
-    return int(read_json(path).get("steps", 0)) if job.stage == "train" and path.exists() else 0
+    """Steps that are not taken again: of a training that was killed, or stopped by its budget, those it has kept."""
+    if job.stage != "train":
+        return 0
+    folder = Layout.of(settings).training_progress(job.model, str(job.variant), int(job.seed or 0))
+    return max((int(path.name.removeprefix("step-")) for path in folder.glob("step-*")), default=0)
 
 
 def load_rates(settings: Settings, digest: str | None = None) -> dict[str, Rates] | None:

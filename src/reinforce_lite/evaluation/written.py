@@ -56,6 +56,9 @@ class Written:
         self._journal.cut(len(rows))
         if not rows:
             self._journal.append(key)
+        elif rows[1:]:
+            batches = len(fixed_batches(prompts, size))
+            print(f"continuing after {len(rows) - 1} of {batches} batches, from {self._journal.path}", file=sys.stderr)
         found = {i: Completion(prompts[i], **row) for each in rows[1:] for i, row in each["completions"].items()}
         whole = [i for batch in fixed_batches(prompts, size)[: len(rows[1:])] for i in batch]
         if list(found) != whole:
@@ -66,7 +69,3 @@ class Written:
         """Keep a batch."""
         rows = {i: {k: v for k, v in asdict(c).items() if k != "prompt_ids"} for i, c in completions.items()}
         self._journal.append({"completions": rows, "seconds": seconds})
-
-    def remove(self) -> None:
-        """Forget everything: the results are written."""
-        self._journal.remove()

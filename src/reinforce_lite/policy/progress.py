@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ from reinforce_lite.policy import Policy, checkpoint
 from reinforce_lite.settings import CheckpointSettings
 
 KEPT = 2
+FINISHED = "finished"
+"""A file in the folder of a training whose results were written."""
 
 
 class Keeper(Protocol):
@@ -88,7 +90,8 @@ class Progress:
 
     Args:
         folder: holds checkpoints and journals; belongs to one training, and to no rule's outputs.
-        key: every setting that determines the training; a folder with another key is refused.
+        key: every setting that determines the training; a folder with another key is refused, unless that training
+            is finished.
         settings: how often a checkpoint is written.
     """
 
@@ -158,14 +161,19 @@ class Progress:
         rows = self._costs.rows()
         return {"count": len(rows), **{name: sum(row[name] for row in rows) for name in ("seconds", "bytes")}}
 
-    def remove(self) -> None:
-        """Forget everything: the results are written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def finish(self) -> None:
+        """The results are written; the last state is kept until somebody has taken them (`reinforce_lite.handover`)."""
+        with suppress(OSError):  # on a full disk the state is kept all the same
+            (self.folder / FINISHED).touch()
+        for path in checkpoint.found(self.folder):
+            if path not in self._good[-1:]:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _resume(self) -> None:
         """Bring policy and optimiser to the newest state that is whole, and the journal with them."""
         for half in self.folder.glob(".step-*.tmp"):
             shutil.rmtree(half, ignore_errors=True)
+        self._discard_finished()
         there = checkpoint.found(self.folder)
         rows = len(self._journal.rows())
         for path in there:
@@ -187,8 +195,22 @@ class Progress:
                 _warn("no checkpoint is whole: the training starts anew")
         self._journal.cut(self._completed)
 
+    def _discard_finished(self) -> None:
+        """Nobody loses anything by a training of other settings whose results were written."""
+        if not (self.folder / FINISHED).exists():
+            return
+        for path in checkpoint.found(self.folder)[:1]:
+            with suppress(checkpoint.DamagedError):
+                if not self._differing(checkpoint.read(path).facts["key"]):
+                    return
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _differing(self, saved: Mapping[str, Any]) -> list[str]:
+        """Names of the parts of the key that are not what was saved."""
+        return [name for name in {**saved, **self._key} if saved.get(name) != self._key.get(name)]
+
     def _check_key(self, saved: Mapping[str, Any]) -> None:
-        names = [name for name in {**saved, **self._key} if saved.get(name) != self._key.get(name)]
+        names = self._differing(saved)
         if names:
             lines = [f"  - {name}: {saved.get(name)!r} there, {self._key.get(name)!r} now" for name in names]
             raise UserError(

@@ -1,0 +1,68 @@
+"""What a stage kept goes when its results have been taken, and not before."""
+
+from pathlib import Path
+
+import pytest
+
+from reinforce_lite import settings as settings_module
+from reinforce_lite.accounting.forecast import Job
+from reinforce_lite.files import write_json
+from reinforce_lite.handover import forget_evaluations, forget_inputs
+from reinforce_lite.layout import Layout
+from reinforce_lite.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+RUN = ("tiny-llama", "leave_one_out", 0)
+FETCH, TRAIN, BASELINE, TRAINED = "fetch_policy", "train", "evaluate_baseline", "evaluate_trained"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """With something kept of each stage of one run."""
+    layers = [ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"]
+    base = settings_module.load(layers).model_dump(mode="json")
+    made = settings_module.validate(settings_module.merge(base, {"results": str(tmp_path)}))
+    layout = Layout.of(made)
+    for folder in (
+        layout.start_progress("tiny-llama"), layout.training_progress(*RUN),
+        layout.evaluation_progress("tiny-llama"), layout.evaluation_progress(*RUN),
+    ):  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "completions.jsonl").touch()
+    return made
+
+
+def kept(settings: Settings) -> set[str]:
+    layout = Layout.of(settings)
+    places = {
+        FETCH: layout.start_progress("tiny-llama"), TRAIN: layout.training_progress(*RUN),
+        BASELINE: layout.evaluation_progress("tiny-llama"), TRAINED: layout.evaluation_progress(*RUN),
+    }  # fmt: skip
+    return {stage for stage, folder in places.items() if (folder / "completions.jsonl").exists()}
+
+
+def trained(settings: Settings, stopped: str | None) -> None:
+    write_json(Layout.of(settings).train(*RUN) / "training.json", {"stopped": stopped})
+
+
+@pytest.mark.parametrize("job", [Job(BASELINE, "tiny-llama"), Job(TRAIN, *RUN)])
+def test_whoever_reads_the_start_policy_has_taken_it(settings: Settings, job: Job) -> None:
+    forget_inputs(settings, job)
+    assert kept(settings) == {TRAIN, BASELINE, TRAINED}
+
+
+def test_the_evaluation_takes_the_trained_policy(settings: Settings) -> None:
+    trained(settings, None)
+    forget_inputs(settings, Job(TRAINED, *RUN))
+    assert kept(settings) == {FETCH, BASELINE, TRAINED}
+
+
+def test_a_training_stopped_by_its_budget_keeps_what_a_larger_one_needs(settings: Settings) -> None:
+    trained(settings, "stopped by budget at step 3 of 60")
+    forget_inputs(settings, Job(TRAINED, *RUN))
+    assert kept(settings) == {FETCH, TRAIN, BASELINE, TRAINED}
+
+
+def test_the_report_takes_the_evaluations(settings: Settings) -> None:
+    forget_evaluations(settings)
+    assert kept(settings) == {FETCH, TRAIN}
