@@ -81,7 +81,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(start: Path, tmp_path: Path) -> Path:
     """The same, before the training."""
     shutil.copytree(start, tmp_path / "run")
-    shutil.rmtree(tmp_path / "run/mini/train")
+    for name in ("train", "checkpoints"):
+        shutil.rmtree(tmp_path / "run/mini" / name)
     return tmp_path / "run"
 
 
