@@ -81,7 +81,7 @@ sif: image  ## the same image as a file for Apptainer: reinforce-lite-cpu.sif
 	@command -v apptainer >/dev/null || { echo "apptainer is needed, and is not on PATH"; exit 1; }
 	apptainer --quiet build --force --mksquashfs-args "-comp zstd -Xcompression-level 1" $(SIF) docker-daemon:$(IMAGE)
 
-test-containers: setup sif  ## the image under Docker and Apptainer, against a run on this machine (half an hour)
+test-containers: setup sif  ## the image under Docker and Apptainer, against a run on this machine (half an hour; TEST_WORLD=mini: ten minutes)
 	TEST_IMAGE=$(IMAGE) TEST_SIF=$(CURDIR)/$(SIF) pytest tests/containers
 
 sbom:  ## the image's Python packages as CycloneDX: reinforce-lite-cpu.cdx.json

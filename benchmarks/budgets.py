@@ -9,6 +9,7 @@ written to benchmarks/results.
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,11 @@ def run(limit_usd: float) -> dict[str, Any]:
         shutil.copy(ROOT / "Snakefile", folder)
         budget = f"budget={json.dumps({'limit_usd': limit_usd})}"
         command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "config/tiny.yaml"]
-        done = subprocess.run([*command, "--config", budget], cwd=folder, capture_output=True, text=True, check=False)
+        own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where the rules find our command
+        done = subprocess.run(
+            [*command, "--config", budget], cwd=folder, env={**os.environ, "PATH": own},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
         if done.returncode:
             print(done.stdout[-3000:], done.stderr[-3000:], file=sys.stderr)
         return {"limit_usd": limit_usd, "exit_code": done.returncode, **look(folder / "results/tiny", limit_usd)}

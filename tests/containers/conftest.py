@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from container_run import UID, Started, start_apptainer_tiny, start_docker_tiny
+from container_run import UID, WORLD, Started, start_apptainer, start_docker
 from dag_runner import Workflow, copy_workflow
 
 
@@ -26,13 +26,13 @@ def sif() -> str:
 
 
 @pytest.fixture(scope="session")
-def host_tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of results of `make tiny` without a container: a finished one, or made now."""
+def on_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of results of a run without a container: that of `make tiny` if there is one, or made now."""
     finished = os.environ.get("TINY_RESULTS")
-    if finished:
+    if finished and WORLD.name == "tiny":
         return Path(finished).parent
     workflow = copy_workflow(tmp_path_factory.mktemp("host"))
-    done = workflow.run(config=("config/tiny.yaml",))
+    done = workflow.run(config=WORLD.config)
     assert done.returncode == 0, done.stdout[-3000:]
     return workflow.folder / "results"
 
@@ -46,27 +46,27 @@ def work(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def started(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Started]:
-    """The tiny run in Docker and under Apptainer, side by side: each leaves half of the cores idle."""
+    """The run in Docker and under Apptainer, side by side: each leaves half of the cores idle."""
     runs = {}
     if image := os.environ.get("TEST_IMAGE"):
-        runs["docker"] = start_docker_tiny(image, tmp_path_factory.mktemp("docker"))
+        runs["docker"] = start_docker(image, tmp_path_factory.mktemp("docker"))
     if sif := os.environ.get("TEST_SIF"):
-        runs["apptainer"] = start_apptainer_tiny(sif, copy_workflow(tmp_path_factory.mktemp("apptainer")))
+        runs["apptainer"] = start_apptainer(sif, copy_workflow(tmp_path_factory.mktemp("apptainer")))
     return runs
 
 
 @pytest.fixture(scope="session")
-def docker_tiny(image: str, started: dict[str, Started]) -> Path:
-    """The folder in which `docker run ... tiny` ran."""
+def in_docker(image: str, started: dict[str, Started]) -> Path:
+    """The folder in which `docker run ...` ran."""
     output = started["docker"].output()
     assert started["docker"].process.returncode == 0, output[-3000:]
     return started["docker"].folder
 
 
 @pytest.fixture(scope="session")
-def apptainer_tiny(sif: str, started: dict[str, Started]) -> Workflow:
+def in_apptainer(sif: str, started: dict[str, Started]) -> Workflow:
     """The workflow whose every rule ran under Apptainer."""
     output = started["apptainer"].output()
     assert started["apptainer"].process.returncode == 0, output[-3000:]
-    assert output.count("Activating singularity image") == 19, "each rule but all"
+    assert output.count("Activating singularity image") == WORLD.jobs, "each rule but all"
     return Workflow(started["apptainer"].folder)

@@ -29,8 +29,41 @@ def docker(*arguments: str, timeout: float = 900) -> subprocess.CompletedProcess
 
 
 @dataclass(frozen=True)
+class World:
+    """What is run in both containers and outside.
+
+    Attributes:
+        name: of the experiment.
+        overlays: files of config/ that are laid over tiny.yaml.
+        jobs: how many rules are run, `all` left out.
+        results: how many of them tell which image has made them.
+    """
+
+    name: str
+    overlays: tuple[str, ...]
+    jobs: int
+    results: int
+
+    def files(self, folder: str, overlays: str) -> tuple[str, ...]:
+        """The configuration: tiny.yaml in one folder, what is laid over it in another."""
+        return (f"{folder}/tiny.yaml", *(f"{overlays}/{name}" for name in self.overlays))
+
+    @property
+    def config(self) -> tuple[str, ...]:
+        """The configuration in a copy of the workflow."""
+        return self.files("config", "config")
+
+
+WORLDS = {
+    "tiny": World("tiny", (), 19, 2 + 2 + 2 * 2 * 2),  # policies, baselines; per run its training and evaluation
+    "mini": World("mini", ("mini.yaml",), 8, 1 + 1 + 1 * 2),
+}
+WORLD = WORLDS[os.environ.get("TEST_WORLD", "tiny")]
+
+
+@dataclass(frozen=True)
 class Started:
-    """A run of the tiny configuration that may still be going on."""
+    """A run of the workflow that may still be going on."""
 
     folder: Path
     process: subprocess.Popen[bytes]
@@ -46,21 +79,23 @@ class Started:
         return (self.folder.parent / f"{self.folder.name}.log").read_text()
 
 
-def start_docker_tiny(image: str, folder: Path) -> Started:
-    """`docker run ... tiny` with everything taken from it that can be."""
+def start_docker(image: str, folder: Path) -> Started:
+    """`docker run ...` with everything taken from it that can be."""
     os.chown(folder, UID, UID)
     settings = [word for name, value in PATIENT.items() for word in ("-e", f"{name}={value}")]
-    command = ["docker", "run", "--rm", *LOCKED, *settings, "-v", f"{folder}:/work", image, "tiny"]
+    files = WORLD.files("config", "/opt/reinforce-lite/tests/workflow")
+    words = ["tiny"] if WORLD.name == "tiny" else ["reproduce", "--configfile", *files]
+    command = ["docker", "run", "--rm", *LOCKED, *settings, "-v", f"{folder}:/work", image, *words]
     return Started.start(folder, command, dict(os.environ))
 
 
-def start_apptainer_tiny(sif: str, workflow: Workflow) -> Started:
+def start_apptainer(sif: str, workflow: Workflow) -> Started:
     """`snakemake --use-singularity`. A rule that ran outside would meet the decoy, and fail."""
     decoy = workflow.folder / "decoy/reinforce-lite"
     decoy.parent.mkdir()
     decoy.write_text("#!/bin/sh\necho this ran outside of the container\nexit 97\n")
     decoy.chmod(0o755)
-    command = workflow.command("--use-singularity", *with_image(sif), config=("config/tiny.yaml",))
+    command = workflow.command("--use-singularity", *with_image(sif), config=WORLD.config)
     return Started.start(workflow.folder, command, {**bare_environment(str(decoy.parent)), **PATIENT})
 
 
@@ -76,6 +111,6 @@ def bare_environment(first_on_path: str = "") -> dict[str, str]:
 
 
 def models(results: Path) -> dict[str, Any]:
-    """The figures of a finished tiny run."""
-    found: dict[str, Any] = read_json(results / "tiny/summary.json")["models"]
+    """The figures of a finished run."""
+    found: dict[str, Any] = read_json(results / WORLD.name / "summary.json")["models"]
     return found

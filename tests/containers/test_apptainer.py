@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from container_run import bare_environment, models, with_image
+from container_run import WORLD, bare_environment, models, with_image
 from dag_runner import MINI, ROOT, Workflow, copy_workflow
 from leaving import LONG, assert_continued, assert_left_in_order, wait_for_steps
 
@@ -28,18 +28,18 @@ def snakemake(
     )  # fmt: skip
 
 
-def test_tiny_gives_the_numbers_of_the_host(apptainer_tiny: Workflow, host_tiny: Path) -> None:
-    assert models(apptainer_tiny.folder / "results") == models(host_tiny)
+def test_it_gives_the_numbers_of_the_host(in_apptainer: Workflow, on_host: Path) -> None:
+    assert models(in_apptainer.folder / "results") == models(on_host)
 
 
-def test_each_result_says_which_image_made_it(apptainer_tiny: Workflow, sif: str) -> None:
-    (origin,) = read_json(apptainer_tiny.results("tiny") / "summary.json")["provenance"]["origins"]
+def test_each_result_says_which_image_made_it(in_apptainer: Workflow, sif: str) -> None:
+    (origin,) = read_json(in_apptainer.results(WORLD.name) / "summary.json")["provenance"]["origins"]
     assert origin["image"].startswith(f"{sif} contents sha256:")
 
 
-def test_outside_and_with_another_image_nothing_is_left_to_do(apptainer_tiny: Workflow, sif: str) -> None:
+def test_outside_and_with_another_image_nothing_is_left_to_do(in_apptainer: Workflow, sif: str) -> None:
     for arguments in ((), ("--use-singularity", *with_image(sif)), with_image("docker://another/image:2")):
-        done = apptainer_tiny.run("-n", *arguments, config=("config/tiny.yaml",))
+        done = in_apptainer.run("-n", *arguments, config=WORLD.config)
         assert "Nothing to be done" in done.stdout, (arguments, done.stdout[-2000:])
 
 
@@ -107,14 +107,14 @@ def test_an_archive_is_given_to_apptainer_by_its_whole_path(tmp_path: Path) -> N
     assert f"docker-archive:{tmp_path}/image.tar will be pulled" in done.stdout
 
 
-def test_the_decoy_would_be_met_outside(apptainer_tiny: Workflow) -> None:
+def test_the_decoy_would_be_met_outside(in_apptainer: Workflow) -> None:
     """Last of all, for it costs the report."""
     done = snakemake(
-        apptainer_tiny,
+        in_apptainer,
         "--forcerun",
         "report",
-        config=("config/tiny.yaml",),
-        first_on_path=str(apptainer_tiny.folder / "decoy"),
+        config=WORLD.config,
+        first_on_path=str(in_apptainer.folder / "decoy"),
     )
     assert done.returncode != 0 and "this ran outside of the container" in done.stdout
 

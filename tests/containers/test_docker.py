@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from container_run import LOCKED, UID, docker, models
+from container_run import LOCKED, UID, WORLD, docker, models
 from dag_runner import ROOT, Workflow, copy_workflow
 from leaving import LONG, assert_continued, assert_left_in_order, steps_taken, wait_for_steps
 
@@ -32,30 +32,31 @@ def run(image: str, *arguments: str, options: tuple[str, ...] = ()) -> str:
     return done.stdout
 
 
-def test_tiny_ends_with_its_results_in_the_mounted_folder(docker_tiny: Path) -> None:
+def test_it_ends_with_its_results_in_the_mounted_folder(in_docker: Path) -> None:
     for name in ("summary.json", "report.html", "ledger.jsonl"):
-        assert (docker_tiny / "results/tiny" / name).stat().st_size > 0
-    owners = {(path.stat().st_uid, path.stat().st_gid) for path in docker_tiny.rglob("*")}
+        assert (in_docker / f"results/{WORLD.name}" / name).stat().st_size > 0
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in in_docker.rglob("*")}
     assert owners == {(UID, UID)}
 
 
-def test_tiny_gives_the_numbers_of_the_host(docker_tiny: Path, host_tiny: Path) -> None:
-    assert models(docker_tiny / "results") == models(host_tiny)
+def test_it_gives_the_numbers_of_the_host(in_docker: Path, on_host: Path) -> None:
+    assert models(in_docker / "results") == models(on_host)
 
 
-def test_each_result_says_which_image_made_it(docker_tiny: Path, image: str, inspected: dict[str, Any]) -> None:
-    (origin,) = read_json(docker_tiny / "results/tiny/summary.json")["provenance"]["origins"]
+def test_each_result_says_which_image_made_it(in_docker: Path, image: str, inspected: dict[str, Any]) -> None:
+    (origin,) = read_json(in_docker / f"results/{WORLD.name}/summary.json")["provenance"]["origins"]
     assert origin["git_commit"] == inspected["Config"]["Labels"]["org.opencontainers.image.revision"]
     version = inspected["Config"]["Labels"]["org.opencontainers.image.version"]
     contents = docker("run", "--rm", image, "contents").stdout.splitlines()[-1]
     assert origin["image"] == f"reinforce-lite:{version}-cpu contents sha256:{contents}"
-    assert len(origin["results"]) == 2 + 2 + 2 * 2 * 2, "policies, baselines; per run its training and evaluation"
-    assert contents in (docker_tiny / "results/tiny/report.html").read_text()
+    assert len(origin["results"]) == WORLD.results
+    assert contents in (in_docker / f"results/{WORLD.name}/report.html").read_text()
 
 
-def test_outside_the_container_nothing_is_left_to_do(docker_tiny: Path) -> None:
-    command = ("-n", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(docker_tiny))
-    done = Workflow(ROOT).run(*command, config=("config/tiny.yaml",))
+def test_outside_the_container_nothing_is_left_to_do(in_docker: Path) -> None:
+    command = ("-n", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(in_docker))
+    overlays = str(ROOT / "tests/workflow")
+    done = Workflow(ROOT).run(*command, config=WORLD.files(str(ROOT / "config"), overlays))
     assert "Nothing to be done" in done.stdout, done.stdout[-2000:]
 
 

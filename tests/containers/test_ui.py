@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from container_run import SEALED, docker
+from container_run import SEALED, WORLD, docker
 from mlflow import MlflowClient
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -53,11 +53,11 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def from_docker(image: str, host_tiny: Path) -> Iterator[Page]:
+def from_docker(image: str, on_host: Path) -> Iterator[Page]:
     """The container's word `ui` on a run that was made outside, which it can read and not write."""
     page, name = Page(f"http://127.0.0.1:{(port := free_port())}"), f"reinforce-lite-ui-{os.getpid()}"
     options = ("--rm", "--detach", "--name", name, "--network", "host", *SEALED, "-e", f"UI_HOSTS={OWN}")
-    started = docker("run", *options, "-v", f"{host_tiny.parent}:/work:ro", image, "ui", "--port", str(port))
+    started = docker("run", *options, "-v", f"{on_host.parent}:/work:ro", image, "ui", "--port", str(port))
     assert started.returncode == 0, started.stdout
     try:
         page.wait()
@@ -68,12 +68,12 @@ def from_docker(image: str, host_tiny: Path) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def from_host(docker_tiny: Path) -> Iterator[Page]:
+def from_host(in_docker: Path) -> Iterator[Page]:
     """What `make ui` starts, on a run that was made in the container."""
-    page, results = Page(f"http://127.0.0.1:{(port := free_port())}"), docker_tiny / "results"
+    page, results = Page(f"http://127.0.0.1:{(port := free_port())}"), in_docker / "results"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{results}/mlflow.db"]
     command += ["--artifacts-destination", str(results / "mlartifacts"), "--port", str(port)]
-    server = subprocess.Popen(command, cwd=docker_tiny, start_new_session=True)
+    server = subprocess.Popen(command, cwd=in_docker, start_new_session=True)
     try:
         page.wait()
         yield page
@@ -90,7 +90,7 @@ def page(request: pytest.FixtureRequest) -> Page:
 def training(page: Page) -> tuple[str, str]:
     """Experiment and run of a finished training."""
     client = MlflowClient(page.address)
-    experiment = client.get_experiment_by_name("tiny").experiment_id
+    experiment = client.get_experiment_by_name(WORLD.name).experiment_id
     query = "tags.stage = 'train' and tags.model = 'tiny-llama' and tags.variant = 'leave_one_out'"
     run = client.search_runs([experiment], f"{query} and attributes.status = 'FINISHED'")[0]
     return experiment, run.info.run_id
