@@ -137,7 +137,41 @@ def evaluate(arguments: Arguments) -> None:
 
 
 def train(arguments: Arguments) -> None:
-    """Train a policy with Reinforce-Lite."""
+    """Train a policy with Reinforce-Lite; one of several processes if accelerate launch has started them."""
+    if int(os.environ.get("RANK", "0")):
+        _follow(arguments)
+    elif int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        _train(arguments)
+    else:
+        from reinforce_lite.learning import parallel
+
+        with parallel.leading():
+            _train(arguments)
+
+
+def _follow(arguments: Arguments) -> None:
+    """Take the steps of a training with the first process, which keeps the books."""
+    os.environ["TQDM_DISABLE"] = "1"  # one progress bar is enough
+    from reinforce_lite.learning import parallel
+    from reinforce_lite.learning.loop import train as learn
+    from reinforce_lite.policy.load import load, prepare_torch
+    from reinforce_lite.tasks.prepare import load_split
+
+    interrupt.ignore()  # the first process is told too, and these end with it
+    config = settings.load(arguments.config)
+    if not parallel.invited():
+        return
+    layout, run = Layout.of(config), (arguments.model, arguments.variant, arguments.seed)
+    prepare_torch(config.hardware)
+    device = parallel.device(config.hardware.device)
+    policy = load(layout.policy(arguments.model), config.policies[arguments.model], device)
+    learn(
+        policy, load_split(layout.data, "train"), config.task.prompt, training_of(config, *run[:2]), arguments.seed,
+        stop=parallel.agreed(lambda completed: None), progress=parallel.Follower(layout.training_progress(*run)),
+    )  # fmt: skip
+
+
+def _train(arguments: Arguments) -> None:
     from reinforce_lite.accounting.forecast import Job
     from reinforce_lite.budgeted import budgeted
 
@@ -148,32 +182,35 @@ def train(arguments: Arguments) -> None:
     job = Job("train", model, variant, seed)
     with budgeted(config, job, arguments.round) as (account, gate):
         from reinforce_lite.accounting.provenance import origin
+        from reinforce_lite.learning import parallel
         from reinforce_lite.learning.loop import Step
         from reinforce_lite.learning.loop import train as learn
         from reinforce_lite.learning.metrics import training_summary
         from reinforce_lite.policy.load import load, prepare_torch, save
-        from reinforce_lite.policy.progress import Progress
         from reinforce_lite.tasks.prepare import load_split
 
+        parallel.invite()
         prepare_torch(config.hardware)
-        policy = load(layout.policy(model), config.policies[model], config.hardware.device)
+        policy = load(layout.policy(model), config.policies[model], parallel.device(config.hardware.device))
         account.log_params({"model": model, "variant": variant, "seed": seed, **training.model_dump(mode="json")})
         account.log_dataset(layout.data / "train.jsonl", "train")
         folder = layout.train(model, variant, seed)
         key = keys.training_key(config, model, variant, seed)
-        progress = Progress(layout.training_progress(model, variant, seed), key, config.checkpoint)
+        progress = parallel.Leader(layout.training_progress(model, variant, seed), key, config.checkpoint)
         problems, prompt = load_split(layout.data, "train"), config.task.prompt
         gate.begin(training.steps)
 
         def log(step: Step) -> None:
             account.log_metrics([step.metrics])
 
-        stopped = learn(policy, problems, prompt, training, seed, log, stop=gate.stop, progress=progress)
+        stop = parallel.agreed(gate.stop)
+        stopped = learn(policy, problems, prompt, training, seed, log, stop=stop, progress=progress)
         rows, made_with = progress.rows(), origin()
         metrics = [row["metrics"] for row in rows]
         write_jsonl(folder / "metrics.jsonl", metrics)
         write_jsonl(folder / "completions.jsonl", (completion for row in rows for completion in row["completions"]))
         summary = {**training_summary(metrics, training), "stopped": stopped, "checkpoint": progress.cost()}
+        summary["processes"] = parallel.processes()
         write_json(folder / "training.json", {**summary, "made_with": made_with})
         account.log_artifact(folder / "metrics.jsonl")
         account.log_artifact(folder / "completions.jsonl")

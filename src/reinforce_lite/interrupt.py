@@ -28,6 +28,12 @@ def install() -> None:
         signal.signal(number, _told)
 
 
+def ignore() -> None:
+    """From now on neither signal is heard: somebody else hears it too, and ends this process."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _told(number: int, frame: FrameType | None) -> None:
     global _asked
     if _asked:

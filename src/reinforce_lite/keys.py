@@ -21,6 +21,7 @@ def training_key(config: Settings, model: str, variant: str, seed: int) -> dict[
     return {
         **_numbers(config, model),
         **{f"training.{name}": value for name, value in training.items()},
+        "hardware.count": config.hardware.count,
         "seed": seed,
         "start policy, sha256": policy_sha256(layout.policy(model)),
         "train.jsonl, sha256": sha256_file(layout.data / "train.jsonl"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.logprobs import chosen_logprobs, pad_right
 from reinforce_lite.rollout import Sampling
-from reinforce_lite.rollout.generate import GenerateEngine, nucleus
+from reinforce_lite.rollout.generate import GenerateEngine, draw, nucleus
 
 GREEDY = Sampling(temperature=0, top_p=1, max_new_tokens=10)
 PROMPTS = [[1, 9, 12, 20, 33], [1, 7], [1, 40, 41]]
@@ -48,9 +48,7 @@ def test_every_stop_id_ends_a_completion(policy: Policy) -> None:
 
 def test_logprobs_are_those_of_a_recompute(policy: Policy) -> None:
     sharpen(policy)
-    groups = GenerateEngine(policy, rows_at_once=64)(
-        PROMPTS, 6, Sampling(1.0, 1.0, 12), torch.Generator().manual_seed(0)
-    )
+    groups = GenerateEngine(policy, rows_at_once=64)(PROMPTS, 6, Sampling(1.0, 1.0, 12), [0, 1, 2])
     flat = [completion for group in groups for completion in group]
     assert {c.finish_reason for c in flat} == {"stop", "length"}, "the test should see both ends"
     batch = pad_right([(c.prompt_ids, c.token_ids) for c in flat], policy.pad_id, policy.device)
@@ -84,10 +82,31 @@ def test_an_empty_prompt_is_refused(policy: Policy) -> None:
 
 def test_sampling_follows_the_policy(policy: Policy) -> None:
     sharpen(policy)
-    groups = GenerateEngine(policy, 4096)([[1, 5]], 4000, Sampling(1.0, 1.0, 1), torch.Generator().manual_seed(0))
+    groups = GenerateEngine(policy, 4096)([[1, 5]], 4000, Sampling(1.0, 1.0, 1), [0])
     drawn = torch.bincount(torch.tensor([c.token_ids[0] for c in groups[0]]), minlength=len(policy.tokenizer)) / 4000
     expected = policy.model(torch.tensor([[1, 5]])).logits[0, -1].softmax(-1)
     assert (drawn - expected).abs().max() < 0.03  # 4 standard errors of a share near one half
+
+
+def test_what_is_drawn_after_a_prompt_does_not_depend_on_the_others(policy: Policy) -> None:
+    sharpen(policy)
+    sampling = Sampling(1.0, 0.9, 12)
+    together = GenerateEngine(policy, rows_at_once=64)(PROMPTS, 4, sampling, [5, 6, 7])
+    (alone,) = GenerateEngine(policy, rows_at_once=2)([PROMPTS[1]], 4, sampling, [6])
+    assert [c.token_ids for c in alone] == [c.token_ids for c in together[1]]
+    assert len({tuple(c.token_ids) for c in alone}) > 1
+    other = GenerateEngine(policy, rows_at_once=64)([PROMPTS[1]], 4, sampling, [8])[0]
+    assert [c.token_ids for c in other] != [c.token_ids for c in alone]
+
+
+def test_a_draw_by_hand() -> None:
+    logits_BV = torch.tensor([[0.5, 0.3, 0.2]]).log().repeat(4, 1)
+    uniform_B = torch.tensor([0.0, 0.49, 0.51, 0.999], dtype=torch.float64)
+    token_B, logprob_B = draw(logits_BV, Sampling(1.0, 1.0, 1), uniform_B)
+    assert token_B.tolist() == [0, 0, 1, 2]
+    assert torch.allclose(logprob_B.exp(), torch.tensor([0.5, 0.5, 0.3, 0.2]))
+    token_B, logprob_B = draw(logits_BV, Sampling(1.0, 0.7, 1), uniform_B)  # the last one is ruled out
+    assert token_B.tolist() == [0, 0, 0, 1] and torch.allclose(logprob_B.exp()[3], torch.tensor(0.375))
 
 
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=8, unique=True), st.floats(0.05, 0.99))

@@ -94,7 +94,13 @@ def planned():
 def training_settings(wildcards):
     """What a training run depends on; the price is not among it."""
     training = {**config["training"], **config["training_variants"][wildcards.variant]}
-    return {**training, "prompt": config["task"]["prompt"], **arithmetic()}
+    count = config["hardware"].get("count", 1)
+    return {
+        **training,
+        "prompt": config["task"]["prompt"],
+        "count": count,
+        **arithmetic(),
+    }
 
 
 def evaluation_settings(wildcards):
@@ -110,6 +116,19 @@ def evaluation_settings(wildcards):
 def arithmetic():
     """The keys of `hardware` that can change a number."""
     return {key: config["hardware"].get(key) for key in ("device", "cpu_threads")}
+
+
+def launcher():
+    """What stands before a command that is to run once for each device: nothing, or Accelerate's launcher."""
+    count = config["hardware"].get("count", 1)
+    if count == 1:
+        return ""
+    # Without --multi_gpu Accelerate (1.15) starts a single process on a CPU, whatever it is told. Port 0 is a free one.
+    device = "ACCELERATE_USE_CPU=true " if config["hardware"]["device"] == "cpu" else ""
+    return (
+        f"{device}accelerate launch --multi_gpu --num_processes {count} --num_machines 1 --mixed_precision no"
+        " --dynamo_backend no --main_process_port 0 --no_python "
+    )
 
 
 def runs(path):

@@ -14,11 +14,12 @@ rule train:
     resources:
         device=1,
     params:
+        launch=launcher(),
         config=CONFIG,
         round=budget_round("train"),
         settings=training_settings,
     message:
         "Training {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})"
     shell:
-        "reinforce-lite train --config {params.config:q} --model {wildcards.model:q}"
+        "{params.launch}reinforce-lite train --config {params.config:q} --model {wildcards.model:q}"
         " --variant {wildcards.variant:q} --seed {wildcards.seed} --round {params.round} 2>&1 | tee {log:q}"

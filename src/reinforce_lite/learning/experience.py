@@ -1,10 +1,10 @@
 """What one step learns from: groups of completions, their rewards, their advantages.
 
-Everything random derives from (seed, step), so a step can be repeated by itself.
+Everything random derives from (seed, step, place of the question), so a step can be repeated by itself.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -28,6 +28,11 @@ class Experience:
     rewards_PG: list[list[float]]
     advantages_PG: list[list[float]]
 
+    @classmethod
+    def joined(cls, parts: "list[Experience]") -> "Experience":
+        """One experience of several, their problems in order."""
+        return cls(*([one for part in parts for one in getattr(part, field.name)] for field in fields(cls)))
+
     @property
     def samples(self) -> list[Sample]:
         """The completions that carry a gradient."""
@@ -39,30 +44,44 @@ class Experience:
         return [completion for group in self.groups_PG for completion in group]
 
 
+@dataclass(frozen=True)
+class Question:
+    """A problem in its place in a step; all that is random about it derives from the seed."""
+
+    problem: Problem
+    seed: int
+
+
+def ask(problems: list[Problem], seed: int, step: int) -> list[Question]:
+    """The questions of a step. Each has a seed of its own, so that it does not matter who takes which of them."""
+    return [
+        Question(problem, random.Random(f"{seed}/{step}/{place}").getrandbits(62))
+        for place, problem in enumerate(problems)
+    ]
+
+
 def rollout(
-    policy: Policy, engine: Engine, problems: list[Problem], prompt: str, settings: Training, seed: int, step: int
+    policy: Policy, engine: Engine, questions: list[Question], prompt: str, settings: Training
 ) -> list[list[Completion]]:
-    """A group of completions for every problem."""
-    prompts = [policy.prompt_ids(messages(prompt, problem.question)) for problem in problems]
+    """A group of completions for every question."""
+    prompts = [policy.prompt_ids(messages(prompt, question.problem.question)) for question in questions]
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens)
-    generator = torch.Generator(policy.device).manual_seed(random.Random(f"{seed}/rollout/{step}").getrandbits(62))
-    return engine(prompts, settings.group_size, sampling, generator)
+    return engine(prompts, settings.group_size, sampling, [question.seed for question in questions])
 
 
 def score(
-    policy: Policy, problems: list[Problem], groups_PG: list[list[Completion]], settings: Training, seed: int, step: int
+    policy: Policy, questions: list[Question], groups_PG: list[list[Completion]], settings: Training
 ) -> Experience:
     """Give every completion its reward (+1 or -1) and its advantage."""
-    coin = random.Random(f"{seed}/reward/{step}")
     texts_PG = [[policy.text(completion.token_ids) for completion in group] for group in groups_PG]
-    rewards_PG = [
-        [reward(settings.reward, text, problem.answer, rng=coin) for text in texts]
-        for problem, texts in zip(problems, texts_PG, strict=True)
-    ]
+    rewards_PG = []
+    for question, texts in zip(questions, texts_PG, strict=True):
+        coin = random.Random(f"{question.seed}/reward")
+        rewards_PG.append([reward(settings.reward, text, question.problem.answer, rng=coin) for text in texts])
     estimate = estimator(settings.estimator, settings.scale_by_std)
     advantages_PG = estimate(torch.tensor(rewards_PG)).tolist()
     # A group with equal rewards teaches nothing; rounding must not make it look as if it did.
     for group, (rewards, advantages) in enumerate(zip(rewards_PG, advantages_PG, strict=True)):
         if max(rewards) == min(rewards):
             advantages_PG[group] = [0.0] * len(advantages)
-    return Experience(problems, groups_PG, texts_PG, rewards_PG, advantages_PG)
+    return Experience([question.problem for question in questions], groups_PG, texts_PG, rewards_PG, advantages_PG)

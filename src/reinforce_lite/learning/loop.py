@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.learning import drift
+from reinforce_lite.learning import drift, parallel
 from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.estimators import normaliser
-from reinforce_lite.learning.experience import Experience, rollout, score
+from reinforce_lite.learning.experience import Experience, ask, rollout, score
 from reinforce_lite.learning.metrics import Clock, completion_rows, step_metrics
 from reinforce_lite.learning.update import descend, gradient
 from reinforce_lite.policy import Policy
@@ -62,8 +62,10 @@ def train(
         The reason of an early end, else None.
 
     Raises:
-        UserError: too many steps in a row were not finite, or `progress` holds another training.
+        UserError: too many steps in a row were not finite, `progress` holds another training, or there are more
+            processes than questions.
     """
+    check(settings)
     prepare(policy, settings)
     start, progress = drift.snapshot(policy), progress or InMemory()
     engine = GenerateEngine(policy, settings.rollout_batch)
@@ -77,10 +79,11 @@ def train(
                 break
             clock = Clock()
             picked = list(itertools.islice(questions, settings.questions_per_step))
-            groups_PG = rollout(policy, engine, picked, prompt, settings, seed, step)
+            asked = parallel.share(ask(picked, seed, step))
+            groups_PG = rollout(policy, engine, asked, prompt, settings)
             clock.lap("rollout")
 
-            experience = score(policy, picked, groups_PG, settings, seed, step)
+            experience = Experience.joined(parallel.gather([score(policy, asked, groups_PG, settings)]))
             clock.lap("reward")
 
             rate = learning_rate(settings.learning_rate, settings.schedule, step, settings.steps)
@@ -105,6 +108,19 @@ def train(
             bar.set_postfix({name: f"{metrics[name]:.3g}" for name in ("reward_mean", "length_mean")}, refresh=False)
     policy.model.eval()
     return reason
+
+
+def check(settings: Training) -> None:
+    """Every process needs a question.
+
+    Raises:
+        UserError: there are too few.
+    """
+    if parallel.processes() > settings.questions_per_step:
+        raise UserError(
+            f"{parallel.processes()} processes share {settings.questions_per_step} questions a step",
+            "raise training.questions_per_step or lower hardware.count",
+        )
 
 
 def prepare(policy: Policy, settings: Training) -> None:

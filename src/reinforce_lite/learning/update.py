@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from reinforce_lite.learning import parallel
 from reinforce_lite.learning.batching import Sample, micro_batches
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.logprobs import chosen_logprobs, pad_right
@@ -34,13 +35,15 @@ def gradient(policy: Policy, samples: list[Sample], normaliser: int, settings: T
     """The clipped gradient of -(1 / normaliser) x sum over completions of advantage x sum over tokens of log p.
 
     REINFORCE (Williams 1992) with the sum over a completion's tokens, which is the log-probability of the whole
-    completion; a mean over tokens would favour short right and long wrong answers.
+    completion; a mean over tokens would favour short right and long wrong answers. Of several processes each takes a
+    share of the samples, long and short ones alike, and all have the same gradient in the end.
     """
     if not samples:
         return UpdateResult(None, None, None, None, skipped=False)
     policy.model.zero_grad(set_to_none=True)
-    loss, entropy, gap, tokens = 0.0, 0.0, 0.0, 0
-    for batch in micro_batches(samples, settings.micro_batch_tokens):
+    loss, entropy, gap, tokens = 0.0, 0.0, 0.0, 0.0
+    mine = parallel.share_evenly(samples)
+    for batch in micro_batches(mine, settings.micro_batch_tokens):
         rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
         padded = pad_right(rows, policy.pad_id, policy.device)
         logprobs_N, entropies_N = chosen_logprobs(policy, padded, settings.logprob_chunk_tokens)
@@ -54,6 +57,8 @@ def gradient(policy: Policy, samples: list[Sample], normaliser: int, settings: T
         entropy += entropies_N.sum().item()
         gap += (logprobs_N.detach() - sampler_N).abs().sum().item()
         tokens += len(weights_N)
+    parallel.add_up_gradients(policy.model)
+    loss, entropy, gap, tokens = parallel.add_up([loss, entropy, gap, tokens])
     norm = float(torch.nn.utils.clip_grad_norm_(policy.model.parameters(), settings.gradient_clip))
     skipped = not (math.isfinite(norm) and math.isfinite(loss))
     return UpdateResult(_finite(loss), _finite(norm), _finite(entropy / tokens), _finite(gap / tokens), skipped=skipped)

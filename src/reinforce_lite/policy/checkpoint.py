@@ -60,6 +60,11 @@ def found(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*"), reverse=True)
 
 
+def path_of(folder: Path, step: int) -> Path:
+    """Where the checkpoint of so many completed steps is."""
+    return folder / f"step-{step:08d}"
+
+
 def read(path: Path) -> Checkpoint:
     """Check every file of a checkpoint.
 
@@ -99,7 +104,7 @@ def write(
     Raises:
         OSError: the disk is full or the folder cannot be written; whatever was there before is untouched.
     """
-    path = folder / f"step-{facts['step']:08d}"
+    path = path_of(folder, facts["step"])
     temporary = folder / f".{path.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     try:

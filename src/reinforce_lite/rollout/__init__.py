@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import torch
-
 
 @dataclass(frozen=True)
 class Completion:
@@ -36,7 +34,11 @@ class Engine(Protocol):
     """Anything that can write completions."""
 
     def __call__(
-        self, prompts: list[list[int]], group: int, sampling: Sampling, generator: torch.Generator | None
+        self, prompts: list[list[int]], group: int, sampling: Sampling, seeds: list[int] | None
     ) -> list[list[Completion]]:
-        """`group` completions for every prompt, in the order of the prompts."""
+        """`group` completions for every prompt, in the order of the prompts.
+
+        There is a seed for every prompt, and none if nothing is drawn (temperature 0). What is written after a prompt
+        depends on its own seed, whatever else is written beside it.
+        """
         ...

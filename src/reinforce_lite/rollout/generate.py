@@ -29,15 +29,16 @@ class GenerateEngine:
     progress: str | None = None
 
     def __call__(
-        self, prompts: list[list[int]], group: int, sampling: Sampling, generator: torch.Generator | None = None
+        self, prompts: list[list[int]], group: int, sampling: Sampling, seeds: list[int] | None = None
     ) -> list[list[Completion]]:
-        """Write `group` completions for every prompt, in the order of the prompts.
+        """Write `group` completions for every prompt, in the order of the prompts; one seed a prompt.
 
         Raises:
             ValueError: a prompt is empty.
         """
         if not all(prompts):
             raise ValueError("a prompt has no tokens")
+        seeds = seeds or [0] * len(prompts)
         prompts_at_once = max(1, self.rows_at_once // group)
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # neighbours in length waste no padding
         groups: list[list[Completion]] = [[] for _ in prompts]
@@ -47,7 +48,7 @@ class GenerateEngine:
             with tqdm(total=len(prompts), desc=self.progress, disable=self.progress is None, mininterval=2) as bar:
                 for begin in range(0, len(order), prompts_at_once):
                     picked = order[begin : begin + prompts_at_once]
-                    written = self._decode([prompts[i] for i in picked], group, sampling, generator)
+                    written = self._decode([prompts[i] for i in picked], group, sampling, [seeds[i] for i in picked])
                     for position, i in enumerate(picked):
                         groups[i] = written[position * group : (position + 1) * group]
                     bar.update(len(picked))
@@ -56,9 +57,7 @@ class GenerateEngine:
         return groups
 
     @torch.inference_mode()
-    def _decode(
-        self, prompts: list[list[int]], group: int, sampling: Sampling, generator: torch.Generator | None
-    ) -> list[Completion]:
+    def _decode(self, prompts: list[list[int]], group: int, sampling: Sampling, seeds: list[int]) -> list[Completion]:
         """Prefill P prompts, then write P x group rows token by token."""
         policy = self.policy
         tokens_BT, attention_BT = _pad_left(prompts, policy.pad_id, policy.device)
@@ -68,10 +67,11 @@ class GenerateEngine:
         attention_BT = attention_BT.repeat_interleave(group, 0)
         rows = [Completion(prompt, [], [], "length") for prompt in prompts for _ in range(group)]
         stop_V = torch.tensor(sorted(policy.stop_ids), device=policy.device)
+        uniform_BT = uniforms(seeds, group, sampling.max_new_tokens).to(policy.device)
         alive_B = torch.arange(len(rows), device=policy.device)  # which row each line of the batch writes
         drawn: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         for step in range(sampling.max_new_tokens):
-            token_B, logprob_B = draw(logits_BV, sampling, generator)
+            token_B, logprob_B = draw(logits_BV, sampling, uniform_BT[alive_B, step])
             drawn.append((alive_B, token_B, logprob_B))
             going_B = ~torch.isin(token_B, stop_V)
             if step + 1 == sampling.max_new_tokens or not going_B.any():
@@ -91,10 +91,19 @@ class GenerateEngine:
         return _collect(rows, drawn, policy.stop_ids)
 
 
-def draw(
-    logits_BV: torch.Tensor, sampling: Sampling, generator: torch.Generator | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw one token a row.
+def uniforms(seeds: list[int], group: int, tokens: int) -> torch.Tensor:
+    """The chance in every completion, [P x G, T] in [0, 1): a row's does not depend on which rows stand beside it.
+
+    Made on the CPU, so that it is the same on every device.
+    """
+    rows = [
+        torch.rand(group, tokens, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in seeds
+    ]
+    return torch.cat(rows)
+
+
+def draw(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw one token a row: the first whose cumulated probability is more than the row's number in [0, 1).
 
     Returns:
         (token_B, logprob_B): the log-probability is that of the distribution drawn from, after temperature and
@@ -105,7 +114,12 @@ def draw(
         token_B = logits_BV.argmax(-1)
     else:
         logits_BV = nucleus(logits_BV / sampling.temperature, sampling.top_p)
-        token_B = torch.multinomial(logits_BV.softmax(-1), 1, generator=generator).squeeze(-1)
+        # In float32 the sum over a large vocabulary would end too far from 1.
+        cumulated_BV = logits_BV.softmax(-1).double().cumsum(-1)
+        wanted_B1 = uniform_B[:, None] * cumulated_BV[:, -1:]
+        token_B = (
+            torch.searchsorted(cumulated_BV, wanted_B1, right=True).squeeze(-1).clamp_(max=logits_BV.shape[-1] - 1)
+        )
     return token_B, logits_BV.log_softmax(-1).gather(-1, token_B[:, None]).squeeze(-1)
 
 
