@@ -21,6 +21,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "policies.<name>.start": settings.Start,
     "policies.<name>.published": settings.Published,
     "training": settings.Training,
+    "training.lora": settings.Lora,
     "evaluation": settings.Evaluation,
     "checkpoint": settings.CheckpointSettings,
     "tracking": settings.Tracking,

@@ -6,7 +6,7 @@ from reinforce_lite import keys
 from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.files import write_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.settings import Settings, load
+from reinforce_lite.settings import Lora, Settings, load
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,6 +55,13 @@ def test_what_cannot_change_a_training_is_not(config: Settings) -> None:
         changed(config, "evaluation", batch_size=3),
     ):
         assert training(other) == before
+
+
+def test_adapters_are_in_the_key_of_a_training_that_has_some(config: Settings) -> None:
+    assert training(changed(config, "training", lora=Lora(rank=8))) == training(config)
+    some, others = ({"weights": "lora", "lora": Lora(rank=rank)} for rank in (16, 8))
+    before = training(changed(config, "training", **some))
+    assert differing(before, training(changed(config, "training", **others))) == {"training.lora"}
 
 
 def test_files_are_in_the_keys_by_their_contents(config: Settings) -> None:

@@ -51,6 +51,25 @@ def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], said: s
         preflight.preflight(configured(tmp_path, **changes))
 
 
+def test_what_is_kept_on_the_cpu_must_fit_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Phi-3.5, the larger one: 3.82 billion weights of 12 bytes, and 4 while drift is measured, are 56.9 GiB.
+    config = configured(tmp_path, "config", training={"weights": "offload"})
+    memory = type("Memory", (), {"total": 64 * preflight.GIB})
+    monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: memory)
+    assert preflight.memory(config).endswith("(training.weights: offload, 56.9 of 64 GiB beside the device)")
+    memory.total = 60 * preflight.GIB
+    with pytest.raises(UserError, match=r"offload needs about 56.9 GiB of the CPU's memory, and there are 60.0\n  fix"):
+        preflight.memory(config)
+
+
+@pytest.mark.parametrize(("gib", "way"), [(80, "master"), (48, "kahan"), (32, "8bit"), (24, "offload")])
+def test_the_scheme_that_auto_took_is_told(tmp_path: Path, gib: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = type("Memory", (), {"total": 256 * preflight.GIB})
+    monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: memory)
+    config = configured(tmp_path, "config", models=["phi-3.5-mini-instruct"], hardware={"memory_gib": gib})
+    assert f"(training.weights: {way}" in preflight.memory(config)
+
+
 def test_downloads_and_results_may_be_on_two_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 120 * preflight.GIB})
     # 3.21 + 3.82 billion parameters of 2 bytes: 13.1 GiB for each copy. The largest checkpoint is that of the first:

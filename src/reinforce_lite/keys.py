@@ -15,9 +15,11 @@ from reinforce_lite.settings import Settings
 
 
 def training_key(config: Settings, model: str, variant: str, seed: int) -> dict[str, Any]:
-    """All that a training's weights depend on; `max_skipped` only says when to give up."""
+    """All that a training's weights depend on; `max_skipped` only says when to give up, and `lora` is for adapters."""
     layout = Layout.of(config)
-    training = training_of(config, model, variant).model_dump(mode="json", exclude={"max_skipped"})
+    chosen = training_of(config, model, variant)
+    unread = {"max_skipped"} if chosen.weights == "lora" else {"max_skipped", "lora"}
+    training = chosen.model_dump(mode="json", exclude=unread)
     return {
         **_numbers(config, model),
         **{f"training.{name}": value for name, value in training.items()},

@@ -10,6 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from reinforce_lite import gpu
 from reinforce_lite.accounting.budget import remaining_usd
 from reinforce_lite.accounting.ledger import attempts, ledger_path
@@ -17,8 +19,8 @@ from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.precision import GIB, Scheme, checkpoint_gib, scheme, training_gib
-from reinforce_lite.settings import PolicySettings, Settings
+from reinforce_lite.precision import GIB, checkpoint_gib, cpu_gib, training_gib, training_of
+from reinforce_lite.settings import PolicySettings, Settings, Training
 
 BYTES = {"float32": 4, "bfloat16": 2}
 STALE_PRICE_DAYS = 180
@@ -120,23 +122,37 @@ def device(settings: Settings) -> str:
 
 
 def memory(settings: Settings) -> str:
-    """Weights, gradients and what the optimiser keeps of the largest policy fit."""
-    needs = {(name, way): training_gib(settings.policies[name], way) for name, way in _schemes(settings)}
-    largest, way = max(needs, key=needs.__getitem__)
-    if needs[largest, way] > 0.95 * settings.hardware.memory_gib:
+    """Weights, gradients and what the optimiser keeps of the largest policy fit, on the device and beside it."""
+    needs = {name: training_gib(policy, training) for name, policy, training in _trainings(settings)}
+    largest = model, way = max(needs, key=needs.__getitem__)
+    if needs[largest] > 0.95 * settings.hardware.memory_gib:
         raise UserError(
-            f"{largest} needs about {needs[largest, way]:.1f} GiB for weights ({way}), gradients and optimiser, "
+            f"{model} needs about {needs[largest]:.1f} GiB for weights ({way}), gradients and optimiser, "
             f"and hardware.memory_gib is {settings.hardware.memory_gib:g}",
             "choose a larger device, policies.*.dtype: bfloat16, or training.weights: auto",
         )
-    memory = f"{needs[largest, way]:.1f} of {settings.hardware.memory_gib:g} GiB"
-    return f"{largest} needs about {memory} before activations (training.weights: {way})"
+    said = f"{model} needs about {needs[largest]:.1f} of {settings.hardware.memory_gib:g} GiB before activations"
+    return f"{said} (training.weights: {way}{_beside(settings)})"
 
 
-def _schemes(settings: Settings) -> list[tuple[str, Scheme]]:
-    """Each model with the scheme of each of its variants."""
-    runs = [(name, settings.variant(variant)) for name in settings.models for variant in settings.variants]
-    return [(name, scheme(settings.policies[name], training, settings.hardware)) for name, training in runs]
+def _beside(settings: Settings) -> str:
+    """What the CPU's memory has to hold of the training that needs most of it."""
+    needed = max(cpu_gib(policy, training) for _, policy, training in _trainings(settings))
+    if not needed:
+        return ""
+    there = psutil.virtual_memory().total / GIB
+    if needed > 0.9 * there:
+        raise UserError(
+            f"training.weights: offload needs about {needed:.1f} GiB of the CPU's memory, and there are {there:.1f}",
+            "rent a machine with more memory, or set training.weights: 8bit",
+        )
+    return f", {needed:.1f} of {there:.0f} GiB beside the device"
+
+
+def _trainings(settings: Settings) -> list[tuple[tuple[str, str], PolicySettings, Training]]:
+    """Each model with each of its variants: its name and the scheme's, its settings, the training's."""
+    runs = [(name, training_of(settings, name, variant)) for name in settings.models for variant in settings.variants]
+    return [((name, training.weights), settings.policies[name], training) for name, training in runs]
 
 
 def price(settings: Settings) -> str:
@@ -163,7 +179,7 @@ def disk(settings: Settings) -> str:
     runs = len(settings.variants) * len(settings.seeds)
     results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
     # Of the training that runs, three checkpoints while the third is written; of the one before none is left.
-    results += 3 * max(checkpoint_gib(settings.policies[name], way) for name, way in _schemes(settings))
+    results += 3 * max(checkpoint_gib(policy, training) for _, policy, training in _trainings(settings))
     downloads = sum(_weights_gib(policy) for policy in chosen if to_download(policy))
     needs = {_existing(settings.results): results}
     if downloads:

@@ -138,6 +138,18 @@ class PolicySettings(Section):
         return self
 
 
+class Lora(Section):
+    """Low-rank adapters, read only if `training.weights` is `lora`."""
+
+    rank: int = Field(16, ge=1, description="Rank of an adapter.")
+    alpha: float = Field(32.0, gt=0, description="What an adapter adds is multiplied by alpha / rank.")
+    target_modules: Literal["all-linear"] | list[str] = Field(
+        "all-linear",
+        description="Which layers get an adapter, by the last part of their names (`[q_proj, v_proj]`); `all-linear` "
+        "takes all linear ones but the output layer.",
+    )
+
+
 class Training(Section):
     """Reinforce-Lite. A variant of the algorithm is a set of these values."""
 
@@ -165,12 +177,15 @@ class Training(Section):
         "constant", description="Learning-rate schedule; linear decays to 0 at the last step."
     )
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
-    weights: Literal["auto", "nearest", "master", "stochastic", "kahan"] = Field(
+    weights: Literal["auto", "nearest", "master", "stochastic", "kahan", "8bit", "offload", "lora"] = Field(
         "auto",
         description="How a step gets into bfloat16 weights: `nearest` rounds most of it away (published), `master` "
-        "keeps a float32 copy, `stochastic` rounds at random, `kahan` keeps the remainder; `auto` takes the first of "
-        "the last three that fits `hardware.memory_gib`. float32 weights need none.",
+        "keeps a float32 copy, `stochastic` rounds at random, `kahan` keeps the remainder, `8bit` rounds at random and "
+        "keeps AdamW's averages in 8 bits, `offload` is `master` with all that is kept in the CPU's memory; `auto` "
+        "takes the first of these five that fits `hardware.memory_gib`. float32 weights need none. `lora` trains "
+        "float32 adapters instead of the weights, and merges them at the end.",
     )
+    lora: Lora = Lora()
     gradient_clip: float = Field(1.0, gt=0, description="Global gradient norm is clipped at this.")
     micro_batch_tokens: int = Field(
         16384, ge=1, description="Padded tokens in one forward pass of the update; changes memory, not the result."
@@ -214,7 +229,7 @@ class CheckpointSettings(Section):
     every_seconds: float = Field(
         300,
         gt=0,
-        description="Seconds between two checkpoints; one takes 3 to 7 times the space of the weights.",
+        description="Seconds between two checkpoints; one takes 2 to 7 times the space of the weights.",
     )
 
 

@@ -127,7 +127,7 @@ def test_killed_without_a_word(tmp_path: Path, settings: Training, undisturbed: 
     assert same(run(tmp_path, settings), undisturbed)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", [*SCHEMES, "lora"])
 def test_what_is_kept_beside_16_bit_weights_comes_back_too(
     tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

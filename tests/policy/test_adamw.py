@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.policy import adamw as module
-from reinforce_lite.policy.adamw import SCHEMES, AdamW, round_stochastically
+from reinforce_lite.policy.adamw import SCHEMES, AdamW
 
 SETTINGS = {"weight_decay": 0.1, "betas": (0.9, 0.99)}
 
@@ -67,6 +65,69 @@ def test_the_master_copy_is_torchs_own_adamw() -> None:
     assert torch.equal(ours, optimizer.state[ours]["kept"].bfloat16())
 
 
+def test_states_on_the_cpu_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every slice is a copy that has to be written back, on a CPU too."""
+    monkeypatch.setattr(module, "SLICE", 256)
+    beside, away = weights(torch.bfloat16, 1000), weights(torch.bfloat16, 1000)
+    one, other = AdamW([beside], "master", 1e-3, **SETTINGS), AdamW([away], "offload", 1e-3, **SETTINGS)
+    trained(beside, one, 5)
+    trained(away, other, 5)
+    assert torch.equal(beside, away)
+    for name in ("exp_avg", "exp_avg_sq", "kept"):
+        assert torch.equal(one.state[beside][name], other.state[away][name]) and one.state[beside][name].any()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_states_stay_on_the_cpu_in_locked_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLICE", 256)
+    beside, away = (weights(torch.bfloat16, 1000).detach().cuda().requires_grad_() for _ in range(2))
+    one, other = AdamW([beside], "master", 1e-3, **SETTINGS), AdamW([away], "offload", 1e-3, **SETTINGS)
+    for slope in gradients(5, 1000):
+        for weight, optimizer in ((beside, one), (away, other)):
+            weight.grad = slope.cuda()
+            optimizer.step()
+    assert torch.equal(beside, away)
+    for name in ("exp_avg", "exp_avg_sq", "kept"):
+        there = other.state[away][name]
+        assert there.device.type == "cpu" and there.is_pinned()
+        assert torch.equal(there, one.state[beside][name].cpu())
+
+
+def test_eight_bits_keep_a_byte_an_average_and_a_scale_a_block() -> None:
+    weight = weights(torch.bfloat16, 1000)
+    optimizer = AdamW([weight], "8bit", 1e-3, **SETTINGS)
+    trained(weight, optimizer, 1)
+    sizes = {name: (value.dtype, len(value)) for name, value in optimizer.state[weight].items() if name != "step"}
+    codes, scales = (torch.uint8, 1000), (torch.float32, 4)
+    names = ("exp_avg", "exp_avg_sq")
+    assert sizes == {**dict.fromkeys(names, codes), **{f"{name}_scale": scales for name in names}}
+
+
+def fall_of_the_loss(weight: torch.Tensor, optimizer: torch.optim.Optimizer) -> float:
+    """Loss after 60 steps over the loss before, of 16 neurons that should each add 4e-5 to the mean of 256 weights."""
+    goal = weight.detach().float().view(16, 256).mean(1) + 4e-5
+    losses = []
+    for _ in range(61):
+        loss = (weight.float().view(16, 256).mean(1) - goal).square().sum()
+        losses.append(loss.item())
+        (weight.grad,) = torch.autograd.grad(loss, weight)
+        optimizer.step()
+    return losses[-1] / losses[0]
+
+
+def test_a_simple_loss_falls_in_float32_and_not_in_bfloat16() -> None:
+    single, half = weights(torch.float32, 4096), weights(torch.bfloat16, 4096)
+    assert fall_of_the_loss(single, torch.optim.AdamW([single], lr=1e-6)) < 0.02
+    assert fall_of_the_loss(half, torch.optim.AdamW([half], lr=1e-6)) > 0.8
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_simple_loss_falls_by_every_scheme(scheme: str) -> None:
+    weight = weights(torch.bfloat16, 4096)
+    assert fall_of_the_loss(weight, AdamW([weight], scheme, 1e-6)) < 0.05
+
+
 def test_what_kahan_keeps_and_the_weight_are_the_value_together() -> None:
     weight, kept, new = torch.ones(1, dtype=torch.bfloat16), torch.zeros(1, dtype=torch.bfloat16), torch.tensor([1.001])
     for _ in range(10):  # ten times 0.001 are 2.56 of the weight's last bits (1/128 above 1)
@@ -77,31 +138,15 @@ def test_what_kahan_keeps_and_the_weight_are_the_value_together() -> None:
     assert new.bfloat16().item() == 1, "one step alone is lost"
 
 
-@given(st.floats(-(2.0**126), 2.0**126, width=32).filter(lambda x: abs(x) > 1e-30))
-def test_stochastic_rounding_gives_one_of_the_two_neighbours(value: float) -> None:
-    number = torch.tensor([value])
-    toward_zero = (number.view(torch.int32) & -(2**16)).view(torch.float32)
-    away = ((number.view(torch.int32) & -(2**16)) + 2**16).view(torch.float32)
-    rounded = round_stochastically(number.repeat(64), torch.Generator().manual_seed(0)).float()
-    assert ((rounded == toward_zero) | (rounded == away)).all()
-    if number.item() == toward_zero.item():
-        assert (rounded == number).all(), "what has a place is not moved"
-
-
-def test_stochastic_rounding_is_right_on_average() -> None:
-    value = torch.full((200_000,), 1 + 0.3 / 128)
-    rounded = round_stochastically(value, torch.Generator().manual_seed(0)).float()
-    assert (rounded > 1).float().mean().item() == pytest.approx(0.3, abs=0.01)
-
-
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_slices_change_nothing_that_is_not_drawn(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = weights(torch.bfloat16, 1000)
     trained(whole, AdamW([whole], scheme, 1e-3, **SETTINGS), 3)
-    monkeypatch.setattr(module, "SLICE", 64)
+    monkeypatch.setattr(module, "SLICE", 256)
     sliced = weights(torch.bfloat16, 1000)
     trained(sliced, AdamW([sliced], scheme, 1e-3, **SETTINGS), 3)
-    tolerance = 0 if scheme == "master" else 0.02  # elsewhere the draws fall on other weights
+    # Elsewhere the draws fall on other weights.
+    tolerance = {"master": 0, "offload": 0, "8bit": 0.04}.get(scheme, 0.02)
     torch.testing.assert_close(sliced, whole, rtol=tolerance, atol=tolerance * 0.01)
 
 

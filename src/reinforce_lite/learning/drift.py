@@ -1,6 +1,7 @@
 """How far the policy has moved from its start: share of changed weights, and KL.
 
 The start weights are kept on the CPU and swapped in for the measurement, so that one network is all the device holds.
+A policy with adapters is the start when they are switched off; its changed weights are those that merging will change.
 """
 
 from collections.abc import Iterator
@@ -9,19 +10,23 @@ from contextlib import contextmanager
 import torch
 
 from reinforce_lite.learning.batching import Sample, micro_batches
-from reinforce_lite.policy import Policy
+from reinforce_lite.policy import Policy, lora
 from reinforce_lite.policy.logprobs import chosen_logprobs, pad_right
 
 Weights = dict[str, torch.Tensor]
 
 
 def snapshot(policy: Policy) -> Weights:
-    """A copy of all weights on the CPU."""
+    """A copy of all weights on the CPU; empty for a policy with adapters."""
+    if lora.adapted(policy.model):
+        return {}
     return {name: weight.detach().to("cpu", copy=True) for name, weight in policy.model.named_parameters()}
 
 
 def changed_share(policy: Policy, start: Weights) -> float:
     """Fraction of single weights whose stored value differs from the start; a rounded-away update changes nothing."""
+    if lora.adapted(policy.model):
+        return lora.changed_share(policy.model)
     changed = total = 0
     for name, weight in policy.model.named_parameters():
         changed += int((weight.detach().cpu() != start[name]).sum())
@@ -35,7 +40,7 @@ def kl_to_start(policy: Policy, start: Weights, samples: list[Sample], budget_to
     Mean of exp(d) - 1 - d with d = log p_start - log p: unbiased, never negative, of low variance (Schulman 2020, k3).
     """
     now = _logprobs(policy, samples, budget_tokens, chunk_tokens)
-    with weights_swapped(policy, start):
+    with lora.without_adapters(policy.model) if lora.adapted(policy.model) else weights_swapped(policy, start):
         then = _logprobs(policy, samples, budget_tokens, chunk_tokens)
     d = then - now
     return float((d.exp() - 1 - d).mean())

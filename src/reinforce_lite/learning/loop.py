@@ -13,7 +13,7 @@ from reinforce_lite.learning.estimators import normaliser
 from reinforce_lite.learning.experience import Experience, ask, rollout, score
 from reinforce_lite.learning.metrics import Clock, completion_rows, step_metrics
 from reinforce_lite.learning.update import descend, gradient
-from reinforce_lite.policy import Policy
+from reinforce_lite.policy import Policy, lora
 from reinforce_lite.policy.logprobs import check_head
 from reinforce_lite.policy.optimizer import learning_rate, optimizer_for, set_learning_rate
 from reinforce_lite.policy.progress import InMemory, Keeper, steps_bar
@@ -66,7 +66,7 @@ def train(
             processes than questions.
     """
     check(settings)
-    prepare(policy, settings)
+    prepare(policy, settings, seed)
     start, progress = drift.snapshot(policy), progress or InMemory()
     engine = GenerateEngine(policy, settings.rollout_batch)
     optimizer = optimizer_for(policy.model, settings, seed)
@@ -106,6 +106,8 @@ def train(
             on_step(done)
             skipped.count(done.metrics)
             bar.set_postfix({name: f"{metrics[name]:.3g}" for name in ("reward_mean", "length_mean")}, refresh=False)
+    if settings.weights == "lora":
+        lora.merge(policy)
     policy.model.eval()
     return reason
 
@@ -123,9 +125,11 @@ def check(settings: Training) -> None:
         )
 
 
-def prepare(policy: Policy, settings: Training) -> None:
-    """Make the policy ready to learn."""
+def prepare(policy: Policy, settings: Training, seed: int) -> None:
+    """Make the policy ready to learn, with adapters if they are what is trained."""
     check_head(policy)
+    if settings.weights == "lora":
+        lora.adapt(policy, settings.lora, seed)
     if settings.gradient_checkpointing:
         policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 

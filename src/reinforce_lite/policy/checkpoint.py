@@ -20,6 +20,8 @@ from typing import IO, Any, cast
 import numpy as np
 import torch
 
+from reinforce_lite.policy.adamw import AdamW
+
 PARTS = ("weights", "optimizer", "random")
 MANIFEST = "manifest.json"
 
@@ -47,12 +49,13 @@ class Checkpoint:
 
     def restore(self, model: Any, optimizer: torch.optim.Optimizer) -> None:
         """Put everything back in place, bit for bit."""
-        model.load_state_dict(self._part("weights"))
+        model.load_state_dict({**_weights(model, trained=False), **self._part("weights")})
         restore_optimizer(optimizer, self._part("optimizer"))
         restore_random(self._part("random"))
 
     def _part(self, name: str) -> Any:
-        return torch.load(self.path / f"{name}.pt", map_location="cpu", weights_only=True)
+        # Mapped, since what an optimiser keeps on the CPU may be there only once; whoever takes it makes a copy.
+        return torch.load(self.path / f"{name}.pt", map_location="cpu", weights_only=True, mmap=True)
 
 
 def found(folder: Path) -> list[Path]:
@@ -110,7 +113,7 @@ def write(
     try:
         temporary.mkdir(parents=True)
         manifest = {}
-        for name, value in zip(PARTS, (model.state_dict(), optimizer.state_dict(), randomness), strict=True):
+        for name, value in zip(PARTS, (_weights(model), optimizer.state_dict(), randomness), strict=True):
             with _written(temporary / f"{name}.pt") as handle:
                 torch.save(value, cast("IO[bytes]", handle))  # write and flush are all it uses
             manifest[f"{name}.pt"] = handle.described()
@@ -125,6 +128,13 @@ def write(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return path, sum(each["bytes"] for each in manifest.values())
+
+
+def _weights(model: Any, trained: bool = True) -> dict[str, torch.Tensor]:
+    """What training changes of a model, or the rest: the weights that are frozen beside adapters."""
+    every = model.named_parameters(remove_duplicate=False)
+    frozen = {name for name, weight in every if not weight.requires_grad}
+    return {name: value for name, value in model.state_dict().items() if (name in frozen) != trained}
 
 
 class _Hashed:
@@ -188,6 +198,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]
     bfloat16 weights little would be left. So the tensors are put in place again as they were saved.
     """
     optimizer.load_state_dict(dict(saved))
+    if isinstance(optimizer, AdamW):  # takes them as they are
+        return
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for index, states in saved["state"].items():
         here = optimizer.state[weights[index]]
