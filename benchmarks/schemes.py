@@ -2,8 +2,9 @@
 
     python benchmarks/schemes.py --policy results/tiny/policies/tiny-llama --config config/tiny.yaml
 
-Every training has the same start, questions, seed and settings; only how a step gets into the weights differs. The
-table goes to stderr; the last line of stdout is one JSON object, also written to benchmarks/results.
+Every training has the same start, questions, seed and settings; only how a step gets into the weights differs. Adapters
+(`lora`) are another set of weights at the same learning rate, unless they are given one of their own. The table goes to
+stderr; the last line of stdout is one JSON object, also written to benchmarks/results.
 """
 
 import json
@@ -20,17 +21,21 @@ from reinforce_lite.evaluation import harness
 from reinforce_lite.files import read_json, write_json
 from reinforce_lite.learning.loop import Step, train
 from reinforce_lite.policy.load import load, prepare_torch
-from reinforce_lite.precision import BYTES
-from reinforce_lite.settings import Settings
+from reinforce_lite.precision import BYTES, GIB, checkpoint_gib, cpu_gib, training_gib
+from reinforce_lite.settings import Settings, Training
+
+SCHEMES = [("float32", "nearest"), *(("bfloat16", weights) for weights in (*BYTES, "lora"))]
+
+SIZES = {"device": training_gib, "cpu": cpu_gib, "checkpoint": checkpoint_gib}
+"""Bytes of one weight with all that belongs to it; see precision.py."""
 
 
-def run(config: Settings, folder: Path, model: str, dtype: str, weights: str, rate: float) -> dict[str, Any]:
+def run(config: Settings, folder: Path, model: str, dtype: str, training: Training) -> dict[str, Any]:
     """One training, and the evaluations before and after it."""
-    chosen = config.policies[model].model_copy(update={"dtype": dtype})
+    chosen = config.policies[model].model_copy(update={"dtype": dtype, "parameters": 1.0})  # the sizes are for one
     policy = load(folder, chosen, config.hardware.device)
     data = import_module(f"reinforce_lite.tasks.{config.task.name}").build(config.task)
     before, _ = harness.evaluate(policy, data.test, config.task.prompt, config.evaluation)
-    training = config.variant("leave_one_out").model_copy(update={"weights": weights, "learning_rate": rate})
     steps: list[Step] = []
     began = time.perf_counter()
     train(policy, data.train, config.task.prompt, training, 0, steps.append)
@@ -38,9 +43,9 @@ def run(config: Settings, folder: Path, model: str, dtype: str, weights: str, ra
     after, _ = harness.evaluate(policy, data.test, config.task.prompt, config.evaluation)
     last = steps[-1].metrics
     return {
-        "weights": f"{dtype}, {weights}" if dtype == "bfloat16" else dtype,
-        "learning_rate": rate,
-        "bytes_per_weight": BYTES[weights] if dtype == "bfloat16" else 16,  # type: ignore[index]
+        "weights": f"{dtype}, {training.weights}" if dtype == "bfloat16" else dtype,
+        "learning_rate": training.learning_rate,
+        **{f"bytes_{name}": size(chosen, training) * GIB / 1e9 for name, size in SIZES.items()},
         "before": before["strict"],
         "after": after["strict"],
         "gain_points": 100 * (after["strict"] - before["strict"]),
@@ -54,14 +59,19 @@ def main() -> None:
     """Measure, print and write; see the top of this file."""
     parser = policy_arguments(__doc__, "schemes.json")
     parser.add_argument("--learning-rate", type=float, help="of all trainings; the configuration's by default")
+    parser.add_argument("--lora-learning-rate", type=float, help="of the adapters; that of the others by default")
+    parser.add_argument("--steps", type=int, help="of each training; the configuration's by default")
     arguments = parser.parse_args()
     config = settings.load([ROOT / "config/config.yaml", *arguments.config])
-    rate = arguments.learning_rate or config.variant("leave_one_out").learning_rate
+    usual = config.variant("leave_one_out")
+    rate = arguments.learning_rate or usual.learning_rate
     model = read_json(arguments.policy / "policy.json")["model"]
     prepare_torch(config.hardware)
     rows = []
-    for dtype, weights in (("float32", "nearest"), *(("bfloat16", weights) for weights in BYTES)):
-        rows.append(run(config, arguments.policy, model, dtype, weights, rate))
+    for dtype, weights in SCHEMES:
+        own = arguments.lora_learning_rate if weights == "lora" else None
+        update = {"weights": weights, "learning_rate": own or rate, "steps": arguments.steps or usual.steps}
+        rows.append(run(config, arguments.policy, model, dtype, usual.model_copy(update=update)))
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     result = {
         **made_with(),
