@@ -45,6 +45,21 @@ def test_what_changes_a_training_is_in_its_key(config: Settings) -> None:
     assert differing(before, keys.training_key(config, "tiny-llama", "leave_one_out", 1)) == {"seed"}
 
 
+def test_the_engine_that_is_decided_is_in_the_keys(config: Settings) -> None:
+    policy = Layout.of(config).policy("tiny-llama")
+    before, evaluation = training(config), keys.evaluation_key(config, "tiny-llama", policy)
+    assert (before["training.engine"], evaluation["evaluation.engine"]) == ("generate", "generate")
+    assert training(changed(config, "training", engine="generate")) == before, "auto is what it is decided to be"
+    other = changed(config, "training", engine="continuous")
+    assert differing(before, training(other)) == {"training.engine", "transformers"}
+    assert keys.evaluation_key(other, "tiny-llama", policy) == evaluation
+    other = changed(config, "evaluation", engine="continuous")
+    assert differing(evaluation, keys.evaluation_key(other, "tiny-llama", policy)) == {
+        "evaluation.engine",
+        "transformers",
+    }
+
+
 def test_what_cannot_change_a_training_is_not(config: Settings) -> None:
     before = training(config)
     for other in (

@@ -96,3 +96,24 @@ def test_the_estimate_is_what_the_optimiser_keeps() -> None:
         kept = sum(value.nbytes for value in optimizer.state[weight].values() if isinstance(value, torch.Tensor))
         expected = precision.CPU_BYTES[name] if scheme.on_cpu else precision.BYTES[name] - 4  # type: ignore[index]
         assert kept == expected * weight.numel(), name
+
+
+def test_the_engine_is_decided_by_what_is_left_beside_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reinforce_lite.rollout.choose._has_vllm", lambda: True)
+    config = settings.load([ROOT / "config/config.yaml"])
+    for model, variant in (("llama-3.2-3b-instruct", "leave_one_out"), ("phi-3.5-mini-instruct", "leave_one_out")):
+        # Llama: 10 bytes a weight of 48 GiB leave 18.1, and 6.0 + 6 are needed; Phi: 8 bytes, 19.5 and 7.1 + 6
+        assert precision.training_of(config, model, variant).engine == "vllm"
+        assert precision.evaluation_of(config, model).engine == "vllm"
+    place = precision.training_place(
+        config.policies["llama-3.2-3b-instruct"],
+        precision.training_of(config, "llama-3.2-3b-instruct", "leave_one_out"),
+        config.hardware,
+    )
+    assert (place.free_gib, place.weights_gib) == (pytest.approx(18.1, abs=0.05), pytest.approx(5.98, abs=0.01))
+    small = config.model_copy(update={"hardware": hardware(40)})  # Kahan's sum then: 8 bytes leave 16.1
+    assert precision.training_of(small, "llama-3.2-3b-instruct", "leave_one_out").engine == "vllm"
+    smaller = config.model_copy(update={"hardware": hardware(32)})  # 8.1 are left
+    assert precision.training_of(smaller, "llama-3.2-3b-instruct", "leave_one_out").engine != "vllm"
+    tiny = settings.load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"])
+    assert precision.training_of(tiny, "tiny-llama", "leave_one_out").engine == "generate"

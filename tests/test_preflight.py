@@ -22,7 +22,7 @@ def configured(tmp_path: Path, name: str = "tiny", **changes: Any) -> Settings:
 def test_tiny_passes_everywhere(tmp_path: Path) -> None:
     checks = preflight.preflight(configured(tmp_path))
     assert {check["name"] for check in checks} == {
-        "device", "memory", "price", "budget", "disk", "task", "policies", "hub",
+        "device", "memory", "engine", "price", "budget", "disk", "task", "policies", "hub",
     }  # fmt: skip
     assert all(check["ok"] for check in checks)
 
@@ -68,6 +68,23 @@ def test_the_scheme_that_auto_took_is_told(tmp_path: Path, gib: int, way: str, m
     monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: memory)
     config = configured(tmp_path, "config", models=["phi-3.5-mini-instruct"], hardware={"memory_gib": gib})
     assert f"(training.weights: {way}" in preflight.memory(config)
+
+
+@pytest.mark.parametrize("section", ["training", "evaluation"])
+def test_an_engine_that_is_not_installed_is_named(
+    tmp_path: Path, section: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reinforce_lite.rollout.choose._has_vllm", lambda: False)
+    asked = configured(tmp_path, **{section: {"engine": "vllm"}})
+    with pytest.raises(UserError, match=rf"(?s){section}.engine: vllm for tiny-llama .*'reinforce-lite\[vllm\]'"):
+        preflight.preflight(asked)
+    passed = {check["name"]: check["detail"] for check in preflight.preflight(configured(tmp_path))}
+    assert "training.engine of tiny-phi: generate" in passed["engine"]
+
+
+def test_continuous_batching_without_flash_attention_comes_with_a_remark(tmp_path: Path) -> None:
+    said = preflight.engines(configured(tmp_path, training={"engine": "continuous"}))
+    assert "training.engine of tiny-llama: continuous without flash attention, slower than generate" in said
 
 
 def test_downloads_and_results_may_be_on_two_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

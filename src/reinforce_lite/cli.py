@@ -16,7 +16,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, write_json, write_jsonl
 from reinforce_lite.interrupt import Interrupted
 from reinforce_lite.layout import Layout
-from reinforce_lite.precision import training_of
+from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.preflight import require_preflight
 
 Arguments = argparse.Namespace
@@ -102,6 +102,7 @@ def evaluate(arguments: Arguments) -> None:
     config = settings.load(arguments.config)
     require_preflight(config)
     layout, model = Layout.of(config), arguments.model
+    evaluation = evaluation_of(config, model)
     run = {"variant": arguments.variant, "seed": arguments.seed}
     name = "evaluate_baseline" if arguments.variant is None else "evaluate_trained"
     job = Job(name, model, **run)
@@ -121,16 +122,16 @@ def evaluate(arguments: Arguments) -> None:
         written = Written(layout.evaluation_progress(model, **run) / "completions.jsonl", key)
         gate.begin(-(-len(problems) // config.evaluation.batch_size), "batch")
         summary, items = harness.evaluate(
-            policy, problems, config.task.prompt, config.evaluation, written, after_batch=gate.check
+            policy, problems, config.task.prompt, evaluation, written, after_batch=gate.check
         )
         if config.evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, config.evaluation)
         folder = layout.evaluation(model, **run)
         write_jsonl(folder / "items.jsonl", items)
         provenance = read_json(source / "policy.json")
-        made = {"policy": provenance, "made_with": origin(), "key": keys.digest(key)}
+        made = {"policy": provenance, "engine": evaluation.engine, "made_with": origin(), "key": keys.digest(key)}
         write_json(folder / "evaluation.json", {"model": model, **run, **summary, **made})
-        account.log_params({"model": model, **run, "evaluation": config.evaluation.model_dump(mode="json")})
+        account.log_params({"model": model, **run, "evaluation": evaluation.model_dump(mode="json")})
         account.log_summary({k: summary[k] for k in ("n", "strict", "flexible", "truncated", "length_mean")})
         account.log_artifact(folder / "items.jsonl")
         print(f"{name} {model}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)

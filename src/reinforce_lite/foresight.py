@@ -14,6 +14,7 @@ from reinforce_lite.accounting.ledger import attempts, ledger_path
 from reinforce_lite.accounting.plan import dollars, refused, table
 from reinforce_lite.accounting.stage import Stage, stage
 from reinforce_lite.accounting.tracking import open_experiment
+from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Settings
 
 
@@ -74,7 +75,13 @@ def rehearsed(settings: Settings) -> str:
     kept = {"hardware": {"device", "name", "memory_gib", "cpu_threads"}, "task": True, "models": True}
     said = settings.model_dump(mode="json", include=kept)  # type: ignore[arg-type]
     said["policies"] = [settings.policies[model].model_dump(mode="json") for model in settings.models]
-    training = settings.variant(settings.variants[0])
-    said["training"] = training.model_dump(mode="json", exclude={"steps", "learning_rate", "schedule", "max_skipped"})
+    first = settings.variants[0]
+    engines = [
+        (training_of(settings, model, first).engine, evaluation_of(settings, model).engine) for model in settings.models
+    ]
+    said["engines"] = engines
+    training = settings.variant(first)
+    unrelated = {"steps", "learning_rate", "schedule", "max_skipped", "engine"}
+    said["training"] = training.model_dump(mode="json", exclude=unrelated)
     said["evaluation"] = settings.evaluation.model_dump(mode="json", include={"max_new_tokens", "batch_size"})
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.accounting.provenance import sha256_file
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.precision import training_of
+from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Settings
 
 
@@ -22,6 +23,7 @@ def training_key(config: Settings, model: str, variant: str, seed: int) -> dict[
     training = chosen.model_dump(mode="json", exclude=unread)
     return {
         **_numbers(config, model),
+        **_engine(training["engine"]),
         **{f"training.{name}": value for name, value in training.items()},
         "hardware.count": config.hardware.count,
         "seed": seed,
@@ -48,9 +50,11 @@ def evaluation_key(config: Settings, model: str, policy: Path) -> dict[str, Any]
         model: name of the policy.
         policy: folder of its policy.json.
     """
-    evaluation = config.evaluation.model_dump(mode="json", exclude={"bootstrap_resamples", "cross_check"})
+    unrelated = {"bootstrap_resamples", "cross_check"}
+    evaluation = evaluation_of(config, model).model_dump(mode="json", exclude=unrelated)
     return {
         **_numbers(config, model),
+        **_engine(evaluation["engine"]),
         **{f"evaluation.{name}": value for name, value in evaluation.items()},
         "policy, sha256": policy_sha256(policy),
     }
@@ -89,6 +93,14 @@ def policy_sha256(folder: Path) -> str:
         files += [place] if place.is_file() else sorted(path for path in place.iterdir() if path.is_file())
     sums = [f"{path.name} {sha256_file(path)}\n" for path in files]
     return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def _engine(name: str) -> dict[str, str]:
+    """The version of the library that decodes, if it is not the policy's own forward pass that does."""
+    library = {"continuous": "transformers", "vllm": "vllm"}.get(name)
+    if library is None or find_spec(library) is None:  # that it is absent, preflight tells
+        return {}
+    return {library: version(library)}
 
 
 def _numbers(config: Settings, model: str) -> dict[str, Any]:

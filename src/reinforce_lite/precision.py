@@ -1,8 +1,10 @@
-"""How a step gets into weights of 16 bits: which scheme fits the device. The schemes are in policy/adamw.py."""
+"""What `auto` is decided to be: how a step gets into 16-bit weights (policy/adamw.py), and the engine (rollout/)."""
 
-from typing import Literal
+from typing import Literal, cast
 
-from reinforce_lite.settings import Hardware, PolicySettings, Settings, Training
+from reinforce_lite.errors import UserError
+from reinforce_lite.rollout.choose import Name, Place, decide, unavailable
+from reinforce_lite.settings import Evaluation, Hardware, PolicySettings, Settings, Training
 
 Scheme = Literal["nearest", "master", "stochastic", "kahan", "8bit", "offload", "lora"]
 
@@ -69,6 +71,13 @@ def training_gib(policy: PolicySettings, training: Training) -> float:
     return _gib(policy, FLOAT32_BYTES if single else BYTES[_decided(training)])
 
 
+def gradients_gib(policy: PolicySettings, training: Training) -> float:
+    """GiB of the gradients, which are there in an update only; 0 if the size is not told."""
+    if training.weights == "lora":
+        return _gib(policy, 4 * ADAPTED * training.lora.rank)
+    return _gib(policy, 4 if policy.dtype == "float32" else 2)
+
+
 def checkpoint_gib(policy: PolicySettings, training: Training) -> float:
     """GiB of a checkpoint: all that a training changes and keeps but the gradients; 0 if the size is not told."""
     if training.weights == "lora":
@@ -85,10 +94,69 @@ def cpu_gib(policy: PolicySettings, training: Training) -> float:
     return _gib(policy, CPU_BYTES[_decided(training)] + DRIFT_BYTES)
 
 
+def weights_gib(policy: PolicySettings) -> float:
+    """GiB of one copy of the weights; 0 if the policy's size is not told."""
+    return _gib(policy, 4 if policy.dtype == "float32" else 2)
+
+
+def training_place(policy: PolicySettings, training: Training, hardware: Hardware) -> Place:
+    """Where a training's rollouts take place: beside all that it keeps, but the gradients, which come later.
+
+    Args:
+        policy: its size and precision.
+        training: with `weights` decided.
+        hardware: the device.
+    """
+    kept = training_gib(policy, training) - gradients_gib(policy, training)
+    return _place(policy, hardware, kept)
+
+
+def evaluation_place(settings: Settings, model: str) -> Place:
+    """Where an evaluation takes place: beside the weights."""
+    policy = settings.policies[model]
+    return _place(policy, settings.hardware, weights_gib(policy))
+
+
+def _place(policy: PolicySettings, hardware: Hardware, kept_gib: float) -> Place:
+    free = hardware.memory_gib - kept_gib
+    return Place(hardware.device, weights_gib(policy), free, policy.dtype == "bfloat16")
+
+
 def training_of(settings: Settings, model: str, variant: str) -> Training:
-    """The training settings of a run, with `weights` decided."""
-    training = settings.variant(variant)
-    return training.model_copy(update={"weights": scheme(settings.policies[model], training, settings.hardware)})
+    """The training settings of a run, with `weights` and `engine` decided."""
+    policy, training = settings.policies[model], settings.variant(variant)
+    training = training.model_copy(update={"weights": scheme(policy, training, settings.hardware)})
+    engine = decide(training.engine, training_place(policy, training, settings.hardware))
+    return training.model_copy(update={"engine": engine})
+
+
+def evaluation_of(settings: Settings, model: str) -> Evaluation:
+    """The evaluation settings of a model, with `engine` decided."""
+    engine = decide(settings.evaluation.engine, evaluation_place(settings, model))
+    return settings.evaluation.model_copy(update={"engine": engine})
+
+
+def engines(settings: Settings) -> str:
+    """The engines of all stages can be had; which ones, and where that is slow.
+
+    Raises:
+        UserError: one of them is not installed, or does not fit.
+    """
+    said: dict[str, None] = {}
+    for model in settings.models:
+        stages = [("evaluation.engine", evaluation_of(settings, model).engine, evaluation_place(settings, model))]
+        for variant in settings.variants:
+            training = training_of(settings, model, variant)
+            place = training_place(settings.policies[model], training, settings.hardware)
+            stages.append(("training.engine", training.engine, place))
+        for key, engine, place in stages:
+            name = cast(Name, engine)  # decided
+            if (missing := unavailable(name, place)) is not None:
+                reason, fix = missing
+                raise UserError(f"{key}: {name} for {model} {reason}", fix)
+            slow = " without flash attention, slower than generate" if name == "continuous" and not place.flash else ""
+            said[f"{key} of {model}: {name}{slow}"] = None
+    return "; ".join(said)
 
 
 def _gib(policy: PolicySettings, bytes_each: float) -> float:

@@ -19,7 +19,7 @@ from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.precision import GIB, checkpoint_gib, cpu_gib, training_gib, training_of
+from reinforce_lite.precision import GIB, checkpoint_gib, cpu_gib, engines, training_gib, training_of
 from reinforce_lite.settings import PolicySettings, Settings, Training
 
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -291,6 +291,7 @@ def _ask_hub(repo: str, revision: str, kind: str, key: str) -> str:
 LOCAL: dict[str, Callable[[Settings], str]] = {
     "device": device,
     "memory": memory,
+    "engine": engines,
     "price": price,
     "budget": budget,
     "disk": disk,

@@ -13,8 +13,8 @@ import psutil
 from reinforce_lite.accounting import clock
 from reinforce_lite.accounting.forecast import Rates
 from reinforce_lite.accounting.gate import Gate
-from reinforce_lite.precision import training_of
-from reinforce_lite.settings import Settings, Training
+from reinforce_lite.precision import evaluation_of, training_of
+from reinforce_lite.settings import Evaluation, Settings, Training
 
 if TYPE_CHECKING:
     from reinforce_lite.policy import Policy
@@ -103,7 +103,7 @@ def _measure(settings: Settings, model: str, data: "Dataset", process: float, pa
     if chosen.start is not None:
         start_step = _start_step(policy, data, prompt, chosen.start)
         part()
-    harness, position = _evaluation(policy, data.test, prompt, settings)
+    harness, position = _evaluation(policy, data.test, prompt, evaluation_of(settings, model))
     part()
     if chosen.start is not None:
         training["lengths"] = demonstrated_lengths(policy, data)
@@ -180,7 +180,7 @@ def _start_step(policy: "Policy", data: "Dataset", prompt: str, start: Any) -> f
     return (time.perf_counter() - began) / STEPS
 
 
-def _evaluation(policy: "Policy", problems: "list[Problem]", prompt: str, settings: Settings) -> tuple[float, float]:
+def _evaluation(policy: "Policy", problems: "list[Problem]", prompt: str, usual: Evaluation) -> tuple[float, float]:
     """(seconds that the harness needs around its batches, seconds of one more token in every row of a batch)."""
     began = time.perf_counter()
     from reinforce_lite.evaluation.harness import evaluate
@@ -199,8 +199,8 @@ def _evaluation(policy: "Policy", problems: "list[Problem]", prompt: str, settin
             self.seconds += seconds
 
     watch = Watch()
-    limit = min(CAP, settings.evaluation.max_new_tokens)
-    shorter = settings.evaluation.model_copy(update={"max_new_tokens": limit, "cross_check": False})
+    limit = min(CAP, usual.max_new_tokens)
+    shorter = usual.model_copy(update={"max_new_tokens": limit, "cross_check": False})
     _, items = evaluate(policy, problems[: shorter.batch_size], prompt, shorter, watch)
     around = time.perf_counter() - began - watch.seconds
     return around, watch.seconds / max(item["length"] for item in items)

@@ -16,6 +16,7 @@ from reinforce_lite.errors import UserError
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+EngineName = Literal["auto", "generate", "continuous", "vllm"]
 
 
 class Section(BaseModel):
@@ -193,7 +194,18 @@ class Training(Section):
     logprob_chunk_tokens: int = Field(
         1024, ge=1, description="Tokens whose logits exist at the same time; changes memory, not the result."
     )
-    rollout_batch: int = Field(256, ge=1, description="Completions decoded side by side.")
+    engine: EngineName = Field(
+        "auto",
+        description="What writes the completions. `generate`: the policy's own forward pass; runs everywhere. "
+        "`continuous`: transformers' continuous batching, for a GPU with flash attention; slower than `generate` "
+        "without. `vllm`: for a GPU with room for a second copy of the weights; needs "
+        "`pip install 'reinforce-lite[vllm]'`. `auto`: on a CPU `generate`, on a GPU the first of `vllm`, "
+        "`continuous`, `generate` that is installed and fits; a stage says which. One engine's draws are not "
+        "another's, and on a GPU only those of `generate` follow from the seed alone.",
+    )
+    rollout_batch: int = Field(
+        256, ge=1, description="Completions decoded side by side; with `continuous` and `vllm`, at most so many."
+    )
     gradient_checkpointing: bool = Field(True, description="Recompute activations in the backward pass.")
     kl_every: int = Field(
         10,
@@ -215,7 +227,12 @@ class Evaluation(Section):
         ge=1, description="Longest answer, in tokens; longer ones are cut and counted as truncated."
     )
     batch_size: int = Field(
-        ge=1, description="Problems decoded side by side; fixed, because it can change the last bit of a logit."
+        ge=1,
+        description="Problems decoded side by side, and kept together; fixed, because it can change the last bit of a "
+        "logit. `continuous` and `vllm` like it large: rows that end are replaced only within a batch.",
+    )
+    engine: EngineName = Field(
+        "auto", description="What writes the answers, as for `training.engine`; the same for base and trained."
     )
     limit: int | None = Field(None, ge=1, description="Evaluate only the first so many test problems; null for all.")
     cross_check: bool = Field(False, description="Also run lm-eval's stock gsm8k_cot_llama (needs the hub).")

@@ -16,10 +16,10 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 from tqdm import tqdm
 
-from reinforce_lite.evaluation.written import Written, fixed_batches
+from reinforce_lite.evaluation.written import Prompts, Written, fixed_batches
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
-from reinforce_lite.rollout import Completion, Sampling
-from reinforce_lite.rollout.generate import GenerateEngine
+from reinforce_lite.rollout import Completion, Sampling, ended
+from reinforce_lite.rollout.choose import opened
 from reinforce_lite.settings import Evaluation
 from reinforce_lite.tasks import Problem
 from reinforce_lite.tasks.answers import flexible, is_correct, strict
@@ -47,7 +47,7 @@ class PolicyLM(LM):
         super().__init__()
         self.policy = policy
         self.sampling = Sampling(temperature=0, top_p=1, max_new_tokens=settings.max_new_tokens)
-        self.engine = GenerateEngine(policy, settings.batch_size)
+        self._settings = settings
         self.completions: dict[str, Completion] = {}
         self.resumed_seconds = 0.0
         self._written, self._after_batch = written, after_batch
@@ -56,32 +56,36 @@ class PolicyLM(LM):
         """The completion of every request, as text; batch by batch, each kept as soon as it is written."""
         ids = [request.doc["id"] for request in requests]
         prompts = {i: encode_prompt(self.policy.tokenizer, r.args[0]) for i, r in zip(ids, requests, strict=True)}
-        size = self.engine.rows_at_once
         if self._written is not None:
-            self.completions, self.resumed_seconds = self._written.resume(prompts, size)
-        batches = tqdm(fixed_batches(prompts, size), desc="evaluate", unit="batch", mininterval=2)
-        for number, batch in enumerate(batches, 1):
-            if batch[0] in self.completions:
-                continue
-            began = time.perf_counter()
-            groups = self.engine([prompts[i] for i in batch], 1, self.sampling, None)
-            done = {i: completion for i, (completion,) in zip(batch, groups, strict=True)}
-            if self._written is not None:
-                self._written.append(done, time.perf_counter() - began)
-            self.completions |= done
-            self._after_batch(number)
+            self.completions, self.resumed_seconds = self._written.resume(prompts, self._settings.batch_size)
+        self._write(prompts)
         self._check(ids)
         return [self.policy.text(self.completions[i].token_ids) for i in ids]
+
+    def _write(self, prompts: Prompts) -> None:
+        """Complete the prompts that have not been completed yet."""
+        size, limit = self._settings.batch_size, self.sampling.max_new_tokens
+        batches = tqdm(fixed_batches(prompts, size), desc="evaluate", unit="batch", mininterval=2)
+        with opened(self._settings.engine, self.policy, size, limit) as engine:
+            for number, batch in enumerate(batches, 1):
+                if batch[0] in self.completions:
+                    continue
+                began = time.perf_counter()
+                groups = engine([prompts[i] for i in batch], 1, self.sampling, None)
+                done = {i: completion for i, (completion,) in zip(batch, groups, strict=True)}
+                if self._written is not None:
+                    self._written.append(done, time.perf_counter() - began)
+                self.completions |= done
+                self._after_batch(number)
 
     def _check(self, ids: list[str]) -> None:
         """Every problem has one completion, and that has an end."""
         if sorted(self.completions) != sorted(ids):
             raise RuntimeError("there are other completions than were asked for")
         for problem, completion in self.completions.items():
-            written, limit = completion.token_ids, self.sampling.max_new_tokens
-            stopped = bool(written) and written[-1] in self.policy.stop_ids
-            if completion.finish_reason != ("stop" if stopped else "length") or (not stopped and len(written) != limit):
-                raise RuntimeError(f"the completion of {problem} has no end: {len(written)} tokens of {limit}")
+            written, limit = len(completion.token_ids), self.sampling.max_new_tokens
+            if not ended(completion, limit, self.policy.stop_ids):
+                raise RuntimeError(f"the completion of {problem} has no end: {written} tokens of {limit}")
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Not part of a generative task."""

@@ -17,7 +17,7 @@ from reinforce_lite.policy import Policy, lora
 from reinforce_lite.policy.logprobs import check_head
 from reinforce_lite.policy.optimizer import learning_rate, optimizer_for, set_learning_rate
 from reinforce_lite.policy.progress import InMemory, Keeper, steps_bar
-from reinforce_lite.rollout.generate import GenerateEngine
+from reinforce_lite.rollout.choose import opened
 from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem
 
@@ -68,10 +68,10 @@ def train(
     check(settings)
     prepare(policy, settings, seed)
     start, progress = drift.snapshot(policy), progress or InMemory()
-    engine = GenerateEngine(policy, settings.rollout_batch)
     optimizer = optimizer_for(policy.model, settings, seed)
     denominator = normaliser(settings.estimator, settings.questions_per_step, settings.group_size)
-    with progress.resumed(policy, optimizer) as completed:
+    engines = opened(settings.engine, policy, settings.rollout_batch, settings.max_new_tokens)
+    with progress.resumed(policy, optimizer) as completed, engines as engine:
         reason, skipped = stop(completed) if completed else None, Skipped(settings.max_skipped, progress.rows())
         questions = question_stream(problems, settings.shuffle, seed, first=completed * settings.questions_per_step)
         for step in (bar := steps_bar(completed, settings.steps)):

@@ -1,5 +1,12 @@
-"""Rollout: prompts in, completions out, token ids from end to end."""
+"""Rollout: prompts in, completions out, token ids from end to end.
 
+An engine is a callable (`Engine`); `choose.opened` makes the one that is asked for. Whatever engine wrote them,
+completions go through `checked` before anybody learns from them. This file imports no torch, so that an engine can be
+chosen by name where none is run.
+"""
+
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -42,3 +49,50 @@ class Engine(Protocol):
         depends on its own seed, whatever else is written beside it.
         """
         ...
+
+
+def ended(completion: Completion, max_new_tokens: int, stop_ids: frozenset[int]) -> bool:
+    """Whether a completion ends where it should: at its first stop id, or else at the limit.
+
+    >>> [ended(Completion([1], ids, [], "stop"), 3, frozenset({2})) for ids in ([5, 2], [5, 6], [2, 2], [])]
+    [True, False, False, False]
+    >>> [ended(Completion([1], ids, [], "length"), 3, frozenset({2})) for ids in ([5, 6, 7], [5, 6], [5, 6, 2])]
+    [True, False, False]
+    """
+    ids = completion.token_ids
+    if stop_ids.intersection(ids[:-1]):
+        return False
+    if ids and ids[-1] in stop_ids:
+        return completion.finish_reason == "stop" and len(ids) <= max_new_tokens
+    return completion.finish_reason == "length" and len(ids) == max_new_tokens
+
+
+def checked(
+    groups: list[list[Completion]],
+    prompts: Sequence[list[int]],
+    group: int,
+    sampling: Sampling,
+    stop_ids: frozenset[int],
+) -> list[list[Completion]]:
+    """What an engine wrote, if it is what was asked for.
+
+    Some engines report a request that failed as an empty completion and go on; learning from that, or counting it as a
+    wrong answer, would go unnoticed.
+
+    Raises:
+        RuntimeError: a completion is absent or one too many, answers another prompt, has no end, or lacks a finite
+            log-probability.
+    """
+    if [len(completions) for completions in groups] != [group] * len(prompts):
+        counts = sorted({len(completions) for completions in groups})
+        raise RuntimeError(f"asked for {group} completions of {len(prompts)} prompts; got {len(groups)} of {counts}")
+    for prompt, completions in zip(prompts, groups, strict=True):
+        for completion in completions:
+            written = len(completion.token_ids)
+            if completion.prompt_ids != prompt:
+                raise RuntimeError("a completion answers another prompt than it was asked for")
+            if not ended(completion, sampling.max_new_tokens, stop_ids):
+                raise RuntimeError(f"a completion has no end: {written} tokens of {sampling.max_new_tokens}")
+            if len(completion.logprobs) != written or not all(map(math.isfinite, completion.logprobs)):
+                raise RuntimeError(f"a completion of {written} tokens lacks log-probabilities")
+    return groups

@@ -11,7 +11,7 @@ import torch
 from tqdm import tqdm
 
 from reinforce_lite.policy import Policy
-from reinforce_lite.rollout import Completion, Sampling
+from reinforce_lite.rollout import Completion, Sampling, checked
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class GenerateEngine:
 
         Raises:
             ValueError: a prompt is empty.
+            RuntimeError: what was written is not what was asked for.
         """
         if not all(prompts):
             raise ValueError("a prompt has no tokens")
@@ -54,7 +55,7 @@ class GenerateEngine:
                     bar.update(len(picked))
         finally:
             model.train(training)
-        return groups
+        return checked(groups, prompts, group, sampling, self.policy.stop_ids)
 
     @torch.inference_mode()
     def _decode(self, prompts: list[list[int]], group: int, sampling: Sampling, seeds: list[int]) -> list[Completion]:
