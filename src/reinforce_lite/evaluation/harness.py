@@ -65,8 +65,8 @@ class PolicyLM(LM):
     def _write(self, prompts: Prompts) -> None:
         """Complete the prompts that have not been completed yet."""
         size, limit = self._settings.batch_size, self.sampling.max_new_tokens
-        batches = tqdm(fixed_batches(prompts, size), desc="evaluate", unit="batch", mininterval=2)
         with opened(self._settings.engine, self.policy, size, limit) as engine:
+            batches = tqdm(fixed_batches(prompts, size), desc="evaluate", unit="batch", mininterval=2)
             for number, batch in enumerate(batches, 1):
                 if batch[0] in self.completions:
                     continue

@@ -1,7 +1,8 @@
 """The engine of transformers' continuous batching: a row that ends makes room for the next one at once.
 
 It needs nothing that is not installed already, and is worth it on a GPU with flash attention; without, it is slower
-than `generate`. Not run on a GPU yet. What it does to a policy and how it fails, and what is done about that here:
+than `generate`, and each call costs about a second besides (the library collects garbage twice). Not run on a GPU yet.
+What it does to a policy and how it fails, and what is done about that here:
 
 - Keys and values of shared prefixes would outlive an update of the weights: every call has a manager and a cache of its
   own, and prefixes are not shared but forked within a group.

@@ -1,6 +1,6 @@
 """The engine of vLLM, inside this process: the fastest on a GPU, for the price of a second copy of the weights.
 
-It runs with vLLM's CPU build against the tiny models (`tests/rollout/test_vllm.py`). Not run on a GPU yet: what is
+It runs with vLLM's CPU build against the tiny models (`tests/rollout/test_engines.py`). Not run on a GPU yet: what is
 written here for one (waking, sleeping, the size of its cache) follows vLLM's documentation. Found while making it work:
 
 - Weights are handed over by `reload_weights`, which packs them for the device again; `load_weights` alone is not enough
