@@ -1,10 +1,10 @@
 """What one update holds at its peak, seen by a hook on every tensor that is made (on a CPU as on a GPU)."""
 
-import weakref
 from typing import Any
 
 import pytest
 import torch
+from live import Live
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -61,34 +61,6 @@ def test_the_hook_would_see_them(policy: Policy) -> None:
     with Largest() as largest:
         policy.model(torch.zeros(1, 1024, dtype=torch.long)).logits.sum().backward()
     assert largest.rows == 1024
-
-
-class Live(TorchDispatchMode):
-    """Counts the bytes of all storages that are made inside it, while they live."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
-        made = function(*arguments, **(keywords or {}))
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, torch.Tensor):
-                self._count(tensor.untyped_storage())
-        return made
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        if id(storage) in self._known:  # torch keeps one object for each storage
-            return
-        self._known.add(id(storage))
-        self.bytes += storage.nbytes()
-        self.peak = max(self.peak, self.bytes)
-        weakref.finalize(storage, self._gone, id(storage), storage.nbytes())
-
-    def _gone(self, name: int, size: int) -> None:
-        self._known.discard(name)
-        self.bytes -= size
 
 
 def peak_of_an_update(policy: Policy, length: int) -> int:
