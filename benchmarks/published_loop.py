@@ -1,6 +1,7 @@
 """The published loop against ours: seconds and dollars for a thousand completions, same policy, same questions.
 
     python benchmarks/published_loop.py --policy results/tiny/policies/tiny-llama --config config/tiny.yaml
+    python benchmarks/published_loop.py --shape 3b      # random weights, forced lengths: for a GPU
 
 The published loop is written here from its description: a question a step, ten calls of `generate` with one row each,
 the logits of the whole first completion, one backward pass. Ours is `learning.loop` as it is. The two take turns, each
@@ -8,27 +9,22 @@ from a fresh copy of the policy. The table goes to stderr; the last line of stdo
 benchmarks/results. A ratio is ours over theirs: median, smallest and largest of the rounds.
 """
 
-import copy
-import json
+import gc
+import random
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from statistics import median
 from typing import Any
 
 import torch
-from record import ROOT, made_with, policy_arguments
+from record import finish, made_with, spread
 from tqdm import tqdm
+from worlds import World, arguments, chosen
 
-from reinforce_lite import settings
-from reinforce_lite.files import read_json, write_json
 from reinforce_lite.learning.estimators import as_published
 from reinforce_lite.learning.loop import Step, train
 from reinforce_lite.policy import Policy
-from reinforce_lite.policy.load import load, prepare_torch
-from reinforce_lite.rehearsal import few_problems
-from reinforce_lite.settings import Settings, Training
+from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem
 from reinforce_lite.tasks.prompts import messages
 from reinforce_lite.tasks.rewards import reward
@@ -38,9 +34,9 @@ Count = dict[str, float]
 """seconds, completions, gradients (completions that carry one), tokens (of completions)."""
 
 
-def published(policy: Policy, problems: list[Problem], prompt: str, limit: int) -> Count:
+def published(policy: Policy, problems: list[Problem], prompt: str, limit: int, judge: str = "published") -> Count:
     """The published loop, one step a problem."""
-    model = policy.model
+    model, coin = policy.model, random.Random(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     count: Count = {"seconds": 0.0, "completions": 0, "gradients": 0, "tokens": 0}
     began = time.perf_counter()
@@ -50,12 +46,12 @@ def published(policy: Policy, problems: list[Problem], prompt: str, limit: int) 
         written = [
             model.generate(
                 ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=TEMPERATURE, top_p=TOP_P, top_k=0,
-                max_new_tokens=limit, eos_token_id=sorted(policy.stop_ids), pad_token_id=policy.pad_id,
+                max_new_tokens=limit, eos_token_id=sorted(policy.stop_ids) or None, pad_token_id=policy.pad_id,
             )
             for _ in range(GROUP)
         ]  # fmt: skip
         answers = [policy.text(row[0, ids.shape[1] :].tolist()) for row in written]
-        rewards = [reward("published", text, problem.answer) for text in answers]
+        rewards = [reward(judge, text, problem.answer, rng=coin) for text in answers]
         advantage = as_published(torch.tensor([rewards]))[0, 0].item()
         model.train()
         logits = model(written[0]).logits[0, ids.shape[1] - 1 : -1]
@@ -93,46 +89,43 @@ def _wait(policy: Policy) -> None:
         torch.cuda.synchronize()
 
 
-def measured(policy: Policy, run: Callable[[Policy], Count]) -> Count:
+def measured(world: World, run: Callable[[Policy], Count]) -> Count:
     """Run on a fresh copy of the policy; on a GPU with the peak of allocated memory."""
-    fresh = replace(policy, model=copy.deepcopy(policy.model))
-    if policy.device.type == "cuda":
+    gc.collect()
+    if world.device == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    count = run(fresh)
-    if policy.device.type == "cuda":
+    count = run(world.fresh())
+    if world.device == "cuda":
         count["peak_bytes"] = torch.cuda.max_memory_allocated()
     return count
 
 
-def rates(count: Count, usd_per_hour: float) -> dict[str, float | None]:
+def rates(count: Count, usd_per_hour: float | None) -> dict[str, float | None]:
     """Seconds and dollars for a thousand completions, and for a thousand that carry a gradient."""
     told: dict[str, float | None] = {"tokens_per_completion": count["tokens"] / count["completions"]}
     for name in ("completions", "gradients"):
         seconds = 1000 * count["seconds"] / count[name] if count[name] else None
         told[f"seconds_per_1000_{name}"] = seconds
-        told[f"usd_per_1000_{name}"] = None if seconds is None else seconds * usd_per_hour / 3600
+        priced = seconds is not None and usd_per_hour is not None
+        told[f"usd_per_1000_{name}"] = seconds * usd_per_hour / 3600 if priced else None  # type: ignore[operator]
     return told
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Median, smallest and largest."""
-    return {"median": median(values), "min": min(values), "max": max(values)}
-
-
-def compare(config: Settings, policy: Policy, rounds: int, questions: int, steps: int) -> dict[str, Any]:
+def compare(world: World, rounds: int, questions: int, steps: int) -> dict[str, Any]:
     """Both loops by turns."""
-    training = config.variant("leave_one_out").model_copy(update={"steps": steps, "kl_every": steps + 1})
-    problems, prompt = few_problems(config).train, config.task.prompt
+    training = world.training.model_copy(update={"steps": steps, "kl_every": steps + 1})
+    few, judge = world.problems[:questions], "random" if training.reward == "random" else "published"
     taken: dict[str, list[Count]] = {"published": [], "ours": []}
     loops: dict[str, Callable[[Policy], Count]] = {
-        "published": lambda fresh: published(fresh, problems[:questions], prompt, training.max_new_tokens),
-        "ours": lambda fresh: ours(fresh, problems, prompt, training),
+        "published": lambda fresh: published(fresh, few, world.prompt, training.max_new_tokens, judge),
+        "ours": lambda fresh: ours(fresh, world.problems, world.prompt, training),
     }
     for loop in loops.values():
-        measured(policy, loop)  # warm up
+        measured(world, loop)  # warm up
     for _ in tqdm(range(rounds), desc="rounds"):
         for name, loop in loops.items():
-            taken[name].append(measured(policy, loop))
+            taken[name].append(measured(world, loop))
 
     def ratio(name: str) -> dict[str, float] | None:
         pairs = list(zip(taken["ours"], taken["published"], strict=True))
@@ -143,10 +136,9 @@ def compare(config: Settings, policy: Policy, rounds: int, questions: int, steps
             return spread([a[name] / a["seconds"] / theirs for a, _ in pairs]) if theirs else None
         return spread([(a[name] / a["seconds"]) / (b[name] / b["seconds"]) for a, b in pairs])
 
-    price = config.hardware.usd_per_hour * config.hardware.count
     sums = {name: {key: sum(count[key] for count in counts) for key in counts[0]} for name, counts in taken.items()}
     return {
-        **{name: rates(count, price) for name, count in sums.items()},
+        **{name: rates(count, world.usd_per_hour) for name, count in sums.items()},
         "completions_ratio": ratio("completions"),
         "gradient_ratio": ratio("gradients"),
         "peak_memory_ratio": ratio("peak_bytes"),
@@ -155,26 +147,15 @@ def compare(config: Settings, policy: Policy, rounds: int, questions: int, steps
 
 def main() -> None:
     """Measure, print and write; see the top of this file."""
-    parser = policy_arguments(__doc__, "published_loop.json")
+    parser = arguments(__doc__, "published_loop.json")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--questions", type=int, default=8, help="steps of the published loop in a round")
     parser.add_argument("--steps", type=int, default=3, help="steps of ours in a round")
-    arguments = parser.parse_args()
-    config = settings.load([ROOT / "config/config.yaml", *arguments.config])
-    model = read_json(arguments.policy / "policy.json")["model"]
-    prepare_torch(config.hardware)
-    policy = load(arguments.policy, config.policies[model], config.hardware.device)
-    found = compare(config, policy, arguments.rounds, arguments.questions, arguments.steps)
-    result = {
-        **made_with(),
-        "model": model,
-        "rounds": arguments.rounds,
-        **found,
-    }
+    given, world = chosen(parser)
+    found = compare(world, given.rounds, given.questions, given.steps)
     for key in found["ours"]:
         print(f"{key:<28} published {found['published'][key]}  ours {found['ours'][key]}", file=sys.stderr)
-    write_json(arguments.output, result)
-    print(json.dumps(result))
+    finish(given.output, {**made_with(), "model": world.name, "rounds": given.rounds, **found})
 
 
 if __name__ == "__main__":

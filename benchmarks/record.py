@@ -1,13 +1,19 @@
 """What the benchmarks have in common: their arguments, and what they say of where a figure comes from."""
 
 import argparse
+import json
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import psutil
 import torch
+
+from reinforce_lite.files import write_json
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,10 +28,28 @@ def made_with() -> dict[str, str]:
     }
 
 
-def policy_arguments(description: str | None, output: str) -> argparse.ArgumentParser:
-    """The arguments of a benchmark that starts from a policy; `output` is its file under benchmarks/results."""
+def output_arguments(description: str | None, output: str) -> argparse.ArgumentParser:
+    """The arguments of every benchmark; `output` is its file under benchmarks/results."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", type=Path, required=True, help="folder with policy.json, as fetch_policy writes it")
-    parser.add_argument("--config", type=Path, nargs="+", required=True, help="laid over config/config.yaml")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/results" / output)
     return parser
+
+
+def policy_arguments(description: str | None, output: str, required: bool = True) -> argparse.ArgumentParser:
+    """The arguments of a benchmark that starts from a policy."""
+    parser = output_arguments(description, output)
+    parser.add_argument("--policy", type=Path, required=required, help="folder with policy.json, of fetch_policy")
+    parser.add_argument("--config", type=Path, nargs="+", required=required, help="laid over config/config.yaml")
+    return parser
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    return {"median": median(values), "min": min(values), "max": max(values)}
+
+
+def finish(output: Path, result: Mapping[str, Any]) -> None:
+    """Write the result to its file, and print it as the last line of stdout."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(output, dict(result))
+    print(json.dumps(result))

@@ -1,0 +1,122 @@
+"""What a loop is measured on: a trained policy with its task, or random weights of a real shape."""
+
+import argparse
+import copy
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from record import ROOT, policy_arguments
+from shapes import SHAPES, build
+
+from reinforce_lite import settings
+from reinforce_lite.files import read_json
+from reinforce_lite.policy import Policy
+from reinforce_lite.policy.load import load, prepare_torch
+from reinforce_lite.rehearsal import few_problems
+from reinforce_lite.settings import Training
+from reinforce_lite.tasks import Problem
+
+
+@dataclass(frozen=True)
+class World:
+    """One start for every loop.
+
+    Attributes:
+        name: of the model.
+        policy: the start. It waits on the CPU, so that the peak of a loop is the loop's own.
+        device: where the loops run.
+        problems: as many as a whole number of steps takes.
+        prompt: name of the prompt.
+        training: the step.
+        usd_per_hour: price of the machine; None if none is given.
+    """
+
+    name: str
+    policy: Policy
+    device: str
+    problems: list[Problem]
+    prompt: str
+    training: Training
+    usd_per_hour: float | None
+
+    def fresh(self) -> Policy:
+        """The start once more, on the device."""
+        return replace(self.policy, model=copy.deepcopy(self.policy.model).to(self.device))
+
+    @property
+    def batch(self) -> int:
+        """Completions of a step."""
+        return self.training.questions_per_step * self.training.group_size
+
+
+@dataclass(frozen=True)
+class Size:
+    """One step on random weights."""
+
+    questions: int
+    group: int
+    prompt: int
+    length: int
+    micro_batch_tokens: int = 16_384
+
+
+SIZES = {"3b": Size(8, 10, 128, 256), "small": Size(2, 8, 8, 16, micro_batch_tokens=128)}
+
+
+def device() -> str:
+    """The GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def of_policy(folder: Path, configs: Sequence[Path]) -> World:
+    """The policy that fetch_policy wrote, on the questions of its configuration, which are taken in order."""
+    config = settings.load([ROOT / "config/config.yaml", *configs])
+    prepare_torch(config.hardware)
+    model = read_json(folder / "policy.json")["model"]
+    policy = load(folder, config.policies[model], "cpu")
+    training = settings.Training.model_validate({**config.variant("leave_one_out").model_dump(), "shuffle": False})
+    problems = few_problems(config).train
+    whole = len(problems) - len(problems) % training.questions_per_step
+    price = config.hardware.usd_per_hour * config.hardware.count
+    return World(model, policy, config.hardware.device, problems[:whole], config.task.prompt, training, price)
+
+
+def of_numbers(name: str, policy: Policy, size: Size) -> World:
+    """Random prompts, forced lengths, and a coin for a reward, so that there is a gradient.
+
+    The weights take their steps as `nearest` rounds them, which is what other libraries do with weights of 16 bits.
+    """
+    where, dice = device(), random.Random(0)
+    vocabulary = policy.model.config.vocab_size
+    problems = [
+        Problem(f"random-{i}", " ".join(str(dice.randrange(vocabulary)) for _ in range(size.prompt)), "0")
+        for i in range(4 * size.questions)
+    ]
+    training = Training(
+        steps=1, questions_per_step=size.questions, group_size=size.group, max_new_tokens=size.length, reward="random",
+        learning_rate=1e-6, weights="nearest", shuffle=False, micro_batch_tokens=size.micro_batch_tokens,
+        rollout_batch=max(256, size.group),
+    )  # fmt: skip
+    policy.model.to("cpu")
+    return World(name, policy, where, problems, "bare", training, None)
+
+
+def arguments(description: str | None, output: str) -> argparse.ArgumentParser:
+    """A world by --policy and --config, or by --shape."""
+    parser = policy_arguments(description, output, required=False)
+    parser.add_argument("--shape", choices=SHAPES, help="random weights of this shape instead of a policy")
+    return parser
+
+
+def chosen(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, World]:
+    """The arguments, and the world that they name."""
+    given = parser.parse_args()
+    if given.shape:
+        name, shape = next(iter(SHAPES[given.shape].items()))
+        return given, of_numbers(name, build(shape, device()), SIZES[given.shape])
+    if given.policy is None or given.config is None:
+        parser.error("give --policy and --config, or --shape")
+    return given, of_policy(given.policy, given.config)
