@@ -23,7 +23,7 @@ SIF := reinforce-lite-$(TARGET).sif
 DOCKER_BUILD ?= docker build
 export DOCKER_BUILDKIT := 1
 
-.PHONY: help setup tiny test test-faults test-fast lint ui lock schema clean image sif test-containers sbom audit push pin
+.PHONY: help setup tiny test test-faults test-fast lint ui lock schema clean image sif test-containers sbom audit push pin bench-gpu
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1 | \2/' | column -t -s '|'
@@ -53,6 +53,19 @@ test-faults: setup  ## everything that may go wrong, again and again; writes ben
 
 test-fast: setup  ## the tests that take seconds
 	pytest -m "not slow and not faults"
+
+# Which models bench-gpu measures: 3b (the article's, random weights: a GPU of 80 GB), or small, a dry run on any machine.
+SHAPE ?= 3b
+BENCHMARKS := published_loop peers memory scaling $(if $(wildcard benchmarks/engines.py),engines)
+BENCH_RESULTS := $(if $(filter 3b,$(SHAPE)),benchmarks/results/gpu,results/bench-$(SHAPE))
+ROUNDS ?= $(if $(filter 3b,$(SHAPE)),5,1)
+bench-gpu: setup  ## every benchmark of speed and memory at the 3B shapes: benchmarks/results/gpu (SHAPE=small: a dry run)
+	$(PIP) install --no-deps -r benchmarks/requirements.txt
+	@set -e; for name in $(BENCHMARKS); do \
+		case $$name in published_loop|peers|scaling) rounds="--rounds $(ROUNDS)" ;; *) rounds= ;; esac; \
+		echo "== $$name"; \
+		python benchmarks/$$name.py --shape $(SHAPE) $$rounds --output $(BENCH_RESULTS)/$$name.json; \
+	done
 
 lint: setup  ## ruff, mypy, snakefmt, snakemake --lint, hadolint, shellcheck, schemas of compose and GitHub workflows
 	ruff check .

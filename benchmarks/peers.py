@@ -135,7 +135,8 @@ def compare(world: World, kinds: list[str], rounds: int, steps: int) -> dict[str
 
 def peak_on_cpu(name: str, loop: Loop) -> int:
     """Bytes of all tensors at the peak of a turn of two steps."""
-    with Live() as live:
+    live = Live()
+    with live:
         turn(name, loop, 1, 0)
     return live.peak
 

@@ -1,6 +1,6 @@
 """Models of real shapes with random weights: what a step costs does not depend on what the weights know.
 
-No weights and no tokenizer are downloaded. A word is the number of its token, so random ids make a prompt, and the
+No weights and no tokenizer are downloaded. A word names the id of its token, so random ids make a prompt, and the
 end-of-sequence token lies outside what the model can write, so that completions have the length that is asked for.
 """
 
@@ -53,19 +53,24 @@ def build(shape: Shape, device: str, dtype: torch.dtype = torch.bfloat16) -> Pol
     return Policy(model, number_tokenizer(shape.vocabulary), frozenset(), 0)
 
 
-def number_tokenizer(vocabulary: int) -> Any:
-    """Reads and writes token ids as decimal numbers.
+def word(token_id: int) -> str:
+    """The word of a token. With a letter before the number: the padding's word must not be found inside another one."""
+    return f"t{token_id}"
 
-    >>> number_tokenizer(10)("7 3", add_special_tokens=False)["input_ids"]
-    [7, 3]
+
+def number_tokenizer(vocabulary: int) -> Any:
+    """Reads and writes the words of token ids.
+
+    >>> number_tokenizer(101)("t7 t100 t3", add_special_tokens=False)["input_ids"]
+    [7, 100, 3]
     """
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = {**{str(i): i for i in range(vocabulary)}, END: vocabulary}
-    core = Tokenizer(models.WordLevel(words, unk_token="0"))
+    words = {**{word(i): i for i in range(vocabulary)}, END: vocabulary}
+    core = Tokenizer(models.WordLevel(words, unk_token=word(0)))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=END, pad_token="0", unk_token="0")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=END, pad_token=word(0), unk_token=word(0))
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 

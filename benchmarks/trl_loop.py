@@ -8,7 +8,7 @@ and those. What lies between two steps, the data loader's work, counts for the w
 
 import random
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
@@ -37,7 +37,7 @@ class Watch:
     """What is seen of the steps after the first, which warms up."""
 
     def __init__(self) -> None:
-        self.phases: Counter[str] = Counter()
+        self.phases: defaultdict[str, float] = defaultdict(float)
         self.ends: list[float] = []
         self.rewards: list[list[float]] = []
         self.tokens = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from record import ROOT, policy_arguments
-from shapes import SHAPES, build
+from shapes import SHAPES, build, word
 
 from reinforce_lite import settings
 from reinforce_lite.files import read_json
@@ -60,10 +60,9 @@ class Size:
     group: int
     prompt: int
     length: int
-    micro_batch_tokens: int = 16_384
 
 
-SIZES = {"3b": Size(8, 10, 128, 256), "small": Size(2, 8, 8, 16, micro_batch_tokens=128)}
+SIZES = {"3b": Size(8, 10, 128, 256), "small": Size(2, 8, 8, 16)}
 
 
 def device() -> str:
@@ -92,13 +91,12 @@ def of_numbers(name: str, policy: Policy, size: Size) -> World:
     where, dice = device(), random.Random(0)
     vocabulary = policy.model.config.vocab_size
     problems = [
-        Problem(f"random-{i}", " ".join(str(dice.randrange(vocabulary)) for _ in range(size.prompt)), "0")
+        Problem(f"random-{i}", " ".join(word(dice.randrange(vocabulary)) for _ in range(size.prompt)), "0")
         for i in range(4 * size.questions)
     ]
     training = Training(
         steps=1, questions_per_step=size.questions, group_size=size.group, max_new_tokens=size.length, reward="random",
-        learning_rate=1e-6, weights="nearest", shuffle=False, micro_batch_tokens=size.micro_batch_tokens,
-        rollout_batch=max(256, size.group),
+        learning_rate=1e-6, weights="nearest", shuffle=False, rollout_batch=max(256, size.group),
     )  # fmt: skip
     policy.model.to("cpu")
     return World(name, policy, where, problems, "bare", training, None)
