@@ -56,7 +56,7 @@ test-fast: setup  ## the tests that take seconds
 
 # Which models bench-gpu measures: 3b (the article's, random weights: a GPU of 80 GB), or small, a dry run on any machine.
 SHAPE ?= 3b
-BENCHMARKS := published_loop peers memory scaling $(if $(wildcard benchmarks/engines.py),engines)
+BENCHMARKS := published_loop peers memory scaling engines
 BENCH_RESULTS := $(if $(filter 3b,$(SHAPE)),benchmarks/results/gpu,results/bench-$(SHAPE))
 ROUNDS ?= $(if $(filter 3b,$(SHAPE)),5,1)
 bench-gpu: setup  ## every benchmark of speed and memory at the 3B shapes: benchmarks/results/gpu (SHAPE=small: a dry run)

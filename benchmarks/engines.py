@@ -1,6 +1,7 @@
 """The rollout engines side by side: tokens a second against group size and completion length, and the memory's bound.
 
     python benchmarks/engines.py --policy results/tiny/policies/tiny-llama --config config/tiny.yaml
+    python benchmarks/engines.py --shape 3b        # random weights: for a GPU
 
 Every engine that is installed writes groups of completions of a fixed length (no token stops them) after the same
 question. All are open at once and take turns, round by round, after one turn that warms them up and does not count. A
@@ -12,7 +13,6 @@ that fits into the processor's cache may pass it. The table goes to stderr; the 
 also written to benchmarks/results.
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -23,17 +23,13 @@ from statistics import median
 from typing import Any
 
 import torch
-from record import ROOT, made_with, policy_arguments
+from record import finish, made_with, spread
 from tqdm import tqdm
+from worlds import World, arguments, chosen
 
-from reinforce_lite import settings
-from reinforce_lite.files import read_json, write_json
 from reinforce_lite.policy import Policy
-from reinforce_lite.policy.load import load, prepare_torch
-from reinforce_lite.rehearsal import few_problems
 from reinforce_lite.rollout import Engine, Sampling
 from reinforce_lite.rollout.choose import here, opened, unavailable
-from reinforce_lite.settings import Settings
 from reinforce_lite.tasks.prompts import messages
 
 ENGINES = ("generate", "continuous", "vllm")
@@ -107,7 +103,7 @@ def table(policy: Policy, prompt: list[int], taken: dict[Turn, list[float]], spe
                 "engine": name,
                 "group": group,
                 "length": length,
-                "tokens_per_second": {"median": median(rates), "min": min(rates), "max": max(rates)},
+                "tokens_per_second": spread(rates),
                 "bound_tokens_per_second": bound,
                 "share_of_bound": median(rates) / bound,
             }
@@ -115,11 +111,10 @@ def table(policy: Policy, prompt: list[int], taken: dict[Turn, list[float]], spe
     return rows
 
 
-def run(config: Settings, policy: Policy, names: list[str], groups: list[int], lengths: list[int], rounds: int) -> Any:
+def run(world: World, policy: Policy, names: list[str], groups: list[int], lengths: list[int], rounds: int) -> Any:
     """Open the engines, let them take turns, and say what came out."""
     endless = replace(policy, stop_ids=frozenset())
-    question = few_problems(config).train[0].question
-    prompt = policy.prompt_ids(messages(config.task.prompt, question))
+    prompt = policy.prompt_ids(messages(world.prompt, world.problems[0].question))
     speed = bandwidth(policy.device)
     with ExitStack() as stack:
         engines = {name: stack.enter_context(opened(name, endless, max(groups), max(lengths))) for name in names}
@@ -133,20 +128,17 @@ def run(config: Settings, policy: Policy, names: list[str], groups: list[int], l
 
 def main() -> None:
     """Measure, print and write; see the top of this file."""
-    parser = policy_arguments(__doc__, "engines.json")
+    parser = arguments(__doc__, "engines.json")
     parser.add_argument("--engines", nargs="+", choices=ENGINES, help="those that are installed by default")
     parser.add_argument("--groups", type=int, nargs="+", default=[10, 80])
     parser.add_argument("--lengths", type=int, nargs="+", default=[32, 128])
     parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    config = settings.load([ROOT / "config/config.yaml", *arguments.config])
-    model = read_json(arguments.policy / "policy.json")["model"]
-    prepare_torch(config.hardware)
-    policy = load(arguments.policy, config.policies[model], config.hardware.device)
+    given, world = chosen(parser)
+    policy = world.fresh()
     policy.model.eval()
-    names = arguments.engines or [name for name in ENGINES if unavailable(name, here(policy)) is None]
-    found = run(config, policy, names, arguments.groups, arguments.lengths, arguments.rounds)
-    result = {**made_with(), "model": model, "threads": torch.get_num_threads(), "rounds": arguments.rounds, **found}
+    names = given.engines or [name for name in ENGINES if unavailable(name, here(policy)) is None]
+    found = run(world, policy, names, given.groups, given.lengths, given.rounds)
+    made = {**made_with(), "model": world.name, "threads": torch.get_num_threads(), "rounds": given.rounds}
     print(f"{'engine':<12}{'group':>6}{'length':>8}{'tokens/s':>10}{'bound':>10}{'share':>8}", file=sys.stderr)
     for row in found["engines"]:
         print(
@@ -154,8 +146,7 @@ def main() -> None:
             f"{row['bound_tokens_per_second']:>10.0f}{row['share_of_bound']:>8.1%}",
             file=sys.stderr,
         )
-    write_json(arguments.output, result)
-    print(json.dumps(result))
+    finish(given.output, {**made, **found})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, get_args
 
 import torch
 from live import Live
@@ -29,11 +29,12 @@ from reinforce_lite.learning.loop import prepare
 from reinforce_lite.learning.update import descend, gradient
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.optimizer import optimizer_for
-from reinforce_lite.precision import BYTES
+from reinforce_lite.precision import Scheme
 from reinforce_lite.rollout import Completion
 from reinforce_lite.settings import Training
 
 LENGTHS = {"3b": (512, 1024, 2048, 4096, 8192), "small": (256, 512, 1024, 2048)}
+SCHEMES = get_args(Scheme)
 CARDS = (24, 48, 80)
 GRID = 256
 """The longest completion is told in steps of so many tokens."""
@@ -52,7 +53,7 @@ class Updates:
     """
 
     def __init__(self, policy: Policy, training: Training, prompt: int) -> None:
-        prepare(policy, training)
+        prepare(policy, training, 0)
         policy.model.train()
         self._policy, self._training, self._prompt = policy, training, prompt
         self._optimizer = optimizer_for(policy.model, training, 0)
@@ -165,8 +166,7 @@ def measure(shape: str, schemes: Sequence[str], lengths: Sequence[int], cards: S
             )
             gc.collect()
             torch.cuda.empty_cache()
-            each = BYTES[cast(Any, scheme)]
-            found.append({"model": name, "weights": scheme, "bytes_per_weight": each, **peaks})
+            found.append({"model": name, "weights": scheme, **peaks})
             print(line(found[-1]), file=sys.stderr, flush=True)
     return found
 
@@ -185,7 +185,7 @@ def main() -> None:
     """Measure, print and write; see the top of this file."""
     parser = output_arguments(__doc__, "memory.json")
     parser.add_argument("--shape", choices=SHAPES, default="small")
-    parser.add_argument("--schemes", nargs="+", choices=list(BYTES), default=list(BYTES))
+    parser.add_argument("--schemes", nargs="+", choices=SCHEMES, default=SCHEMES)
     parser.add_argument("--lengths", type=int, nargs="+", help="tokens of a completion, rising")
     parser.add_argument("--cards", type=int, nargs="*", default=CARDS, help="GB")
     given = parser.parse_args()

@@ -81,9 +81,20 @@ def growth(result: Result) -> str:
     )
 
 
-PUBLISHED, PEERS, LONGEST, GROWTH = (
+def by_engine(result: Result) -> str:
+    """Tokens a second of each engine at its largest group and length, and the share of the memory's bound."""
+    rows = {row["engine"]: row for row in result["engines"]}  # the last of an engine is its largest
+    size = next(iter(rows.values()))
+    told = (
+        f"{name} {row['tokens_per_second']['median']:,.0f} ({row['share_of_bound']:.0%})" for name, row in rows.items()
+    )
+    return f"{size['group']} rows of {size['length']} tokens: {', '.join(told)}"
+
+
+PUBLISHED, PEERS, ENGINES, LONGEST, GROWTH = (
     "the published loop",
     "TRL's trainers",
+    "Tokens a second of each engine (share of what memory bandwidth allows)",
     "Longest completion that one update has memory for",
     "Growth of a step with",
 )
@@ -91,10 +102,12 @@ ROWS = (
     Row(f"Ours over {PUBLISHED}, tiny-llama", f"python benchmarks/published_loop.py {TINY}", "published_loop.json",
         against_published),
     Row(f"Ours over {PEERS}, tiny-llama", f"python benchmarks/peers.py {TINY}", "peers.json", against_peers),
+    Row(f"{ENGINES}, tiny-llama", f"python benchmarks/engines.py {TINY}", "engines.json", by_engine),
     Row(f"{GROWTH} (small shapes)", "python benchmarks/scaling.py", "scaling.json", growth),
     Row(f"Ours over {PUBLISHED}, Llama-3.2-3B's shape", "make bench-gpu", "gpu/published_loop.json",
         against_published),
     Row(f"Ours over {PEERS}, Llama-3.2-3B's shape", "make bench-gpu", "gpu/peers.json", against_peers),
+    Row(f"{ENGINES}, Llama-3.2-3B's shape", "make bench-gpu", "gpu/engines.json", by_engine),
     Row(f"{LONGEST}, 3B shapes", "make bench-gpu", "gpu/memory.json", longest),
     Row(f"{GROWTH} (Llama-3.2-3B's shape)", "make bench-gpu", "gpu/scaling.json", growth),
 )  # fmt: skip

@@ -22,6 +22,10 @@ UPDATES = [
     {"model": "m", "weights": "kahan", "longest": {"24": None, "48": 1024}},
     {"model": "m", "weights": "stochastic", "longest": {"24": None, "48": 2048}},
 ]
+ENGINES = [
+    {"engine": "generate", "group": group, "length": 32, "tokens_per_second": {**RATIO, "median": rate},
+     "share_of_bound": 0.119} for group, rate in ((10, 692.0), (80, 2896.4))
+]  # fmt: skip
 GROWTH = {"length": {"seconds": 1.25, "peak_bytes": 0.5}}
 
 
@@ -40,7 +44,7 @@ def test_what_was_not_measured_says_so_with_its_command(tmp_path: Path) -> None:
 def test_a_row_has_figure_machine_date_and_command(tmp_path: Path) -> None:
     (tmp_path / "gpu").mkdir()
     for row in ROWS:
-        measured = {**MADE, **PEERS, "updates": UPDATES, "exponents": GROWTH}
+        measured = {**MADE, **PEERS, "updates": UPDATES, "exponents": GROWTH, "engines": ENGINES}
         (tmp_path / row.file).write_text(json.dumps(measured))
     for row, line in zip(ROWS, lines(tmp_path).values(), strict=True):
         assert row.what in line and line.endswith("a machine, 2026-11-24 | `python measured.py` |")
@@ -48,6 +52,7 @@ def test_a_row_has_figure_machine_date_and_command(tmp_path: Path) -> None:
     assert "completions/s x 2.5 (2.0 to 3.0); with a gradient x 2" in text
     assert "grpo x 2.5 (2.0 to 3.0); of grpo by phase: generation x 2.5" in text
     assert "m: 24 GB: none, 48 GB: 2048 (stochastic)" in text
+    assert "80 rows of 32 tokens: generate 2,896 (12%)" in text
     assert "length: seconds^1.25, memory^0.50" in text
 
 
