@@ -32,7 +32,11 @@ class Hardware(Section):
         description="Where tensors live. `cuda` stops at preflight on a machine without a GPU."
     )
     name: str = Field(description="The device as it is rented, for ledger and report, e.g. `NVIDIA RTX A6000`.")
-    count: int = Field(1, ge=1, description="How many are rented; the price is for one.")
+    count: int = Field(
+        1,
+        ge=1,
+        description="How many are rented; the price is for one. A training uses them all, other stages one of them.",
+    )
     memory_gib: float = Field(
         gt=0, description="Memory of one device in GiB; preflight compares its estimate with this."
     )
