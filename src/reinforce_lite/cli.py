@@ -264,6 +264,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(function: Callable[[Arguments], None], *options: str) -> argparse.ArgumentParser:
+        """A subcommand that calls a function; its name and help are the function's."""
         name, summary = function.__name__.replace("_", "-"), (function.__doc__ or "").strip()
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(function=function)

@@ -117,10 +117,9 @@ def draw(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor) -
         logits_BV = nucleus(logits_BV / sampling.temperature, sampling.top_p)
         # In float32 the sum over a large vocabulary would end too far from 1.
         cumulated_BV = logits_BV.softmax(-1).double().cumsum(-1)
-        wanted_B1 = uniform_B[:, None] * cumulated_BV[:, -1:]
-        token_B = (
-            torch.searchsorted(cumulated_BV, wanted_B1, right=True).squeeze(-1).clamp_(max=logits_BV.shape[-1] - 1)
-        )
+        wanted_B = uniform_B * cumulated_BV[:, -1]
+        token_B = torch.searchsorted(cumulated_BV, wanted_B[:, None], right=True).squeeze(-1)
+        token_B.clamp_(max=logits_BV.shape[-1] - 1)  # a product may be rounded up to the whole sum
     return token_B, logits_BV.log_softmax(-1).gather(-1, token_B[:, None]).squeeze(-1)
 
 

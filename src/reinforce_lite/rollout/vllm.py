@@ -7,7 +7,7 @@ written here for one (waking, sleeping, the size of its cache) follows vLLM's do
   on a CPU, where the packed ones go on being used.
 - A head tied to the embedding keeps its old weights then: vLLM is told that they are two, and gets both.
 - Cached prefixes outlive an update of the weights: they are thrown away after each hand-over.
-- Of a group, vLLM seeds the i-th completion with seed + i: seeds of neighbouring prompts lie a group apart.
+- Of a group, vLLM seeds the i-th completion with seed + i: prompts need seeds that are further apart than that.
 - Its log-probabilities are the policy's own unless `logprobs_mode` asks for those of what was drawn from.
 - Once it runs, vLLM for a CPU ignores `torch.set_num_threads`: set threads before.
 - It knows only some sizes of attention heads (on a CPU 32, 64, 80, ...; not the 16 of a toy).
