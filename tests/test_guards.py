@@ -136,7 +136,7 @@ GUARDS = [
     ),
     Guard(
         "what was kept stays until its results are taken", f"{SRC}/policy/progress.py",
-        "(self.folder / FINISHED).touch()", "shutil.rmtree(self.folder)",
+        "write_json(self.folder / FINISHED, self._key)", "shutil.rmtree(self.folder)",
         "workflow/test_death.py::test_what_an_orphan_did_unseen_is_not_done_again[train-4 steps]",
     ),
     Guard(

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from reinforce_lite import keys
 from reinforce_lite import settings as settings_module
 from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.files import write_json
-from reinforce_lite.handover import forget_evaluations, forget_inputs
-from reinforce_lite.layout import Layout
+from reinforce_lite.handover import forget_evaluations, forget_inputs, forget_others
+from reinforce_lite.layout import FINISHED, Layout
 from reinforce_lite.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,30 @@ def test_the_evaluation_takes_the_trained_policy(settings: Settings) -> None:
 def test_a_training_stopped_by_its_budget_keeps_what_a_larger_one_needs(settings: Settings) -> None:
     trained(settings, "stopped by budget at step 3 of 60")
     forget_inputs(settings, Job(TRAINED, *RUN))
+    assert kept(settings) == {FETCH, TRAIN, BASELINE, TRAINED}
+
+
+def finished(settings: Settings, seed: int) -> None:
+    """The training of seed 0 has written its results; what is kept of it says the key of some seed."""
+    layout = Layout.of(settings)
+    write_json(layout.policy("tiny-llama") / "policy.json", {"weights": {"folder": "weights"}})
+    (layout.policy("tiny-llama") / "weights").mkdir()
+    layout.data.mkdir()
+    (layout.data / "train.jsonl").touch()
+    key = keys.training_key(settings, "tiny-llama", "leave_one_out", seed)
+    write_json(layout.training_progress(*RUN) / FINISHED, key)
+
+
+@pytest.mark.parametrize(("seed", "left"), [(0, {TRAIN}), (1, set())])
+def test_a_finished_training_stands_in_no_other_ones_way(settings: Settings, seed: int, left: set[str]) -> None:
+    finished(settings, seed)
+    forget_others(settings, Job(TRAIN, *RUN))
+    assert kept(settings) == {FETCH, BASELINE, TRAINED} | left
+
+
+def test_what_is_not_finished_is_nobodys_to_remove(settings: Settings) -> None:
+    for job in (Job(FETCH, "tiny-llama"), Job(TRAIN, *RUN), Job(BASELINE, "tiny-llama")):
+        forget_others(settings, job)
     assert kept(settings) == {FETCH, TRAIN, BASELINE, TRAINED}
 
 

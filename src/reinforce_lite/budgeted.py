@@ -48,8 +48,10 @@ def budgeted(settings: Settings, job: Job, round: int | None) -> Iterator[tuple[
     plans: list[Plan] = []
 
     def admit() -> None:
+        """Raise NotRunError if the budget, or what comes before this job, has no room for it."""
         reason = _handed_on(settings, job)
         if reason is None:
+            handover.forget_others(settings, job)  # steps that will be taken again are not left out of the plan
             plans.append(_plan(settings, job))
             refused = gate.refusal(plans[0], job, settings.budget.min_steps)
             reason = refused and f"{refused}; {enough(plans[0])}"

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from reinforce_lite.settings import Settings
 
+FINISHED = "finished.json"
+"""Beside the checkpoints of a stage whose results were written: its key."""
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -220,11 +220,3 @@ def test_what_is_finished_is_only_told_again(tmp_path: Path) -> None:
     finished(tmp_path, 3)
     assert [path.name for path in checkpoint.found(tmp_path)] == ["step-00000003"], "one state is enough"
     assert work(Progress(tmp_path, KEY, EVERY_STEP), 3, leave_at(0)) == (3, 3.0)  # work() checks the rows
-
-
-def test_what_is_finished_stands_in_no_other_trainings_way(tmp_path: Path) -> None:
-    finished(tmp_path, 3)
-    other = {**KEY, "seed": 1}
-    assert work(Progress(tmp_path, other, EVERY_STEP), 2) == (0, 2.0)
-    with pytest.raises(UserError):
-        work(Progress(tmp_path, KEY, EVERY_STEP), 3)

@@ -17,14 +17,14 @@ import torch
 from tqdm import tqdm
 
 from reinforce_lite.errors import UserError
+from reinforce_lite.files import write_json
 from reinforce_lite.interrupt import Interrupted, uninterrupted
 from reinforce_lite.journal import Journal
+from reinforce_lite.layout import FINISHED
 from reinforce_lite.policy import Policy, checkpoint
 from reinforce_lite.settings import CheckpointSettings
 
 KEPT = 2
-FINISHED = "finished"
-"""A file in the folder of a training whose results were written."""
 
 
 class Keeper(Protocol):
@@ -90,8 +90,7 @@ class Progress:
 
     Args:
         folder: holds checkpoints and journals; belongs to one training, and to no rule's outputs.
-        key: every setting that determines the training; a folder with another key is refused, unless that training
-            is finished.
+        key: every setting that determines the training; a folder with another key is refused.
         settings: how often a checkpoint is written.
     """
 
@@ -163,8 +162,8 @@ class Progress:
 
     def finish(self) -> None:
         """The results are written; the last state is kept until somebody has taken them (`reinforce_lite.handover`)."""
-        with suppress(OSError):  # on a full disk the state is kept all the same
-            (self.folder / FINISHED).touch()
+        with suppress(UserError):  # on a full disk the state is kept all the same
+            write_json(self.folder / FINISHED, self._key)
         for path in checkpoint.found(self.folder):
             if path not in self._good[-1:]:
                 shutil.rmtree(path, ignore_errors=True)
@@ -173,7 +172,6 @@ class Progress:
         """Bring policy and optimiser to the newest state that is whole, and the journal with them."""
         for half in self.folder.glob(".step-*.tmp"):
             shutil.rmtree(half, ignore_errors=True)
-        self._discard_finished()
         there = checkpoint.found(self.folder)
         rows = len(self._journal.rows())
         for path in there:
@@ -195,22 +193,8 @@ class Progress:
                 _warn("no checkpoint is whole: the training starts anew")
         self._journal.cut(self._completed)
 
-    def _discard_finished(self) -> None:
-        """Nobody loses anything by a training of other settings whose results were written."""
-        if not (self.folder / FINISHED).exists():
-            return
-        for path in checkpoint.found(self.folder)[:1]:
-            with suppress(checkpoint.DamagedError):
-                if not self._differing(checkpoint.read(path).facts["key"]):
-                    return
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _differing(self, saved: Mapping[str, Any]) -> list[str]:
-        """Names of the parts of the key that are not what was saved."""
-        return [name for name in {**saved, **self._key} if saved.get(name) != self._key.get(name)]
-
     def _check_key(self, saved: Mapping[str, Any]) -> None:
-        names = self._differing(saved)
+        names = [name for name in {**saved, **self._key} if saved.get(name) != self._key.get(name)]
         if names:
             lines = [f"  - {name}: {saved.get(name)!r} there, {self._key.get(name)!r} now" for name in names]
             raise UserError(
