@@ -32,6 +32,7 @@ def on_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if finished and WORLD.name == "tiny":
         return Path(finished).parent
     workflow = copy_workflow(tmp_path_factory.mktemp("host"))
+    workflow.folder.chmod(0o755)  # pytest's folders are closed to the user that the container runs as
     done = workflow.run(config=WORLD.config)
     assert done.returncode == 0, done.stdout[-3000:]
     return workflow.folder / "results"

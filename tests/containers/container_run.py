@@ -37,12 +37,14 @@ class World:
         overlays: files of config/ that are laid over tiny.yaml.
         jobs: how many rules are run, `all` left out.
         results: how many of them tell which image has made them.
+        steps: of a training.
     """
 
     name: str
     overlays: tuple[str, ...]
     jobs: int
     results: int
+    steps: int
 
     def files(self, folder: str, overlays: str) -> tuple[str, ...]:
         """The configuration: tiny.yaml in one folder, what is laid over it in another."""
@@ -55,8 +57,8 @@ class World:
 
 
 WORLDS = {
-    "tiny": World("tiny", (), 19, 2 + 2 + 2 * 2 * 2),  # policies, baselines; per run its training and evaluation
-    "mini": World("mini", ("mini.yaml",), 8, 1 + 1 + 1 * 2),
+    "tiny": World("tiny", (), 19, 2 + 2 + 2 * 2 * 2, 60),  # policies, baselines; per run its training and evaluation
+    "mini": World("mini", ("mini.yaml",), 8, 1 + 1 + 1 * 2, 4),
 }
 WORLD = WORLDS[os.environ.get("TEST_WORLD", "tiny")]
 
