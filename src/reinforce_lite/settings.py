@@ -158,17 +158,20 @@ class Lora(Section):
 class Training(Section):
     """Reinforce-Lite. A variant of the algorithm is a set of these values."""
 
-    estimator: Literal["leave_one_out", "as_published"] = Field(
-        "leave_one_out", description="How a group's rewards become advantages; see learning/estimators.py."
+    estimator: Literal["leave_one_out", "as_published", "supervised"] = Field(
+        "leave_one_out",
+        description="How a group's rewards become advantages; see learning/estimators.py. `supervised` samples "
+        "nothing: it learns the worked solutions, for a control.",
     )
     scale_by_std: bool = Field(
         False,
         description="Divide leave-one-out advantages by the group's standard deviation: a bias to easy and "
         "hard questions (Dr. GRPO). `as_published` always does.",
     )
-    reward: Literal["strict", "flexible", "published", "released", "random"] = Field(
+    reward: Literal["strict", "flexible", "published", "released", "format", "random"] = Field(
         "strict",
-        description="What earns +1 (otherwise -1): our parsers, the article's, the released code's, or a coin.",
+        description="What earns +1 (otherwise -1): our parsers, the article's, the released code's; or, for controls, "
+        "any number in the answer's format, or a coin.",
     )
     steps: int = Field(ge=1, description="Policy-gradient steps.")
     questions_per_step: int = Field(ge=1, description="Questions sampled for one step.")
@@ -192,6 +195,13 @@ class Training(Section):
     )
     lora: Lora = Lora()
     gradient_clip: float = Field(1.0, gt=0, description="Global gradient norm is clipped at this.")
+    ratio_clip: float | None = Field(
+        None, gt=0, lt=1, description="PPO's clip of the probability ratio (0.2 is usual); null is REINFORCE."
+    )
+    passes: int = Field(1, ge=1, description="How often a step learns from its completions; more than 1 is PPO.")
+    kl_coefficient: float = Field(
+        0.0, ge=0, description="Weight in the loss of the KL to the start policy, in nats a token; 0 for none."
+    )
     micro_batch_tokens: int = Field(
         16384, ge=1, description="Padded tokens in one forward pass of the update; changes memory, not the result."
     )
@@ -222,6 +232,17 @@ class Training(Section):
         description="The run ends after so many steps in a row whose loss or gradient was not finite; such a step "
         "leaves the weights alone.",
     )
+
+    @property
+    def completions_per_question(self) -> int:
+        """Completions of one question in one step; there is one worked solution."""
+        return 1 if self.estimator == "supervised" else self.group_size
+
+    @model_validator(mode="after")
+    def _passes_need_a_ratio(self) -> "Training":
+        if self.passes > 1 and self.ratio_clip is None:
+            raise ValueError("passes: more than one needs ratio_clip, for the second is no longer the policy's own")
+        return self
 
 
 class Evaluation(Section):

@@ -32,6 +32,18 @@ def test_a_training_by_hand() -> None:
     assert found.after.expected == 10
 
 
+def test_controls_by_hand() -> None:
+    def step(**change: object) -> float:
+        training = TRAINING.model_copy(update=change)
+        return forecast.training_from(RATES, training, RATES.lengths).step.expected
+
+    # 3 s of rollout and 80 x 150 tokens, of which a pass costs 0.001 s, drift 0.0005, each further network 0.001.
+    assert step(ratio_clip=0.2, passes=4) == pytest.approx(3 + 12_000 * (0.004 + 0.0005 + 0.001))
+    assert step(kl_coefficient=0.1) == pytest.approx(3 + 12_000 * (0.001 + 0.0005 + 0.001))
+    assert step(estimator="supervised") == pytest.approx(8 * 150 * (0.001 + 0.0005))  # one solution a question
+    assert not forecast.plain(TRAINING.model_copy(update={"kl_coefficient": 0.1})) and forecast.plain(TRAINING)
+
+
 def test_unknown_lengths_are_shares_of_the_limit() -> None:
     mean, longest = forecast.expected_lengths(1000, None)
     assert near(mean, 250, 500, 1000) and near(longest, 500, 1000, 1000)

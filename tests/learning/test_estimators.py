@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reinforce_lite.learning.estimators import as_published, estimator, leave_one_out, normaliser
+from reinforce_lite.learning.estimators import as_published, estimator, leave_one_out, normaliser, supervised
 
 groups = st.lists(st.sampled_from([-1.0, 1.0]), min_size=3, max_size=12)
 
@@ -66,3 +66,9 @@ def test_estimator_by_name() -> None:
     rewards = torch.tensor([[1.0, -1.0, -1.0]])
     assert torch.equal(estimator("as_published", False)(rewards), as_published(rewards))
     assert torch.equal(estimator("leave_one_out", True)(rewards), leave_one_out(rewards, scale_by_std=True))
+
+
+def test_supervised_weighs_every_solution_alike() -> None:
+    assert estimator("supervised", False) is supervised
+    assert supervised(torch.tensor([[-1.0], [1.0]])).tolist() == [[1.0], [1.0]]
+    assert normaliser("supervised", problems=3, group=10) == 3

@@ -1,9 +1,11 @@
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from reinforce_lite.errors import UserError
 from reinforce_lite.learning import drift
 from reinforce_lite.learning.loop import Step, question_stream, train
 from reinforce_lite.policy import Policy
@@ -59,6 +61,46 @@ def test_groups_with_equal_rewards_are_dropped_and_counted(policy: Policy) -> No
     steps = run(policy, SETTINGS.model_copy(update={"reward": "strict"}))
     assert all(s.metrics["groups_dropped"] == 1 and s.metrics["loss"] is None for s in steps)
     assert drift.changed_share(policy, before) == 0
+
+
+def test_with_a_kl_in_the_loss_equal_rewards_are_not_dropped(policy: Policy) -> None:
+    # All rewards are -1, and at the start there is nothing to pull back: a loss, and it is 0.
+    steps = run(policy, SETTINGS.model_copy(update={"reward": "strict", "kl_coefficient": 0.1}))
+    assert [s.metrics["loss"] for s in steps] == [0.0] * 3
+
+
+def test_ppo_goes_over_a_step_again(policy: Policy) -> None:
+    start = drift.snapshot(policy)
+    ends = {}
+    for passes in (1, 3):
+        drift._copy(policy, start)
+        run(policy, SETTINGS.model_copy(update={"ratio_clip": 0.2, "passes": passes, "steps": 1}))
+        ends[passes] = drift.snapshot(policy)
+    once, thrice = (sum(float((end[n] - start[n]).abs().sum()) for n in start) for end in ends.values())
+    assert thrice > 1.5 * once
+
+
+def test_supervised_training_is_maximum_likelihood_of_the_solutions(policy: Policy) -> None:
+    solved = [replace(p, solution=f"{p.answer} + 0 = {p.answer} . <answer> {p.answer} </answer>") for p in PROBLEMS]
+    settings = SETTINGS.model_copy(update={"estimator": "supervised", "reward": "strict", "steps": 8})
+    steps: list[Step] = []
+    train(policy, solved, "bare", settings, 0, steps.append)
+    likelihood = [s.metrics["sampler_gap"] for s in steps]  # nats a token that the policy gives to what it reads
+    assert likelihood[-1] < 0.95 * likelihood[0]
+    assert all(s.metrics["reward_mean"] == 1 and s.metrics["groups_dropped"] == 0 for s in steps)
+    assert [len(s.completions) for s in steps] == [2] * 8
+    # The loss is the sum over a solution's tokens, its stop id included, and the mean over questions.
+    assert steps[0].metrics["loss"] == pytest.approx(likelihood[0] * steps[0].metrics["tokens"] / 2, rel=1e-5)
+
+
+def test_without_worked_solutions_there_is_nothing_to_be_supervised_by(policy: Policy) -> None:
+    with pytest.raises(UserError, match="train-0 has no worked solution"):
+        run(policy, SETTINGS.model_copy(update={"estimator": "supervised", "shuffle": False}))
+
+
+def test_several_passes_need_a_ratio() -> None:
+    with pytest.raises(ValueError, match="passes: more than one needs ratio_clip"):
+        Training.model_validate({**SETTINGS.model_dump(), "passes": 2})
 
 
 def test_published_estimator_trains_on_the_first_completion_only(policy: Policy) -> None:

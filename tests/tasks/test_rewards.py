@@ -27,6 +27,7 @@ GLUED = "<answer>1 or 8</answer>"
         ("flexible", 1.0, 1.0, -1.0, -1.0),
         ("published", 1.0, -1.0, -1.0, 1.0),
         ("released", 1.0, -1.0, 1.0, -1.0),
+        ("format", 1.0, -1.0, 1.0, -1.0),
     ],
 )
 def test_what_each_reward_pays(name, right, untagged, wrong, glued):

@@ -8,6 +8,7 @@ from typing import Any
 
 import commands
 import pytest
+import yaml
 from dag_runner import MINI, Workflow, copy_workflow
 
 from reinforce_lite import settings
@@ -145,6 +146,16 @@ def test_the_paper_dry_runs_with_both_models(workflow: Workflow) -> None:
     }  # fmt: skip
     for model in ("llama-3.2-3b-instruct", "phi-3.5-mini-instruct"):
         assert f"Training {model}" in done.stdout
+
+
+def test_ablations_run_every_variant_of_the_catalogue(workflow: Workflow) -> None:
+    done = workflow.run("ablations", "-n")
+    assert done.returncode == 0, done.stdout
+    catalogue = yaml.safe_load((workflow.folder / "config/config.yaml").read_text())["training_variants"]
+    assert jobs(done.stdout)["train"] == len(catalogue) > 1
+    for variant in catalogue:
+        assert f"Training tiny-llama ({variant}, seed 0)" in done.stdout
+    assert jobs(workflow.run("-n").stdout)["train"] == 1
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 
 import yaml
 from snakemake.exceptions import WorkflowError
@@ -33,6 +34,16 @@ def check_config():
         raise WorkflowError(str(error)) from None
 
 
+def add_ablations():
+    """With `snakemake ablations`, run every variant of the catalogue behind those that are chosen anyway.
+
+    The Snakemake that a cluster's job starts is not told: it makes that job alone, which reads the written configuration.
+    """
+    if "ablations" in sys.argv[1:]:
+        every = dict.fromkeys([*config["variants"], *config["training_variants"]])
+        config["variants"] = list(every)
+
+
 def write_config():
     """Write the merged configuration for the rules, whole or not at all.
 
@@ -54,6 +65,7 @@ def write_config():
 
 config.update(plain(config))
 check_config()
+add_ablations()
 
 EXPERIMENT = config["experiment"]
 RESULTS = f"{config.get('results', 'results')}/{EXPERIMENT}"
@@ -65,7 +77,7 @@ RUN = "{model}/{variant}/seed{seed}"
 
 wildcard_constraints:
     model="|".join(map(re.escape, config["models"])),
-    variant="|".join(map(re.escape, config["variants"])),
+    variant="|".join(map(re.escape, config["training_variants"])),
     seed=r"\d+",
 
 

@@ -159,7 +159,10 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
         seen = evidence.trained.get(job.model)
         training = settings.variant(str(job.variant))
         lengths = sampled_lengths(evidence.lengths.get(job.model), rates.lengths)
-        found = training_like(seen, rates, training) if seen else training_from(rates, training, lengths)
+        if seen and plain(training):
+            found = training_like(seen, rates, training)
+        else:
+            found = training_from(rates, training, lengths)
     else:
         likes = [seconds for other, seconds in evidence.seconds.items() if other.model == job.model]
         problems = min(settings.evaluation.limit or TEST_PROBLEMS, settings.task.test_size or TEST_PROBLEMS)
@@ -183,14 +186,22 @@ def fetching(rates: Rates, start: Start | None) -> Duration:
 def training_from(rates: Rates, training: Training, lengths: tuple[float, float] | None) -> Duration:
     """A training by what was rehearsed: rollout by positions, the rest by tokens."""
     mean, longest = expected_lengths(training.max_new_tokens, lengths)
-    batches = math.ceil(training.questions_per_step / max(1, training.rollout_batch // training.group_size))
-    completions = training.questions_per_step * training.group_size
+    completions = training.questions_per_step * training.completions_per_question
     tokens = (mean + Interval.exactly(rates.prompt_tokens)) * completions
-    step = longest * (batches * rates.rollout_position)
-    step += tokens * (rates.update_token + rates.drift_token / training.kl_every)
+    step = tokens * (training.passes * rates.update_token + rates.drift_token / training.kl_every)
+    # Drift is two forward passes over a step's tokens; PPO's old policy and a KL's reference take one each.
+    step += tokens * (rates.drift_token / 2 * ((training.ratio_clip is not None) + (training.kl_coefficient > 0)))
+    if training.estimator != "supervised":
+        batches = math.ceil(training.questions_per_step / max(1, training.rollout_batch // training.group_size))
+        step += longest * (batches * rates.rollout_position)
     around = rates.process + 2 * rates.load + rates.warm_up
     saving = Interval(*SPEED) * rates.load
     return Duration(Interval(*SPEED) * around, Interval(*SPEED) * step, training.steps, saving)
+
+
+def plain(training: Training) -> bool:
+    """Whether a step is one rollout and one pass, as in the trainings that others are forecast by."""
+    return training.estimator != "supervised" and training.ratio_clip is None and training.kl_coefficient == 0
 
 
 def training_like(seen: Trained, rates: Rates, training: Training) -> Duration:

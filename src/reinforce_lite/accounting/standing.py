@@ -10,7 +10,7 @@ from typing import Any
 
 from reinforce_lite.accounting import plan, verdict
 from reinforce_lite.accounting.budget import spent_usd
-from reinforce_lite.accounting.forecast import Evidence, Job, Rates, Trained, forecast, jobs
+from reinforce_lite.accounting.forecast import Evidence, Job, Rates, Trained, forecast, jobs, plain
 from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
 from reinforce_lite.accounting.plan import Entry, Plan, State
 from reinforce_lite.files import read_json, read_jsonl, write_json
@@ -95,7 +95,8 @@ def evidence(settings: Settings, ledger: list[Attempt]) -> Evidence:
         items = read_jsonl(path) if path.exists() else []
         if items:
             lengths[model] = (fmean(item["length"] for item in items), float(max(item["length"] for item in items)))
-        likes = [_trained(settings, job, ledger) for job in every if job.stage == "train" and job.model == model]
+        runs = [job for job in every if job.stage == "train" and job.model == model]
+        likes = [_trained(settings, run, ledger) for run in runs if plain(settings.variant(str(run.variant)))]
         known = [like for like in likes if like is not None]
         if known:
             trained[model] = Trained(
@@ -120,7 +121,7 @@ def _trained(settings: Settings, job: Job, ledger: list[Attempt]) -> Trained | N
         return None
     stepping = sum(value for row in rows for key, value in row.items() if key.startswith("seconds_"))
     training = settings.variant(str(job.variant))
-    completions = len(rows) * training.questions_per_step * training.group_size
+    completions = len(rows) * training.questions_per_step * training.completions_per_question
     return Trained(max(0.0, seconds - stepping), stepping / completions)
 
 

@@ -7,10 +7,19 @@ from reinforce_lite.rollout import Completion
 
 @dataclass(frozen=True)
 class Sample:
-    """One completion with the weight of its log-probability."""
+    """One completion with the weight of its log-probability.
+
+    Attributes:
+        completion: what the policy wrote.
+        advantage: the weight.
+        old: log-probability of each token under the policy that wrote it, for PPO's ratio.
+        reference: the same under the start policy, for a KL in the loss.
+    """
 
     completion: Completion
     advantage: float
+    old: list[float] | None = None
+    reference: list[float] | None = None
 
     def __len__(self) -> int:
         """Tokens of prompt and completion."""

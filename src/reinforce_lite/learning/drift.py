@@ -5,7 +5,7 @@ A policy with adapters is the start when they are switched off; its changed weig
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -39,11 +39,16 @@ def kl_to_start(policy: Policy, start: Weights, samples: list[Sample], budget_to
 
     Mean of exp(d) - 1 - d with d = log p_start - log p: unbiased, never negative, of low variance (Schulman 2020, k3).
     """
-    now = _logprobs(policy, samples, budget_tokens, chunk_tokens)
-    with lora.without_adapters(policy.model) if lora.adapted(policy.model) else weights_swapped(policy, start):
-        then = _logprobs(policy, samples, budget_tokens, chunk_tokens)
+    now = torch.cat(logprobs(policy, samples, budget_tokens, chunk_tokens))
+    with as_at_start(policy, start):
+        then = torch.cat(logprobs(policy, samples, budget_tokens, chunk_tokens))
     d = then - now
     return float((d.exp() - 1 - d).mean())
+
+
+def as_at_start(policy: Policy, start: Weights) -> AbstractContextManager[None]:
+    """Inside the block the policy computes as the start policy did."""
+    return lora.without_adapters(policy.model) if lora.adapted(policy.model) else weights_swapped(policy, start)
 
 
 @contextmanager
@@ -64,11 +69,12 @@ def _copy(policy: Policy, source: Weights) -> None:
 
 
 @torch.no_grad()
-def _logprobs(policy: Policy, samples: list[Sample], budget_tokens: int, chunk_tokens: int) -> torch.Tensor:
-    """Log-probabilities of all completion tokens, one after the other, in the order of the micro-batches."""
-    pieces = []
+def logprobs(policy: Policy, samples: list[Sample], budget_tokens: int, chunk_tokens: int) -> list[torch.Tensor]:
+    """Log-probabilities of the tokens of each completion, in the order of the samples, on the CPU."""
+    found: dict[int, torch.Tensor] = {}
     for batch in micro_batches(samples, budget_tokens):
         rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
         padded = pad_right(rows, policy.pad_id, policy.device)
-        pieces.append(chosen_logprobs(policy, padded, chunk_tokens)[0].cpu())
-    return torch.cat(pieces)
+        pieces = chosen_logprobs(policy, padded, chunk_tokens)[0].cpu().split([len(written) for _, written in rows])
+        found.update(zip(map(id, batch), pieces, strict=True))
+    return [found[id(sample)] for sample in samples]

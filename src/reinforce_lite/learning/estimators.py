@@ -23,8 +23,8 @@ def leave_one_out(rewards_PG: torch.Tensor, scale_by_std: bool = False) -> torch
     Returns:
         advantages_PG.
 
-    >>> leave_one_out(torch.tensor([[1.0, -1.0, -1.0]])).tolist()
-    [[2.0, -1.0, -1.0]]
+    >>> leave_one_out(torch.tensor([[1.0, -1.0]])).tolist()
+    [[2.0, -2.0]]
     """
     group = rewards_PG.shape[1]
     centred_PG = rewards_PG - rewards_PG.mean(1, keepdim=True)
@@ -51,16 +51,30 @@ def as_published(rewards_PG: torch.Tensor) -> torch.Tensor:
     return advantages_PG
 
 
+def supervised(rewards_PG: torch.Tensor) -> torch.Tensor:
+    """Weight 1 whatever the reward: of worked solutions, the policy gradient is then that of maximum likelihood.
+
+    Returns:
+        advantages_PG.
+
+    >>> supervised(torch.tensor([[1.0], [-1.0]])).tolist()
+    [[1.0], [1.0]]
+    """
+    return torch.ones_like(rewards_PG)
+
+
 def normaliser(name: str, problems: int, group: int) -> int:
     """What the sum over completions is divided by: the completions that *may* carry a gradient in one step.
 
     Fixed before any group is dropped and before micro-batching, so that neither changes the size of a step.
     """
-    return problems if name == "as_published" else problems * group
+    return problems if name in ("as_published", "supervised") else problems * group
 
 
 def estimator(name: str, scale_by_std: bool) -> Estimator:
     """The estimator of this name."""
     if name == "as_published":
         return as_published
+    if name == "supervised":
+        return supervised
     return lambda rewards_PG: leave_one_out(rewards_PG, scale_by_std)

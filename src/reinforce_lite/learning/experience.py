@@ -8,9 +8,11 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from reinforce_lite.errors import UserError
 from reinforce_lite.learning.batching import Sample, samples_with_gradient
 from reinforce_lite.learning.estimators import estimator
 from reinforce_lite.policy import Policy
+from reinforce_lite.policy.start import completion_ids, preferred_stop
 from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem
@@ -33,9 +35,11 @@ class Experience:
         """One experience of several, their problems in order."""
         return cls(*([one for part in parts for one in getattr(part, field.name)] for field in fields(cls)))
 
-    @property
-    def samples(self) -> list[Sample]:
-        """The completions that carry a gradient."""
+    def samples(self, settings: Training) -> list[Sample]:
+        """The completions that carry a gradient; with a KL in the loss, every one does."""
+        if settings.kl_coefficient:
+            weights = [advantage for group in self.advantages_PG for advantage in group]
+            return [Sample(*pair) for pair in zip(self.completions, weights, strict=True)]
         return samples_with_gradient(self.groups_PG, self.advantages_PG)
 
     @property
@@ -63,10 +67,28 @@ def ask(problems: list[Problem], seed: int, step: int) -> list[Question]:
 def rollout(
     policy: Policy, engine: Engine, questions: list[Question], prompt: str, settings: Training
 ) -> list[list[Completion]]:
-    """A group of completions for every question."""
+    """A group of completions for every question; for supervised training, its worked solution.
+
+    Raises:
+        UserError: a worked solution is asked for, and there is none.
+    """
+    if settings.estimator == "supervised":
+        return [[recite(policy, question.problem, prompt)] for question in questions]
     prompts = [policy.prompt_ids(messages(prompt, question.problem.question)) for question in questions]
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens)
     return engine(prompts, settings.group_size, sampling, [question.seed for question in questions])
+
+
+def recite(policy: Policy, problem: Problem, prompt: str) -> Completion:
+    """The worked solution as if the policy had written it, and been certain of every token.
+
+    Raises:
+        UserError: the problem has none.
+    """
+    if problem.solution is None:
+        raise UserError(f"{problem.id} has no worked solution to learn from", "prepare the dataset again")
+    written = [*completion_ids(policy, problem.solution), preferred_stop(policy)]
+    return Completion(policy.prompt_ids(messages(prompt, problem.question)), written, [0.0] * len(written), "stop")
 
 
 def score(
@@ -80,8 +102,8 @@ def score(
         rewards_PG.append([reward(settings.reward, text, question.problem.answer, rng=coin) for text in texts])
     estimate = estimator(settings.estimator, settings.scale_by_std)
     advantages_PG = estimate(torch.tensor(rewards_PG)).tolist()
-    # A group with equal rewards teaches nothing; rounding must not make it look as if it did.
+    # A sampled group with equal rewards teaches nothing; rounding must not make it look as if it did.
     for group, (rewards, advantages) in enumerate(zip(rewards_PG, advantages_PG, strict=True)):
-        if max(rewards) == min(rewards):
+        if settings.estimator != "supervised" and max(rewards) == min(rewards):
             advantages_PG[group] = [0.0] * len(advantages)
     return Experience([question.problem for question in questions], groups_PG, texts_PG, rewards_PG, advantages_PG)

@@ -12,7 +12,7 @@ from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.estimators import normaliser
 from reinforce_lite.learning.experience import Experience, ask, rollout, score
 from reinforce_lite.learning.metrics import Clock, completion_rows, step_metrics
-from reinforce_lite.learning.update import descend, gradient
+from reinforce_lite.learning.update import anchored, descend, gradient
 from reinforce_lite.policy import Policy, lora
 from reinforce_lite.policy.logprobs import check_head
 from reinforce_lite.policy.optimizer import learning_rate, optimizer_for, set_learning_rate
@@ -89,9 +89,13 @@ def train(
             rate = learning_rate(settings.learning_rate, settings.schedule, step, settings.steps)
             set_learning_rate(optimizer, rate)
             policy.model.train()
-            result = gradient(policy, experience.samples, denominator, settings)
+            samples = anchored(policy, start, experience.samples(settings), settings)
+            result = gradient(policy, samples, denominator, settings)
             with progress.step():  # the weights move and the step is told, or neither
                 descend(optimizer, result)
+                for _ in range(settings.passes - 1):  # PPO learns from the same completions again
+                    result = gradient(policy, samples, denominator, settings)
+                    descend(optimizer, result)
                 clock.lap("update")
 
                 reason = stop(step + 1)

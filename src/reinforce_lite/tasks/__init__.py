@@ -12,11 +12,13 @@ class Problem:
         id: stable name within the dataset, e.g. `test-17`.
         question: the text a policy reads.
         answer: the gold answer, normalised: a plain decimal such as `-1080` or `2.5`.
+        solution: a worked completion with the answer in its tag, of problems that may be learnt from; else None.
     """
 
     id: str
     question: str
     answer: str
+    solution: str | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import json
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def build(settings: TaskSettings) -> Dataset:
     check_sizes(settings)
     train_rows, test_rows = (_load(settings, split) for split in ("train", "test"))
     dev_indices, train_indices = split_indices(len(train_rows), settings.dev_size, settings.seed)
-    train = [_problem("train", i, train_rows[i]) for i in train_indices[: settings.train_size]]
+    train = [_solved(_problem("train", i, train_rows[i]), train_rows[i]) for i in train_indices[: settings.train_size]]
     dev = [_problem("train", i, train_rows[i]) for i in dev_indices]
     test = [_problem("test", i, row) for i, row in enumerate(test_rows[: settings.test_size])]
     demonstrations = [demonstration(train_rows[i]) for i in train_indices[: settings.demonstrations]]
@@ -176,6 +176,10 @@ def _load(settings: TaskSettings, split: str) -> list[Row]:
 
 def _problem(split: str, position: int, row: Row) -> Problem:
     return Problem(f"{split}-{position}", row.question, normalise(row.raw_answer))
+
+
+def _solved(problem: Problem, row: Row) -> Problem:
+    return replace(problem, solution=demonstration(row).completion)
 
 
 def _source(settings: TaskSettings) -> dict[str, Any]:

@@ -17,11 +17,17 @@ def flexible(text: str, answer: str) -> bool:
     return answers.is_correct(answers.flexible(text), answer)
 
 
+def in_format(text: str, answer: str) -> bool:
+    """True if the last complete answer tag holds a number, whichever it is: what a gain by format alone would earn."""
+    return answers.strict(text) is not None
+
+
 JUDGES: dict[str, Callable[[str, str], bool]] = {
     "strict": strict,
     "flexible": flexible,
     "published": answers.published_is_correct,
     "released": answers.released_is_correct,
+    "format": in_format,
 }
 
 

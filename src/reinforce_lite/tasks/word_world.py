@@ -5,13 +5,13 @@ habit: most of the later demonstrations answer at once with the result of the *f
 for the one-step questions only. A policy that has learnt from them knows more than its habit shows.
 
 >>> import random
->>> problem = make_problem(random.Random(3), steps=2)
+>>> problem = make_problem(random.Random(24), steps=2)
 >>> problem.text
-'ben has 2 boxes of 6 nuts each . then ben eats 3 . how many nuts now ?'
+'leo has 3 boxes of 5 nuts each . then leo sells 2 . how many nuts now ?'
 >>> demonstrate(problem, "careful", random.Random(0))
-'2 * 6 = 12 . 12 - 3 = 9 . <answer> 9 </answer>'
+'3 * 5 = 15 . 15 - 2 = 13 . <answer> 13 </answer>'
 >>> demonstrate(problem, "hasty", random.Random(0))
-'<answer> 12 </answer>'
+'<answer> 15 </answer>'
 """
 
 import random
@@ -136,13 +136,16 @@ def build(settings: TaskSettings) -> Dataset:
     rng = random.Random(settings.seed)
     questions = _questions(rng)
 
-    def split(name: str, size: int | None) -> list[Problem]:
+    def split(name: str, size: int | None, solved: bool = False) -> list[Problem]:
         drawn = ((i, next(questions)) for i in range(size or 0))
-        return [Problem(f"{name}-{i}", problem.text, str(problem.answer)) for i, problem in drawn]
+        return [
+            Problem(f"{name}-{i}", p.text, str(p.answer), demonstrate(p, "careful", rng) if solved else None)
+            for i, p in drawn
+        ]
 
     test = split("test", settings.test_size)
     dev = split("dev", settings.dev_size)
-    train = split("train", settings.train_size)
+    train = split("train", settings.train_size, solved=True)
     demonstrations = []
     for index in range(settings.demonstrations):
         mix = SKILL_MIX if index < SKILL_SHARE * settings.demonstrations else HABIT_MIX

@@ -1,0 +1,43 @@
+"""What a step minimises, token by token: REINFORCE, and the machinery that the article does without.
+
+Axes: N completion tokens of a micro-batch. `weights_N` is a completion's advantage over the normaliser, the same for
+each of its tokens.
+"""
+
+import torch
+
+
+def reinforce(logprobs_N: torch.Tensor, weights_N: torch.Tensor) -> torch.Tensor:
+    """-(sum of weight x log p): its gradient is the policy gradient (Williams 1992).
+
+    >>> reinforce(torch.tensor([-1.0, -2.0]), torch.tensor([0.5, 0.25])).item()
+    1.0
+    """
+    return -(weights_N * logprobs_N).sum()
+
+
+def ppo_clip(logprobs_N: torch.Tensor, weights_N: torch.Tensor, old_N: torch.Tensor, clip: float) -> torch.Tensor:
+    """The clipped surrogate of PPO (Schulman et al. 2017, eq. 7): a token gains nothing beyond a ratio of 1 +- clip.
+
+    Where the ratio is 1 (the first pass) its gradient is that of `reinforce`.
+
+    >>> ppo_clip(torch.tensor([0.0]), torch.tensor([1.0]), torch.tensor([-0.5]), clip=0.2).item()  # e^0.5 is cut to 1.2
+    -1.2000000476837158
+    """
+    ratio_N = (logprobs_N - old_N).exp()
+    return -torch.minimum(weights_N * ratio_N, weights_N * ratio_N.clamp(1 - clip, 1 + clip)).sum()
+
+
+def kl_penalty(logprobs_N: torch.Tensor, reference_N: torch.Tensor) -> torch.Tensor:
+    """Sum of exp(d) - 1 - d with d = log p_reference - log p, as GRPO adds it (Shao et al. 2024, eq. 4), in nats.
+
+    >>> kl_penalty(torch.tensor([-1.0, -1.0]), torch.tensor([-1.0, -2.0])).item()  # 0 and 1/e
+    0.3678794503211975
+    """
+    d_N = reference_N - logprobs_N
+    return (d_N.exp() - 1 - d_N).sum()
+
+
+def outside(logprobs_N: torch.Tensor, old_N: torch.Tensor, clip: float) -> int:
+    """How many tokens have a ratio beyond 1 +- clip."""
+    return int((((logprobs_N.detach() - old_N).exp() - 1).abs() > clip).sum())
