@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reinforce_lite.learning.batching import Sample, micro_batches, samples_with_gradient
 from reinforce_lite.learning.estimators import leave_one_out
@@ -112,3 +114,17 @@ def test_micro_batches_keep_every_sample_once_and_the_budget(policy: Policy) -> 
     assert sorted(map(id, (s for batch in batches for s in batch))) == sorted(map(id, picked))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(map(len, batch)) <= 36
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 9)), min_size=1, max_size=30), st.integers(1, 60))
+def test_shared_prompts_count_once(drawn: list[tuple[int, int]], budget: int) -> None:
+    picked = [Sample(Completion([5] * prompt, [7] * length, [], "stop"), 1.0) for prompt, length in drawn]
+    batches = micro_batches(picked, budget, shared=True)
+    assert sorted(map(id, (s for batch in batches for s in batch))) == sorted(map(id, picked))
+    for batch in batches:
+        prompts = {len(s.completion.prompt_ids) for s in batch}  # here a prompt is told by its length
+        tokens = len(batch) * max(len(s.completion.token_ids) for s in batch) + len(prompts) * max(prompts)
+        assert len(batch) == 1 or tokens <= budget
+    # A group of ten behind one prompt of 4 tokens: 4 + 10 x 2 tokens, where each row by itself would make 60.
+    group = [Sample(Completion([5] * 4, [7, 2], [], "stop"), 1.0) for _ in range(10)]
+    assert len(micro_batches(group, 24, shared=True)) == 1 and len(micro_batches(group, 24)) == 3

@@ -6,7 +6,7 @@ import torch
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import write_json
 from reinforce_lite.policy import Policy, fetch, load, render_prompt, scratch
-from reinforce_lite.policy.logprobs import check_head, chosen_logprobs, pad_right
+from reinforce_lite.policy.logprobs import check_head, chosen_logprobs, completion_logprobs, pad_right, shares_prompts
 from reinforce_lite.policy.optimizer import learning_rate
 from reinforce_lite.policy.start import supervised_start
 from reinforce_lite.settings import PolicySettings, Scratch, Start
@@ -67,6 +67,32 @@ def test_chosen_logprobs_match_a_full_softmax_without_padding(policy: Policy) ->
             expected_entropy.append(torch.distributions.Categorical(logits=row).entropy())
     assert torch.allclose(ours, torch.stack(expected), atol=1e-5)
     assert torch.allclose(entropies, torch.stack(expected_entropy), atol=1e-5)
+
+
+def test_prompts_computed_once_give_the_same_logprobs_and_gradients(policy: Policy) -> None:
+    group, other = [1, 5, 9], [1, 30, policy.pad_id, 32, 7]
+    rows = [(group, [7, 8, 2]), (other, [4]), (group, [2]), (other, [6, 5, 4, 3, 2]), ([9], [8, 2])]
+    found = {}
+    for name, logprobs in (
+        ("once", completion_logprobs(policy, rows, chunk_tokens=4)[0]),
+        ("each", chosen_logprobs(policy, pad_right(rows, policy.pad_id, policy.device), chunk_tokens=4)[0]),
+    ):
+        policy.model.zero_grad()
+        (logprobs * torch.linspace(-1, 1, len(logprobs))).sum().backward()
+        found[name] = [logprobs.detach(), *(weight.grad.clone() for weight in policy.model.parameters())]
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*found.values(), strict=True))
+
+
+def test_a_completion_of_one_token_needs_its_prompt_only(policy: Policy) -> None:
+    rows = [([1, 5], [2]), ([1, 5], [7])]
+    expected = policy.model(torch.tensor([[1, 5]])).logits[0, -1].log_softmax(-1)[[2, 7]]
+    assert torch.allclose(completion_logprobs(policy, rows, chunk_tokens=8)[0], expected, atol=1e-5)
+
+
+def test_layers_that_are_recomputed_share_no_prompt(policy: Policy) -> None:
+    policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    assert shares_prompts(Policy(policy.model.eval(), policy.tokenizer, policy.stop_ids, policy.pad_id))
+    assert not shares_prompts(Policy(policy.model.train(), policy.tokenizer, policy.stop_ids, policy.pad_id))
 
 
 def test_the_pad_id_may_stand_in_a_prompt(policy: Policy) -> None:

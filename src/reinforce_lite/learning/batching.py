@@ -36,8 +36,17 @@ def samples_with_gradient(groups: list[list[Completion]], advantages: list[list[
     ]
 
 
-def micro_batches(samples: list[Sample], budget_tokens: int) -> list[list[Sample]]:
-    """Sort by length and cut so that rows x longest row stays within the budget (one row may exceed it alone)."""
+def micro_batches(samples: list[Sample], budget_tokens: int, shared: bool = False) -> list[list[Sample]]:
+    """Sort by length and cut so that rows x longest row stays within the budget (one row may exceed it alone).
+
+    Args:
+        samples: in any order.
+        budget_tokens: padded tokens of one micro-batch.
+        shared: whether a prompt is computed once for all its rows. Then rows are sorted by the length of their
+            completion, and completions and distinct prompts count, each padded to the longest.
+    """
+    if shared:
+        return _sharing(samples, budget_tokens)
     batches: list[list[Sample]] = []
     for sample in sorted(samples, key=len, reverse=True):
         # The first row of a batch is its longest, so it sets the padded width.
@@ -45,4 +54,20 @@ def micro_batches(samples: list[Sample], budget_tokens: int) -> list[list[Sample
             batches[-1].append(sample)
         else:
             batches.append([sample])
+    return batches
+
+
+def _sharing(samples: list[Sample], budget_tokens: int) -> list[list[Sample]]:
+    batches: list[list[Sample]] = []
+    prompts: set[tuple[int, ...]] = set()
+    for sample in sorted(samples, key=lambda s: len(s.completion.token_ids), reverse=True):
+        more = prompts | {tuple(sample.completion.prompt_ids)}
+        if batches:
+            rows = (len(batches[-1]) + 1) * len(batches[-1][0].completion.token_ids)
+            if rows + len(more) * max(map(len, more)) <= budget_tokens:
+                batches[-1].append(sample)
+                prompts = more
+                continue
+        batches.append([sample])
+        prompts = {tuple(sample.completion.prompt_ids)}
     return batches

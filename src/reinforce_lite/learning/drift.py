@@ -11,7 +11,7 @@ import torch
 
 from reinforce_lite.learning.batching import Sample, micro_batches
 from reinforce_lite.policy import Policy, lora
-from reinforce_lite.policy.logprobs import chosen_logprobs, pad_right
+from reinforce_lite.policy.logprobs import completion_logprobs, shares_prompts
 
 Weights = dict[str, torch.Tensor]
 
@@ -72,9 +72,9 @@ def _copy(policy: Policy, source: Weights) -> None:
 def logprobs(policy: Policy, samples: list[Sample], budget_tokens: int, chunk_tokens: int) -> list[torch.Tensor]:
     """Log-probabilities of the tokens of each completion, in the order of the samples, on the CPU."""
     found: dict[int, torch.Tensor] = {}
-    for batch in micro_batches(samples, budget_tokens):
+    for batch in micro_batches(samples, budget_tokens, shared=shares_prompts(policy)):
         rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
-        padded = pad_right(rows, policy.pad_id, policy.device)
-        pieces = chosen_logprobs(policy, padded, chunk_tokens)[0].cpu().split([len(written) for _, written in rows])
+        lengths = [len(written) for _, written in rows]
+        pieces = completion_logprobs(policy, rows, chunk_tokens)[0].cpu().split(lengths)
         found.update(zip(map(id, batch), pieces, strict=True))
     return [found[id(sample)] for sample in samples]

@@ -9,7 +9,7 @@ from reinforce_lite.learning import drift, parallel
 from reinforce_lite.learning.batching import Sample, micro_batches
 from reinforce_lite.learning.objectives import kl_penalty, outside, ppo_clip, reinforce
 from reinforce_lite.policy import Policy
-from reinforce_lite.policy.logprobs import chosen_logprobs, pad_right
+from reinforce_lite.policy.logprobs import completion_logprobs, shares_prompts
 from reinforce_lite.settings import Training
 
 
@@ -48,10 +48,9 @@ def gradient(policy: Policy, samples: list[Sample], normaliser: int, settings: T
     policy.model.zero_grad(set_to_none=True)
     loss, entropy, gap, beyond, tokens = 0.0, 0.0, 0.0, 0.0, 0.0
     mine = parallel.share_evenly(samples)
-    for batch in micro_batches(mine, settings.micro_batch_tokens):
+    for batch in micro_batches(mine, settings.micro_batch_tokens, shared=shares_prompts(policy)):
         rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
-        padded = pad_right(rows, policy.pad_id, policy.device)
-        logprobs_N, entropies_N = chosen_logprobs(policy, padded, settings.logprob_chunk_tokens)
+        logprobs_N, entropies_N = completion_logprobs(policy, rows, settings.logprob_chunk_tokens)
         sampler_N = torch.tensor([x for s in batch for x in s.completion.logprobs], device=policy.device)
         batch_loss = _loss(batch, logprobs_N, normaliser, settings)
         torch.autograd.backward(batch_loss)

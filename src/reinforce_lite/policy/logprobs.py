@@ -1,8 +1,9 @@
 """Log-probabilities of chosen tokens, without ever holding the logits of a whole batch.
 
-Axes: B rows, T tokens, D width, V vocabulary, N chosen tokens.
+Axes: B rows, P distinct prompts, T tokens, D width, V vocabulary, N chosen tokens.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from reinforce_lite.policy import Policy
+
+Row = tuple[list[int], list[int]]
+"""Prompt ids and completion ids."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Batch:
     chosen_BT: torch.Tensor
 
 
-def pad_right(rows: list[tuple[list[int], list[int]]], pad_id: int, device: torch.device) -> Batch:
+def pad_right(rows: Sequence[Row], pad_id: int, device: torch.device) -> Batch:
     """Make a batch of (prompt ids, completion ids) rows; padding is marked by position, whatever `pad_id` is.
 
     >>> pad_right([([5, 6], [7]), ([5], [8, 9, 2])], 0, torch.device("cpu")).chosen_BT.int().tolist()
@@ -45,6 +49,61 @@ def pad_right(rows: list[tuple[list[int], list[int]]], pad_id: int, device: torc
     return Batch(tokens_BT.to(device), attention_BT.to(device), chosen_BT.to(device))
 
 
+def pad_left(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask, [P, T] each, padded on the left so that all prompts end together."""
+    width = max(map(len, prompts))
+    tokens = [[pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+    attention = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(tokens, device=device), torch.tensor(attention, device=device)
+
+
+def completion_logprobs(policy: Policy, rows: Sequence[Row], chunk_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `chosen_logprobs`, of every completion's tokens; a prompt that several rows begin with is computed once.
+
+    Returns:
+        (logprobs_N with gradient, entropies_N without), float32, rows one after the other, tokens in order.
+    """
+    if shares_prompts(policy):
+        return _heads(policy.model, *_after_shared_prompts(policy, rows), chunk_tokens)
+    return chosen_logprobs(policy, pad_right(rows, policy.pad_id, policy.device), chunk_tokens)
+
+
+def shares_prompts(policy: Policy) -> bool:
+    """Whether a prompt's keys and values can be kept for its group: not if the backward pass recomputes the layers."""
+    return not (policy.model.is_gradient_checkpointing and policy.model.training)
+
+
+def _after_shared_prompts(policy: Policy, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Hidden states that predict the completions' tokens, [N, D], and those tokens, [N].
+
+    The gradient reaches a prompt through the keys and values of all rows that begin with it.
+    """
+    from transformers import DynamicCache
+
+    inner, device = policy.model.base_model, policy.device
+    places = {prompt: place for place, prompt in enumerate(dict.fromkeys(tuple(prompt) for prompt, _ in rows))}
+    which_B = torch.tensor([places[tuple(prompt)] for prompt, _ in rows], device=device)
+    tokens_PT, attention_PT = pad_left(list(places), policy.pad_id, device)
+    cache, positions_PT = DynamicCache(config=policy.model.config), (attention_PT.cumsum(1) - 1).clamp(min=0)
+    known = {"attention_mask": attention_PT, "position_ids": positions_PT, "past_key_values": cache}
+    last_PD = inner(input_ids=tokens_PT, use_cache=True, **known).last_hidden_state[:, -1]
+    hidden_BTD = last_PD[which_B][:, None]  # predicts the first token of a completion
+    lengths_B = torch.tensor([len(completion) for _, completion in rows], device=device)
+    longest = int(lengths_B.max())
+    if longest > 1:
+        cache.batch_select_indices(which_B)
+        read = [completion[:-1] + [policy.pad_id] * (longest - len(completion)) for _, completion in rows]
+        after_T = torch.arange(longest - 1, device=device)
+        attention_BT = torch.cat([attention_PT[which_B], (after_T < lengths_B[:, None] - 1).long()], 1)
+        positions_BT = attention_PT.sum(1)[which_B][:, None] + after_T
+        known = {"attention_mask": attention_BT, "position_ids": positions_BT, "past_key_values": cache}
+        states_BTD = inner(input_ids=torch.tensor(read, device=device), use_cache=True, **known).last_hidden_state
+        hidden_BTD = torch.cat([hidden_BTD, states_BTD], 1)
+    written_BT = torch.arange(longest, device=device) < lengths_B[:, None]
+    targets_N = torch.tensor([token for _, completion in rows for token in completion], device=device)
+    return hidden_BTD[written_BT], targets_N
+
+
 def chosen_logprobs(policy: Policy, batch: Batch, chunk_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability of every chosen token given all tokens before it, at temperature 1 over the whole vocabulary.
 
@@ -59,8 +118,15 @@ def chosen_logprobs(policy: Policy, batch: Batch, chunk_tokens: int) -> tuple[to
     predicts_BT = batch.chosen_BT[:, 1:]  # position t predicts token t + 1
     hidden_ND = hidden_BTD[:, :-1][predicts_BT]
     targets_N = batch.tokens_BT[:, 1:][predicts_BT]
+    return _heads(policy.model, hidden_ND, targets_N, chunk_tokens)
+
+
+def _heads(
+    model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor, chunk_tokens: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities of the targets and entropies, [N] each, chunk by chunk, recomputed in the backward pass."""
     pieces = [
-        checkpoint(_head, policy.model, hidden, targets, use_reentrant=False)
+        checkpoint(_head, model, hidden, targets, use_reentrant=False)
         for hidden, targets in zip(hidden_ND.split(chunk_tokens), targets_N.split(chunk_tokens), strict=True)
     ]
     return torch.cat([piece[0] for piece in pieces]), torch.cat([piece[1] for piece in pieces])

@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from reinforce_lite.policy import Policy
+from reinforce_lite.policy.logprobs import pad_left
 from reinforce_lite.rollout import Completion, Sampling, checked
 
 
@@ -61,7 +62,7 @@ class GenerateEngine:
     def _decode(self, prompts: list[list[int]], group: int, sampling: Sampling, seeds: list[int]) -> list[Completion]:
         """Prefill P prompts, then write P x group rows token by token."""
         policy = self.policy
-        tokens_BT, attention_BT = _pad_left(prompts, policy.pad_id, policy.device)
+        tokens_BT, attention_BT = pad_left(prompts, policy.pad_id, policy.device)
         logits_BV, cache = _prefill(policy.model, tokens_BT, attention_BT)
         cache.batch_repeat_interleave(group)
         logits_BV = logits_BV.repeat_interleave(group, 0)
@@ -135,14 +136,6 @@ def nucleus(logits_BV: torch.Tensor, top_p: float) -> torch.Tensor:
     probability_BV = sorted_BV.softmax(-1)
     outside_BV = probability_BV.cumsum(-1) - probability_BV >= top_p  # the most likely token always stays
     return logits_BV.masked_fill(outside_BV.scatter(-1, order_BV, outside_BV), float("-inf"))
-
-
-def _pad_left(prompts: list[list[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask, [P, T] each, padded on the left so that all prompts end together."""
-    width = max(map(len, prompts))
-    tokens = [[pad_id] * (width - len(prompt)) + prompt for prompt in prompts]
-    attention = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-    return torch.tensor(tokens, device=device), torch.tensor(attention, device=device)
 
 
 def _prefill(model: Any, tokens_BT: torch.Tensor, attention_BT: torch.Tensor) -> tuple[torch.Tensor, Any]:
