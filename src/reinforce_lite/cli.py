@@ -1,4 +1,6 @@
-"""The command `reinforce-lite`: one subcommand for each rule of the DAG, and `ledger` to look at what was spent.
+"""The command `reinforce-lite`: one subcommand for each rule of the DAG, and two that only look.
+
+`ledger` shows what was spent, `power` what a comparison can see.
 
 Imports of torch, lm-eval and MLflow are inside the subcommands, so that `--help` and errors come at once.
 """
@@ -13,6 +15,7 @@ from pathlib import Path
 from reinforce_lite import __version__, interrupt, keys, settings
 from reinforce_lite.accounting import ledger_command
 from reinforce_lite.errors import UserError
+from reinforce_lite.evaluation import power_command
 from reinforce_lite.files import read_json, write_json, write_jsonl
 from reinforce_lite.interrupt import Interrupted
 from reinforce_lite.layout import Layout
@@ -253,12 +256,18 @@ def ledger(arguments: Arguments) -> None:
     ledger_command.run(settings.load(arguments.config), arguments)
 
 
+def power(arguments: Arguments) -> None:
+    """Show how small a gain the comparison can see, before money is spent on it."""
+    power_command.run(settings.load(arguments.config), arguments)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     root = argparse.ArgumentParser(
         prog="reinforce-lite",
         description="One subcommand for each rule of the workflow. Snakemake calls them in order "
-        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `ledger` shows what was spent.",
+        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `ledger` shows what was spent, "
+        "`power` what a comparison can see.",
     )
     root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -294,6 +303,7 @@ def parser() -> argparse.ArgumentParser:
     add(compare, "model", "run")
     add(report)
     ledger_command.add_options(add(ledger))
+    power_command.add_options(add(power))
     return root
 
 
