@@ -9,13 +9,16 @@ from reinforce_lite.cli import main, parser
 ROOT = Path(__file__).parents[1]
 TINY = [str(ROOT / "config/config.yaml"), str(ROOT / "config/tiny.yaml")]
 
+LOOKING = {"ledger", "power", "traces"}
+"""Subcommands that no rule calls: they only look."""
+
 
 def test_help_names_every_rule(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     shown = capsys.readouterr().out
     rules = "preflight", "prepare-dataset", "fetch-policy", "evaluate", "train", "compare", "report"
-    for command in (*rules, "ledger", "power"):
+    for command in (*rules, *LOOKING):
         assert command in shown
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
@@ -31,7 +34,7 @@ def test_every_rule_calls_a_subcommand_that_exists() -> None:
         for name in re.findall(r"reinforce-lite ([a-z-]+)", path.read_text())
     }
     known = set(parser()._subparsers._group_actions[0].choices)  # type: ignore[union-attr, arg-type]
-    assert called == known - {"ledger", "power"}  # they only look
+    assert called == known - LOOKING
 
 
 @pytest.mark.parametrize(

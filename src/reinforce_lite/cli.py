@@ -1,6 +1,6 @@
-"""The command `reinforce-lite`: one subcommand for each rule of the DAG, and two that only look.
+"""The command `reinforce-lite`: one subcommand for each rule of the DAG, and some that only look.
 
-`ledger` shows what was spent, `power` what a comparison can see.
+`ledger` shows what was spent, `power` what a comparison can see, `traces` how the policies reason.
 
 Imports of torch, lm-eval and MLflow are inside the subcommands, so that `--help` and errors come at once.
 """
@@ -21,6 +21,7 @@ from reinforce_lite.interrupt import Interrupted
 from reinforce_lite.layout import Layout
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.preflight import require_preflight
+from reinforce_lite.report import traces_command
 
 Arguments = argparse.Namespace
 
@@ -261,13 +262,18 @@ def power(arguments: Arguments) -> None:
     power_command.run(settings.load(arguments.config), arguments)
 
 
+def traces(arguments: Arguments) -> None:
+    """Count behaviours such as verification and backtracking in the completions, before and after training."""
+    traces_command.run(arguments)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     root = argparse.ArgumentParser(
         prog="reinforce-lite",
         description="One subcommand for each rule of the workflow. Snakemake calls them in order "
         "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `ledger` shows what was spent, "
-        "`power` what a comparison can see.",
+        "`power` what a comparison can see, `traces` how the policies reason.",
     )
     root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -281,7 +287,7 @@ def parser() -> argparse.ArgumentParser:
             "--config",
             type=Path,
             nargs="+",
-            required=True,
+            required=function is not traces,
             metavar="FILE",
             help="results/<experiment>/config.json, or YAML files, each laid over the one before",
         )
@@ -304,6 +310,7 @@ def parser() -> argparse.ArgumentParser:
     add(report)
     ledger_command.add_options(add(ledger))
     power_command.add_options(add(power))
+    traces_command.add_options(add(traces))
     return root
 
 

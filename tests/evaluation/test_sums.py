@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reinforce_lite.evaluation.sums import corrected, sums, turned_round
+
+numbers = st.integers(0, 999)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("48 / 2 = 24 clips", [(("48", "/", "2"), 24)]),
+        ("12 / 60 = $0.20 a minute", [(("12", "/", "60"), 0.2)]),
+        ("3 boxes * 6 = 18", [(("3", "*", "6"), 18)]),
+        ("$1,200 + $300 = $1,500.", [(("1200", "+", "300"), 1500)]),
+        ("3 x 14 = 42 and 6 \u00d7 7 = 42", [(("3", "*", "14"), 42), (("6", "*", "7"), 42)]),
+        (r"$8 \div 2 = 4$", [(("8", "/", "2"), 4)]),
+        ("3 + 2 * 4 = 11", [(("3", "+", "2", "*", "4"), 11)]),
+        ("2 * 6 = 12 - 3 = 9", [(("12", "-", "3"), 9)]),  # 2 * 6 = 12 - 3 is not true
+        ("(3 + 2) * 4 + 2 = 22", []),
+        ("x + 4 + 2 = 10", []),
+        ("x - 4 + 2 = 10", []),
+        ("- 4 + 2 = 6\n- 6 - 1 = 5", [(("4", "+", "2"), 6), (("6", "-", "1"), 5)]),
+        ("12 = 12", []),
+    ],
+)
+def test_sums_worked(text: str, found: list[tuple[tuple[str, ...], float]]) -> None:
+    assert sums(text) == found
+
+
+@given(numbers, st.sampled_from("+-*/"), numbers, numbers)
+def test_a_sum_is_read_as_it_is_written(left: int, operator: str, right: int, result: int) -> None:
+    assert sums(f"{left} {operator} {right} = {result} .") == [((str(left), operator, str(right)), result)]
+
+
+@given(numbers, numbers, numbers, numbers)
+def test_the_same_sum_is_corrected_by_another_result_only(left: int, right: int, first: int, second: int) -> None:
+    text = f"{left} + {right} = {first} . {left} + {right} = {second} ."
+    assert corrected(text) == (abs(first - second) > 0.01 * max(first, second))
+
+
+@pytest.mark.parametrize(
+    ("text", "tests"),
+    [
+        ("9 + 4 = 13 . 13 - 9 = 4 . <answer> 13 </answer>", True),
+        ("13 - 4 = 9 . 4 + 9 = 13 . <answer> 9 </answer>", True),
+        ("3 * 8 = 24 . 24 / 8 = 3 . <answer> 24 </answer>", True),
+        ("24 / 8 = 3 . 3 * 8 = 24 . <answer> 3 </answer>", True),
+        ("9 + 4 = 13 . 13 - 2 = 11 . <answer> 13 </answer>", False),  # of another number
+        ("9 + 4 = 13 . 9 - 4 = 5 . <answer> 13 </answer>", False),  # not of the result
+        ("9 - 4 = 5 . 9 + 4 = 13 . <answer> 5 </answer>", False),
+        ("24 / 8 = 3 . 8 * 3 = 24 . <answer> 24 </answer>", False),  # leads to the answer
+        ("3 * 8 = 24 . 24 / 8 = 3 . 3 - 1 = 2 . <answer> 2 </answer>", False),  # not the last one
+        ("1 + 2 + 3 = 6 . 6 - 3 = 3 . <answer> 6 </answer>", False),  # which number it leads back to is not clear
+        ("9 + 4 = 13", False),
+        ("", False),
+    ],
+)
+def test_turned_round_worked(text: str, tests: bool) -> None:
+    assert turned_round(text) == tests
