@@ -102,6 +102,7 @@ SHOWS_NOT = {
         "She wants to try 3 cakes, and to try 5 pies.",
         "He tried 3 and tries 5 more.",
         "That is too small for 6 people.",
+        "She got 8 in the first test and 9 in test 2.",
         "Suppose there are 30 days in a month.",
         "Let x = 4.",
     ],

@@ -84,7 +84,8 @@ def test_the_table_of_an_experiment(fresh: Settings, command: Callable[..., int]
     waits = ["0.0%", "100.0%", "120", "0", "<", "0.0001", "+1.00", "[+0.00,", "+2.00]", "2"]
     assert rows["backtracking"] == waits
     assert rows["tables"] == ["0.0%", "0.0%", "0", "0", "1.000", "-", "-", "0"]
-    assert "right less wrong in training, same question: +3.0 -, 1 groups" in shown
+    lengths = [line for line in shown if line.startswith("right less wrong")]
+    assert lengths == ["right less wrong, same question in training: +3.0, 95% interval -, groups 1"]
     assert sum(line.endswith(", 120 questions") for line in shown) == 4  # two models, two variants
 
 

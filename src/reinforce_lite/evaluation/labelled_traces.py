@@ -3,7 +3,8 @@
 One person wrote the completions and labelled them, by what they mean, before the detectors were written; the same
 person wrote the detectors. So the figures say what kinds of text the detectors get wrong, many of which are in the set
 on purpose (`note` says which), and nothing of how often a policy writes them. The detectors were tuned on the `dev`
-half only; `held_out` was looked at once they were done. Both halves hold the same kinds of text, in turn.
+half and on false alarms in the solutions of GSM8K's train split; nothing was changed because of a text of `held_out`.
+Both halves hold the same kinds of text, in turn.
 """
 
 import json

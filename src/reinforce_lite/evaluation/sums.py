@@ -16,10 +16,12 @@ _TERM = rf"{_NUMBER}(?: [a-z]{{2,12}}){{0,2}}"
 _BLANK = r"[ \t]*+"
 _OPERATOR = rf"{_BLANK}(?:[-+*/\u00d7\u00f7\u00b7\u2212]|\\times|\\div|\\cdot|(?<=\s)x(?=\s)){_BLANK}"
 # Not from the middle of a chain whose head cannot be read (in "(3 + 2) * 4 + 2 = 22" no sum begins at 4), but from
-# behind the dash of a list.
+# behind the dash of a list. Mixed numbers ("1 1/2", "1 and 1/4") are not read either.
 _SUM = re.compile(
-    rf"(?<![\w.,$*/+)-])(?<![*/+)]\s)(?<![\w)] - )(?P<terms>{_TERM}(?:{_OPERATOR}{_TERM})+){_BLANK}={_BLANK}"
-    rf"(?P<result>{_NUMBER})(?!{_OPERATOR}[0-9($])",
+    r"(?<![\w.,$*/+)-])(?<![*/+)]\s)(?<![\w)] - )(?<!\sx\s)"
+    r"(?!(?:(?<=[0-9] )|(?<=[0-9] and ))[0-9]+/[0-9])"
+    rf"(?P<terms>{_TERM}(?:{_OPERATOR}{_TERM})+){_BLANK}={_BLANK}"
+    rf"(?P<result>{_NUMBER})(?!{_OPERATOR}[0-9($])(?! (?:and )?[0-9]+/[0-9])",
     re.IGNORECASE,
 )
 _TERMS = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?%?|[-+*/]")

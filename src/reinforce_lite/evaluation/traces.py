@@ -24,7 +24,7 @@ LOOPS = 3
 """A sentence that stands so many times is a loop."""
 
 LOOP_TOKENS = 3
-"""Shorter sentences ("Yes.", a rule of a table) may stand as often as they like."""
+"""Shorter sentences ("Yes.", "|---|") may stand as often as they like."""
 
 NGRAM = 4
 """Tokens of an n-gram, of which a completion that does not loop repeats few."""
@@ -74,7 +74,7 @@ _BACKTRACKING = _any(
 )
 
 _CANDIDATE = _any(
-    r"(?<!to )\b(?:try(?:ing)?|guess(?:ing)?|test(?:ing)?|suppose)\b[^.\n]{0,40}?[0-9]",
+    r"(?<!to )\b(?:try(?:ing)?|guess(?:ing)?|testing|suppose)\b[^.\n]{0,40}?[0-9]",
     r"\b(?:if|for|with|when) [a-z] ?= ?[0-9]",
 )
 _VERDICT = _any(
@@ -189,8 +189,8 @@ def subgoals(text: str) -> bool:
 def equations(text: str) -> bool:
     """Algebra: what is asked has a letter, and equations hold it.
 
-    Counts: "let x be", "3x = 30", "x = 10", "T + 3T". Does not: sums of numbers alone (with x for times neither), names
-    such as plan A. Misses an unknown that has no letter.
+    Counts: "let x be", "3x = 30", "x = 10". Does not: sums of numbers alone (with x for times neither), names such as
+    plan A. A letter that is only tried ("for n = 2") counts all the same; misses an unknown that has no letter.
     """
     return bool(_EQUATIONS.search(_plain(text)))
 
@@ -199,7 +199,8 @@ def repetition(text: str) -> bool:
     """The text is stuck in a loop.
 
     Counts: a sentence or line of at least `LOOP_TOKENS` tokens that stands `LOOPS` times; more than `NGRAM_SHARE` of
-    the n-grams of `NGRAM` tokens stood before. Case and the width of blanks do not matter. Misses loops in other words.
+    the n-grams of `NGRAM` tokens stood before. Case and the width of blanks do not matter. A table whose
+    rules stand three times counts all the same, and so do equal purchases; misses loops in other words.
     """
     folded = text.casefold()
     sentences = Counter(tuple(_WORD.findall(sentence)) for sentence in _SENTENCE_END.split(folded))

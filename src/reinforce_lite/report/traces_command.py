@@ -97,9 +97,16 @@ def _run_text(run: Mapping[str, Any]) -> str:
         ("tokens of answers that are", "right", "wrong"),
         [(when, *map(_tokens, contrast["length"][when].values())) for when in ("before", "after")],
     )
-    difference, interval, groups = _estimate(within and within["length"], 1)
-    training = f"right less wrong in training, same question: {difference} {interval}, {groups} groups"
-    return "\n".join([f"{title}, {contrast['n']:,} questions", *_aligned(head, rows), "", *lengths, training])
+    title = f"{title}, {contrast['n']:,} questions"
+    return "\n".join([title, *_aligned(head, rows), "", *lengths, *_training_length(within)])
+
+
+def _training_length(within: Mapping[str, Any] | None) -> list[str]:
+    """The length of right answers less that of wrong ones of the same question, if there is any such question."""
+    if within is None or not within["length"]["groups"]:
+        return []
+    difference, interval, groups = _estimate(within["length"], 1)
+    return [f"right less wrong, same question in training: {difference}, 95% interval {interval}, groups {groups}"]
 
 
 def _estimate(estimate: Mapping[str, Any] | None, digits: int) -> tuple[str, str, str]:
