@@ -23,6 +23,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "training": settings.Training,
     "training.lora": settings.Lora,
     "evaluation": settings.Evaluation,
+    "protocol": settings.Protocol,
     "checkpoint": settings.CheckpointSettings,
     "tracking": settings.Tracking,
     "container": settings.Container,

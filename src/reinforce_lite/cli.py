@@ -252,6 +252,13 @@ def report(arguments: Arguments) -> None:
     print(f"report: {Layout.of(config).root / 'report.html'}", file=sys.stderr)
 
 
+def claims(arguments: Arguments) -> int:
+    """Show the claims table; exit code 4 if a claim is contradicted, else 3 if one is undecidable, else 0."""
+    from reinforce_lite.report import claims_command
+
+    return claims_command.run(settings.load(arguments.config))
+
+
 def ledger(arguments: Arguments) -> None:
     """Show what was spent, attempt by attempt; or check the ledger, or make MLflow's view anew from it."""
     ledger_command.run(settings.load(arguments.config), arguments)
@@ -278,7 +285,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(function: Callable[[Arguments], None], *options: str) -> argparse.ArgumentParser:
+    def add(function: Callable[[Arguments], int | None], *options: str) -> argparse.ArgumentParser:
         """A subcommand that calls a function; its name and help are the function's."""
         name, summary = function.__name__.replace("_", "-"), (function.__doc__ or "").strip()
         command = commands.add_parser(name, help=summary, description=summary)
@@ -308,6 +315,7 @@ def parser() -> argparse.ArgumentParser:
     add(train, "model", "run", "budget")
     add(compare, "model", "run")
     add(report)
+    add(claims)
     ledger_command.add_options(add(ledger))
     power_command.add_options(add(power))
     traces_command.add_options(add(traces))
@@ -320,7 +328,7 @@ def main(argv: list[str] | None = None) -> int:
     interrupt.install()
     try:
         _check_names(arguments)
-        arguments.function(arguments)
+        return arguments.function(arguments) or 0
     except UserError as error:
         print(f"reinforce-lite {arguments.command}: {error}", file=sys.stderr)
         return 2
@@ -328,7 +336,6 @@ def main(argv: list[str] | None = None) -> int:
         with contextlib.suppress(OSError):  # whoever read our output may have been told to leave before us
             print(f"reinforce-lite {arguments.command}: interrupted; the same command continues", file=sys.stderr)
         return interrupt.EXIT_CODE
-    return 0
 
 
 def entry() -> None:

@@ -75,3 +75,8 @@ class Layout:
     def comparison(self, model: str, variant: str, seed: int) -> Path:
         """The paired comparison of one training run with its baseline."""
         return self.root / "compare" / model / variant / f"seed{seed}.json"
+
+    @property
+    def verdicts(self) -> Path:
+        """The article's claims, judged."""
+        return self.root / "verdicts.json"

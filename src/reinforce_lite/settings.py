@@ -264,6 +264,20 @@ class Evaluation(Section):
     bootstrap_resamples: int = Field(10_000, ge=100, description="Resamples of the paired bootstrap.")
 
 
+class Protocol(Section):
+    """What is decided before any test question is read; the report prints it."""
+
+    alpha: float = Field(
+        0.05, gt=0, lt=0.5, description="Level of the two-sided tests; p-values are adjusted by Holm over the models."
+    )
+    power: float = Field(
+        0.8, gt=0, lt=1, description="Power that `reinforce-lite power` and the claims table plan for."
+    )
+    margin: Fraction = Field(
+        0.02, description="How much worse, as a fraction, a simpler method may be and still count as enough."
+    )
+
+
 class CheckpointSettings(Section):
     """How much of a killed training is done again; whichever is due first writes a checkpoint."""
 
@@ -321,6 +335,7 @@ class Settings(Section):
         description="Catalogue of variants: for each, the keys of `training` that differ."
     )
     evaluation: Evaluation
+    protocol: Protocol = Protocol()
     checkpoint: CheckpointSettings = CheckpointSettings()
     tracking: Tracking = Tracking()
     container: Container

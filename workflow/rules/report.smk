@@ -20,6 +20,11 @@ rule report:
             category="Result",
             caption="../report/summary.rst",
         ),
+        verdicts=report(
+            f"{RESULTS}/verdicts.json",
+            category="Result",
+            caption="../report/verdicts.rst",
+        ),
     log:
         f"{LOGS}/report.log",
     benchmark:

@@ -1,4 +1,4 @@
-"""Write summary.json and report.html: everything a reader needs, in two files that need nothing else."""
+"""Write summary.json, verdicts.json and report.html: everything a reader needs, in files that need nothing else."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,10 @@ from reinforce_lite.accounting.ledger import Attempt, attempts
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import atomic_text, read_json, read_jsonl, write_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.report import money, plots
+from reinforce_lite.report import money, plots, traces
+from reinforce_lite.report.claims import Evidence, judge
 from reinforce_lite.report.compare import examples, format_remark, p_text, paired, verdict
-from reinforce_lite.report.summary import provenance, reconcile, summarise
+from reinforce_lite.report.summary import BOOTSTRAP_SEED, provenance, reconcile, summarise
 from reinforce_lite.settings import Settings
 
 ARTICLE_MODELS = ("meta-llama/", "microsoft/Phi")
@@ -38,7 +39,7 @@ class Run:
 
 
 def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] | None = None) -> None:
-    """Read the results of an experiment and write `folder`/summary.json, then `folder`/report.html.
+    """Read the results of an experiment and write `folder`/summary.json, verdicts.json and report.html.
 
     Args:
         settings: the configuration of the experiment.
@@ -54,8 +55,16 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
     ]
     ledger = attempts(folder / "ledger.jsonl")
     summary = summarise(settings, comparisons, ledger, provenance(settings, folder), money.first_plan(folder))
+    shown = [
+        traces.of_run(settings, model, settings.variants[0], settings.seeds[0], seed=BOOTSTRAP_SEED)
+        for model in settings.models
+    ]
+    judged = judge(Evidence(settings, folder, summary, ledger, shown))
     page = render(
         summary=summary,
+        claims=judged,
+        traces=shown,
+        protocol=settings.protocol,
         notice=notice(settings),
         models=[
             _model_view(name, summary, [run for run in every_run if run.model == name]) for name in settings.models
@@ -69,6 +78,11 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
         each=EXAMPLES,
     )
     write_json(folder / "summary.json", summary)
+    write_json(folder / "traces.json", {"runs": shown})
+    write_json(
+        Layout(folder).verdicts,
+        {"experiment": settings.experiment, "protocol": settings.protocol.model_dump(), "claims": judged},
+    )
     with atomic_text(folder / "report.html") as handle:
         handle.write(page)
 

@@ -61,23 +61,28 @@ def of_runs(settings: Settings, *, seed: int) -> list[dict[str, Any]]:
     Raises:
         UserError: an evaluation is absent or damaged, or a row of completions.jsonl lacks a key.
     """
-    layout, rows = Layout.of(settings), []
-    for model, variant, training_seed in product(settings.models, settings.variants, settings.seeds):
-        run = (model, variant, training_seed)
-        sides = (layout.evaluation(model), layout.evaluation(*run))
-        reasons = [read_json(folder / "evaluation.json").get("not_run") for folder in sides]
-        reason = next(filter(None, reasons), None)
-        rows.append(
-            {
-                **dict(zip(("model", "variant", "seed"), run, strict=True)),
-                "not_run": reason,
-                "contrast": None if reason else contrast(*(folder / "items.jsonl" for folder in sides)),
-                "within_question": _within(
-                    layout.train(*run) / "completions.jsonl", settings.evaluation.bootstrap_resamples, seed
-                ),
-            }
-        )
-    return rows
+    runs = product(settings.models, settings.variants, settings.seeds)
+    return [of_run(settings, *run, seed=seed) for run in runs]
+
+
+def of_run(settings: Settings, model: str, variant: str, training_seed: int, *, seed: int) -> dict[str, Any]:
+    """One row of `of_runs`.
+
+    Raises:
+        UserError: as `of_runs`.
+    """
+    layout, run = Layout.of(settings), (model, variant, training_seed)
+    sides = (layout.evaluation(model), layout.evaluation(*run))
+    reasons = [read_json(folder / "evaluation.json").get("not_run") for folder in sides]
+    reason = next(filter(None, reasons), None)
+    return {
+        **dict(zip(("model", "variant", "seed"), run, strict=True)),
+        "not_run": reason,
+        "contrast": None if reason else contrast(*(folder / "items.jsonl" for folder in sides)),
+        "within_question": _within(
+            layout.train(*run) / "completions.jsonl", settings.evaluation.bootstrap_resamples, seed
+        ),
+    }
 
 
 def _within(path: Path, resamples: int, seed: int) -> dict[str, Any] | None:

@@ -1,0 +1,194 @@
+"""The rules by which a claim is judged: numbers in, a verdict out. Nothing here reads a file.
+
+A claim is `supported` or `contradicted` only where the numbers leave it no other way; else it is `undecidable`, and the
+rule says what would decide it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Literal
+
+Kind = Literal["supported", "contradicted", "undecidable"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a claim stands.
+
+    Attributes:
+        kind: the verdict.
+        why: the numbers that decided it, in words.
+        decides: what would decide it, if it is undecidable.
+    """
+
+    kind: Kind
+    why: str
+    decides: str | None = None
+
+
+def change(
+    delta: float, ci95: Sequence[float], p: float, alpha: float, questions: Callable[[float], int | None]
+) -> Verdict:
+    """Whether accuracy rose.
+
+    Supported if it rose with p < alpha, contradicted if it fell so; else undecidable.
+
+    Args:
+        delta: change in accuracy, as a fraction.
+        ci95: its interval.
+        p: McNemar p-value, adjusted for the number of models.
+        alpha: level of the test.
+        questions: how many questions would show a gain of this size; None if none would.
+    """
+    told = f"{points(delta)} {interval(ci95)}, adjusted p {p:.2g}"
+    if p < alpha:
+        return Verdict("supported" if delta > 0 else "contradicted", told)
+    needed = questions(delta) if delta > 0 else None
+    more = "no number of questions shows a gain that is not there" if needed is None else _questions(needed, delta)
+    return Verdict("undecidable", told, more)
+
+
+def size(published: float, ci95: Sequence[float], questions: int | None) -> Verdict:
+    """Whether accuracy rose by as much as was published.
+
+    Supported if the interval holds the published gain and not 0, contradicted if it does not hold the published gain.
+
+    Args:
+        published: the published gain, as a fraction.
+        ci95: our interval.
+        questions: how many questions would show the published gain.
+    """
+    low, high = ci95
+    told = f"{points(published)} published, ours {interval(ci95)}"
+    if not low <= published <= high:
+        return Verdict("contradicted", told)
+    if low > 0:
+        return Verdict("supported", told)
+    more = None if questions is None else _questions(questions, published)
+    return Verdict("undecidable", f"{told} holds 0 as well", more)
+
+
+def beats(delta: float, ci95: Sequence[float], p: float, alpha: float, control: str) -> Verdict:
+    """Whether a training did better than its control on the same questions.
+
+    Supported if it did with p < alpha; contradicted if the interval leaves it no advantage.
+    """
+    told = f"{points(delta)} over {control} {interval(ci95)}, adjusted p {p:.2g}"
+    if p < alpha and delta > 0:
+        return Verdict("supported", told)
+    if ci95[1] <= 0 or p < alpha:
+        return Verdict("contradicted", told)
+    return Verdict("undecidable", told, "more questions or more seeds")
+
+
+def not_worse(delta: float, ci95: Sequence[float], margin: float, other: str) -> Verdict:
+    """Non-inferiority: whether ours is worse than another training by less than a margin set beforehand.
+
+    Supported if the whole interval of ours minus theirs lies above -margin, contradicted if it lies below (Piaggio et
+    al. 2012).
+    """
+    told = f"{points(delta)} against {other} {interval(ci95)}, margin {100 * margin:g}"
+    if ci95[0] > -margin:
+        return Verdict("supported", told)
+    if ci95[1] < -margin:
+        return Verdict("contradicted", told)
+    # An interval shrinks with the root of the number of questions.
+    share = ((delta - ci95[0]) / (delta + margin)) ** 2 if delta > -margin else None
+    more = "more seeds" if share is None else f"about {ceil(share)} times the questions, at this difference"
+    return Verdict("undecidable", told, more)
+
+
+def appears(before: float, after: float, ci95: Sequence[float], p: float, alpha: float, where: str) -> Verdict:
+    """Whether a behaviour came with training.
+
+    Supported if its share rose with p < alpha; contradicted if the interval of its change leaves no rise, be it that
+    neither policy shows it, that the base showed it already, or that it went.
+    """
+    told = f"{where}: {before:.1%} of answers before, {after:.1%} after, adjusted p {p:.2g}"
+    if p < alpha and after > before:
+        return Verdict("supported", told)
+    if ci95[1] <= 0:
+        return Verdict("contradicted", told)
+    return Verdict("undecidable", told, "more questions")
+
+
+def steady(trainings: Sequence[Mapping[str, Any]], fell: Sequence[str]) -> Verdict:
+    """Whether clipping the gradient alone kept training stable.
+
+    Contradicted if a step was not finite, if the mean reward of the last third of a training lies below that of its
+    first third by more than two standard errors, or if a policy fell significantly; else supported.
+
+    Args:
+        trainings: name, skipped (steps), first and last (rewards of the steps of the first and the last third).
+        fell: policies whose accuracy fell.
+    """
+    bad = [f"{name} fell" for name in fell]
+    for row in trainings:
+        if row["skipped"]:
+            bad.append(f"{row['name']}: {row['skipped']} steps were not finite")
+        if _mean(row["last"]) < _mean(row["first"]) - 2 * (_error(row["first"]) ** 2 + _error(row["last"]) ** 2) ** 0.5:
+            bad.append(f"{row['name']}: reward went from {_mean(row['first']):.2f} to {_mean(row['last']):.2f}")
+    if bad:
+        return Verdict("contradicted", "; ".join(bad))
+    count = len(trainings)
+    return Verdict("supported", f"{count} training{'s' * (count > 1)}: every step finite, no reward fell")
+
+
+def affordable(spent_usd: float, limit_usd: float, left_out: Sequence[str]) -> Verdict:
+    """Whether the money was enough: everything was run, and what was spent stays below the limit."""
+    told = f"${spent_usd:.4f} of ${limit_usd:.2f}"
+    if left_out:
+        return Verdict("contradicted", f"{told}, and not run or stopped: {', '.join(left_out)}")
+    return Verdict("supported" if spent_usd < limit_usd else "contradicted", told)
+
+
+def untested(what: str) -> Verdict:
+    """No run speaks to the claim."""
+    return Verdict("undecidable", "not run in this experiment", what)
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict of several that must all hold: contradicted if one is, else undecidable if one is, else supported."""
+    for kind in ("contradicted", "undecidable"):
+        if any(verdict.kind == kind for verdict in verdicts):
+            break
+    else:
+        kind = "supported"
+    return Verdict(
+        kind,  # type: ignore[arg-type]
+        "; ".join(verdict.why for verdict in verdicts),
+        "; ".join(dict.fromkeys(verdict.decides for verdict in verdicts if verdict.decides)) or None,
+    )
+
+
+def points(share: float) -> str:
+    """A change in points, with its sign.
+
+    >>> points(0.0197)
+    '+2.0 points'
+    """
+    return f"{100 * share:+.1f} points"
+
+
+def interval(ci95: Sequence[float]) -> str:
+    """An interval in points.
+
+    >>> interval([-0.004, 0.0431])
+    '[-0.4, +4.3]'
+    """
+    return f"[{100 * ci95[0]:+.1f}, {100 * ci95[1]:+.1f}]"
+
+
+def _questions(needed: int, gain: float) -> str:
+    return f"{needed:,} questions show a gain of {100 * gain:.1f} points with the planned power"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _error(values: Sequence[float]) -> float:
+    """Standard error of the mean; 0 of a single value."""
+    n, mean = len(values), _mean(values)
+    return (sum((x - mean) ** 2 for x in values) / (n - 1) / n) ** 0.5 if n > 1 else 0.0

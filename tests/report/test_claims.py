@@ -1,0 +1,133 @@
+"""The article's claims about a small experiment whose figures are known."""
+
+import shutil
+from typing import Any
+
+import pytest
+
+from reinforce_lite.cli import main
+from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.layout import Layout
+from reinforce_lite.report.build import build
+from reinforce_lite.report.compare import compare
+from reinforce_lite.report.summary import BOOTSTRAP_SEED
+from reinforce_lite.settings import Settings, validate
+
+pytestmark = pytest.mark.usefixtures("spent")
+
+MAIN = ["tiny-llama, leave_one_out, seed 0"]
+Rows = dict[tuple[str, str | None], dict[str, Any]]
+
+
+def judged(settings: Settings) -> Rows:
+    build(settings, settings.folder)
+    claims = read_json(Layout.of(settings).verdicts)["claims"]
+    return {(row["claim"], row["about"]): row for row in claims}
+
+
+def with_variant(settings: Settings, name: str, training: dict[str, Any], like: str) -> Settings:
+    """The same experiment with one more variant, whose results are those of another one."""
+    config = settings.model_dump(mode="json")
+    config["variants"].append(name)
+    config["training_variants"][name] = training
+    layout = Layout.of(settings)
+    for model in settings.models:
+        for folder in (layout.train, layout.evaluation):
+            for file in ("training.json", "metrics.jsonl", "evaluation.json", "items.jsonl"):
+                if (source := folder(model, like, 0) / file).exists():
+                    target = folder(model, name, 0) / file
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(source, target)
+        copied = read_json(layout.comparison(model, like, 0))
+        write_json(layout.comparison(model, name, 0), {**copied, "variant": name})
+    return validate(config)
+
+
+def test_every_claim_has_a_verdict_a_rule_and_a_reason(fresh: Settings) -> None:
+    rows = judged(fresh)
+    assert list(rows) == [
+        ("accuracy", "tiny-llama"), ("size", "tiny-llama"), ("reward", "tiny-llama"), ("reasoning", "tiny-llama"),
+        ("accuracy", "tiny-phi"), ("reward", "tiny-phi"), ("reasoning", "tiny-phi"),
+        ("machinery", None), ("one network", None), ("stability", None), ("verification", None),
+        ("trial and error", None), ("tables", None), ("memory", None), ("price", None),
+    ]  # fmt: skip
+    for row in rows.values():
+        assert row["verdict"] in {"supported", "contradicted", "undecidable"}
+        assert row["why"] and row["rule"] and (row["decides"] is None) == (row["verdict"] != "undecidable")
+
+
+def test_the_verdicts_follow_from_the_figures(fresh: Settings) -> None:
+    rows = judged(fresh)  # llama from 60 to 95 of 120, phi from 60 to 65, both to 58 with a coin
+    kinds = {name: row["verdict"] for name, row in rows.items()}
+    assert kinds["accuracy", "tiny-llama"] == "supported" and kinds["accuracy", "tiny-phi"] == "undecidable"
+    assert kinds["size", "tiny-llama"] == "contradicted"  # +29.2 is not +2.0
+    assert kinds["reward", "tiny-llama"] == kinds["reward", "tiny-phi"] == "supported"
+    assert kinds["one network", None] == "undecidable"  # since phi may not have improved
+    assert kinds["stability", None] == kinds["price", None] == "supported"
+    # 5 gained of 120, none lost: p = 2 / 2^5 = 0.0625, and Holm does not raise the larger of two.
+    assert rows["accuracy", "tiny-phi"]["why"] == "+4.2 points [+0.8, +8.3], adjusted p 0.062"
+
+
+def test_reasoning_needs_the_control_for_format(fresh: Settings) -> None:
+    assert judged(fresh)["reasoning", "tiny-llama"]["verdict"] == "undecidable"
+    more = with_variant(fresh, "format_only", {"reward": "format"}, like="random_reward")
+    row = judged(more)["reasoning", "tiny-llama"]
+    assert row["verdict"] == "supported"
+    assert row["runs"] == [*MAIN, "tiny-llama, format_only, seed 0"]
+
+
+def test_machinery_is_compared_on_the_same_questions(fresh: Settings) -> None:
+    assert judged(fresh)["machinery", None]["decides"] == "a training with PPO; a training with KL to the start"
+    both = with_variant(fresh, "ppo_clip", {"ratio_clip": 0.2, "passes": 2}, like="leave_one_out")
+    both = with_variant(both, "kl_penalty", {"kl_coefficient": 0.1}, like="leave_one_out")
+    row = judged(both)["machinery", None]
+    assert row["verdict"] == "supported" and len(row["runs"]) == 6  # no difference at all: [0, 0] lies above -2
+    worse = with_variant(fresh, "ppo_clip", {"ratio_clip": 0.2, "passes": 2}, like="leave_one_out")
+    folder = Layout.of(worse).evaluation("tiny-phi", "ppo_clip", 0)
+    items = [{**item, "strict": True} for item in read_jsonl(folder / "items.jsonl")]
+    write_jsonl(folder / "items.jsonl", items)
+    figures = {**read_json(folder / "evaluation.json"), "strict": 1.0}
+    write_json(folder / "evaluation.json", figures)
+    base = Layout.of(worse).evaluation("tiny-phi")
+    again = compare(base / "items.jsonl", folder / "items.jsonl", resamples=500, seed=BOOTSTRAP_SEED)
+    path = Layout.of(worse).comparison("tiny-phi", "ppo_clip", 0)
+    write_json(path, {**read_json(path), **again})
+    assert judged(worse)["machinery", None]["verdict"] == "contradicted"
+
+
+def test_a_training_that_was_not_run_decides_nothing(fresh: Settings) -> None:
+    layout = Layout.of(fresh)
+    for model in fresh.models:
+        path = layout.comparison(model, "leave_one_out", 0)
+        absent = dict.fromkeys(("trained", "delta", "ci95", "discordant", "mcnemar_p", "flexible"))
+        write_json(path, {**read_json(path), **absent, "not_run": "the budget was spent"})
+        write_json(layout.train(model, "leave_one_out", 0) / "training.json", {"not_run": "the budget was spent"})
+        write_jsonl(layout.train(model, "leave_one_out", 0) / "metrics.jsonl", [])
+        write_json(
+            layout.evaluation(model, "leave_one_out", 0) / "evaluation.json", {"not_run": "the budget was spent"}
+        )
+    rows = judged(fresh)
+    left = [row for (claim, _), row in rows.items() if claim not in ("price",)]
+    assert {row["verdict"] for row in left} == {"undecidable"}
+    assert rows["price", None]["verdict"] == "contradicted"
+
+
+def test_what_a_claim_cost_counts_every_attempt_of_its_runs(fresh: Settings) -> None:
+    # Start 140 s, baseline 20 s, a killed training 17 s and a finished one 130 s, evaluation 21 s; $0.05 an hour.
+    assert judged(fresh)["accuracy", "tiny-llama"]["usd"] == pytest.approx(328 / 3600 * 0.05)
+
+
+def test_the_command_shows_the_table_and_its_exit_code(fresh: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    judged(fresh)
+    config = str(fresh.folder / "config.json")
+    assert main(["claims", "--config", config]) == 4  # a claim is contradicted
+    shown = capsys.readouterr().out
+    assert "contradicted  tiny-llama: By the published gain." in shown and "6 undecidable, 4 contradicted" in shown
+    found = read_json(Layout.of(fresh).verdicts)
+    for kind, code in (("undecidable", 3), ("supported", 0)):
+        rows = [{**row, "verdict": kind} for row in found["claims"]]
+        write_json(Layout.of(fresh).verdicts, {**found, "claims": rows})
+        assert main(["claims", "--config", config]) == code
+    Layout.of(fresh).verdicts.unlink()
+    assert main(["claims", "--config", config]) == 2
+    assert "verdicts.json" in capsys.readouterr().err
