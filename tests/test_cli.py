@@ -17,7 +17,7 @@ def test_help_names_every_rule(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     shown = capsys.readouterr().out
-    rules = "preflight", "prepare-dataset", "fetch-policy", "evaluate", "train", "compare", "report"
+    rules = "preflight", "prepare-dataset", "fetch-policy", "evaluate", "train", "compare", "report", "crate"
     for command in (*rules, *LOOKING):
         assert command in shown
         with pytest.raises(SystemExit, match="0"):

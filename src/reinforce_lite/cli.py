@@ -259,6 +259,15 @@ def claims(arguments: Arguments) -> int:
     return claims_command.run(settings.load(arguments.config))
 
 
+def crate(arguments: Arguments) -> None:
+    """Describe the results and where they came from as an RO-Crate: ro-crate-metadata.json."""
+    from reinforce_lite.report.crate import METADATA, build
+
+    config = settings.load(arguments.config)
+    build(config, Layout.of(config).root, arguments.workflow)
+    print(f"crate: {Layout.of(config).root / METADATA}", file=sys.stderr)
+
+
 def ledger(arguments: Arguments) -> None:
     """Show what was spent, attempt by attempt; or check the ledger, or make MLflow's view anew from it."""
     ledger_command.run(settings.load(arguments.config), arguments)
@@ -316,6 +325,8 @@ def parser() -> argparse.ArgumentParser:
     add(compare, "model", "run")
     add(report)
     add(claims)
+    where = "folder of the Snakefile that was run; a copy of it becomes part of the crate"
+    add(crate).add_argument("--workflow", type=Path, default=Path("workflow"), metavar="FOLDER", help=where)
     ledger_command.add_options(add(ledger))
     power_command.add_options(add(power))
     traces_command.add_options(add(traces))
