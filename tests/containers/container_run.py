@@ -57,8 +57,8 @@ class World:
 
 
 WORLDS = {
-    "tiny": World("tiny", (), 19, 2 + 2 + 2 * 2 * 2, 60),  # policies, baselines; per run its training and evaluation
-    "mini": World("mini", ("mini.yaml",), 8, 1 + 1 + 1 * 2, 4),
+    "tiny": World("tiny", (), 20, 2 + 2 + 2 * 2 * 2, 60),  # policies, baselines; per run its training and evaluation
+    "mini": World("mini", ("mini.yaml",), 9, 1 + 1 + 1 * 2, 4),
 }
 WORLD = WORLDS[os.environ.get("TEST_WORLD", "tiny")]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 import psutil
 
-ALL = ("preflight", "prepare-dataset", "fetch-policy", "evaluate", "train", "compare", "report")
+ALL = ("preflight", "prepare-dataset", "fetch-policy", "evaluate", "train", "compare", "report", "crate")
 ON_THE_DEVICE = ("preflight", "fetch-policy", "evaluate", "train")
 
 

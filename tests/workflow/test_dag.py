@@ -77,9 +77,9 @@ def test_a_finished_run_is_not_repeated(finished: Workflow) -> None:
 @pytest.mark.parametrize(
     ("change", "again", "not_again"),
     [
-        ('hardware={"usd_per_hour": 0.5}', "preflight report", "train fetch_policy evaluate_baseline"),
-        ('budget={"limit_usd": 3}', "report", "train fetch_policy evaluate_trained"),
-        ('container={"image": "docker://other/image:2"}', "", "train fetch_policy evaluate_trained report"),
+        ('hardware={"usd_per_hour": 0.5}', "preflight report crate", "train fetch_policy evaluate_baseline"),
+        ('budget={"limit_usd": 3}', "report crate", "train fetch_policy evaluate_trained"),
+        ('container={"image": "docker://other/image:2"}', "", "train fetch_policy evaluate_trained report crate"),
         ('checkpoint={"every_seconds": 60}', "", "train fetch_policy evaluate_trained report"),
         ('training={"steps": 5}', "train evaluate_trained compare report", "fetch_policy evaluate_baseline"),
         ('evaluation={"batch_size": 7}', "evaluate_baseline evaluate_trained compare", "train fetch_policy"),
@@ -128,7 +128,7 @@ def test_every_rule_may_be_killed_and_the_same_command_finishes(workflow: Workfl
         killed = commands.command_of(victim)
         victim.kill()
         assert running.wait(timeout=300) != 0
-        assert not (workflow.results() / "report.html").exists()
+        assert not (workflow.results() / "ro-crate-metadata.json").exists()
         to_kill.remove(str(killed))
     done = workflow.run()
     assert done.returncode == 0, done.stdout[-3000:]

@@ -63,6 +63,15 @@ def write_config():
         ) from None
 
 
+def workflow_folder():
+    """Where the files of this workflow lie; those of a remote one lie in Snakemake's cache."""
+    source = workflow.current_basedir.join("../Snakefile")
+    path = source.get_path_or_uri(secret_free=False)
+    if "://" in path:
+        path = workflow.sourcecache.get_path(source)
+    return os.path.dirname(os.path.abspath(path))
+
+
 config.update(plain(config))
 check_config()
 add_ablations()
@@ -72,6 +81,7 @@ RESULTS = f"{config.get('results', 'results')}/{EXPERIMENT}"
 LOGS = f"logs/{EXPERIMENT}"
 BENCHMARKS = f"{RESULTS}/benchmarks"
 CONFIG = f"{RESULTS}/config.json"
+WORKFLOW = workflow_folder()
 RUN = "{model}/{variant}/seed{seed}"
 
 

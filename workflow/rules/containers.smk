@@ -30,8 +30,8 @@ def image_address(image):
 
 
 def prepare_apptainer():
-    """Hand the rules in a container what they would have outside: the GPU if there is one, the hub's cache, and the
-    folders of data and weights that the configuration names.
+    """Hand the rules in a container what they would have outside: the GPU if there is one, the hub's cache, the
+    folders of data and weights that the configuration names, and the workflow's own.
 
     By Apptainer's own environment variables: they reach it however Snakemake calls it, and add to what the user sets.
     """
@@ -42,7 +42,7 @@ def prepare_apptainer():
         os.path.expanduser(os.environ.get("HF_HOME", "~/.cache/huggingface"))
     )
     os.makedirs(cache, exist_ok=True)
-    places = [cache, config["task"].get("path")]
+    places = [cache, WORKFLOW, config["task"].get("path")]
     places += [config["policies"][model].get("path") for model in config["models"]]
     binds = [os.environ.get(f"{prefix}_BIND")]
     binds += [os.path.abspath(place) for place in places if place]

@@ -40,3 +40,27 @@ rule report:
         "Writing the report"
     shell:
         "reinforce-lite report --config {params.config:q} 2>&1 | tee {log:q}"
+
+
+# Where the workflow lies is no parameter: in a container it is another place, and the crate need not be made again.
+rule crate:
+    input:
+        html=f"{RESULTS}/report.html",
+        summary=f"{RESULTS}/summary.json",
+    output:
+        metadata=report(
+            f"{RESULTS}/ro-crate-metadata.json",
+            category="Provenance",
+            caption="../report/crate.rst",
+        ),
+        workflow=f"{RESULTS}/workflow/Snakefile",
+    log:
+        f"{LOGS}/crate.log",
+    benchmark:
+        f"{BENCHMARKS}/crate.jsonl"
+    params:
+        config=CONFIG,
+    message:
+        "Describing the results and where they came from (RO-Crate)"
+    shell:
+        "reinforce-lite crate --config {params.config:q} --workflow {WORKFLOW:q} 2>&1 | tee {log:q}"
