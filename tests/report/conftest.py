@@ -108,7 +108,8 @@ def write_training(folder: Path, climbs: bool) -> None:
 
 
 def write_folder(settings: Settings, folder: Path) -> None:
-    environment = {"python": "3.12.1", "cpu": "A CPU", "git_commit": None, "packages": {"torch": "2.13.0"}}
+    environment: dict[str, Any] = {"python": "3.12.1", "cpu": "A CPU", "git_commit": None}
+    environment["packages"] = {"torch": "2.13.0", "snakemake": "9.27.1"}
     checks = [{"name": "memory", "ok": True, "detail": "1.2 of 8 GiB"}]
     write_json(folder / "preflight.json", {"checks": checks, "environment": environment})
     sums = {"train.jsonl": "a" * 64, "test.jsonl": "b" * 64}
@@ -175,6 +176,11 @@ def fresh(tmp_path: Path) -> Settings:
 @pytest.fixture
 def raw_config(tmp_path: Path) -> dict[str, Any]:
     return config(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tried() -> list[Attempt]:
+    return ledger()
 
 
 @pytest.fixture
