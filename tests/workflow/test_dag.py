@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import commands
 import pytest
@@ -13,6 +14,7 @@ from dag_runner import MINI, Workflow, copy_workflow
 
 from reinforce_lite import settings
 from reinforce_lite.accounting import ledger, tracking
+from reinforce_lite.accounting.provenance import sha256_file
 from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.report.summary import reconcile, validate
 
@@ -60,6 +62,10 @@ def test_every_result_is_there_and_valid(finished: Workflow) -> None:
     assert {a.stage for a in attempts} == set(DEVICE_RULES) and all(a.outcome == "finished" for a in attempts)
     assert summary["cost"]["usd"] == pytest.approx(sum(a.usd for a in attempts))
     assert "<html" in (folder / "report.html").read_text()
+    crate = {entity["@id"]: entity for entity in read_json(folder / "ro-crate-metadata.json")["@graph"]}
+    for name in ("report.html", "workflow/rules/train.smk", "train/tiny-llama/leave_one_out/seed0/metrics.jsonl"):
+        assert crate[name]["sha256"] == sha256_file(folder / name), name
+    assert all((folder / unquote(part["@id"])).is_file() for part in crate["./"]["hasPart"])
     assert (finished.folder / "logs/mini/train/tiny-llama/leave_one_out/seed0.log").stat().st_size > 0
 
 

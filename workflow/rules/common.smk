@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 
 import yaml
@@ -64,12 +65,14 @@ def write_config():
 
 
 def workflow_folder():
-    """Where the files of this workflow lie; those of a remote one lie in Snakemake's cache."""
-    source = workflow.current_basedir.join("../Snakefile")
-    path = source.get_path_or_uri(secret_free=False)
-    if "://" in path:
-        path = workflow.sourcecache.get_path(source)
-    return os.path.dirname(os.path.abspath(path))
+    """Where the files of this workflow lie; None if it is a module from elsewhere, whose files lie in no folder."""
+    rules = workflow.current_basedir.get_path_or_uri(secret_free=True)
+    return None if "://" in rules else os.path.dirname(os.path.abspath(rules))
+
+
+def word(text):
+    """`text` as one word of a shell command that Snakemake is still to fill in."""
+    return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
 
 
 config.update(plain(config))

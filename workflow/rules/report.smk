@@ -63,4 +63,6 @@ rule crate:
     message:
         "Describing the results and where they came from (RO-Crate)"
     shell:
-        "reinforce-lite crate --config {params.config:q} --workflow {WORKFLOW:q} 2>&1 | tee {log:q}"
+        "reinforce-lite crate --config {params.config:q}"
+        f" --workflow {word(WORKFLOW)}"
+        " 2>&1 | tee {log:q}"
