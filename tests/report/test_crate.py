@@ -17,7 +17,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, write_json, write_jsonl
 from reinforce_lite.report import build as report
 from reinforce_lite.report import crate
-from reinforce_lite.report.crate_entities import Graph, add_image, add_parameters
+from reinforce_lite.report.crate_entities import Graph, add_image, add_package, add_parameters
 from reinforce_lite.report.crate_steps import flow
 from reinforce_lite.settings import Settings, validate
 
@@ -353,6 +353,12 @@ def test_parameters_are_the_keys_that_are_used(fresh: Settings) -> None:
     assert told["training.shuffle"]["additionalType"] == "Boolean" and told["seeds"]["additionalType"] == "Integer"
     assert told["hardware.price_date"]["additionalType"] == "Text"
     assert not {"results", "description", "tracking.uri", "container.image"} & told.keys()
+
+
+def test_a_package_is_named_as_the_index_names_it() -> None:
+    graph = Graph()
+    assert add_package(graph, "torch", "2.13.0+cpu") == {"@id": "https://pypi.org/project/torch/2.13.0/"}
+    assert graph.entities()[0]["softwareVersion"] == "2.13.0+cpu"
 
 
 def test_the_flow_of_a_run_stays_within_its_own_folders() -> None:

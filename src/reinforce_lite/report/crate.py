@@ -113,14 +113,15 @@ def _add_run(graph: Graph, experiment: Experiment) -> Reference:
     for model in experiment.settings.models:
         sources += add_model_source(graph, experiment, model)
     sources.append(_add_bootstrap_seed(graph, provenance["seeds"]["bootstrap"]))
-    machine = "; ".join(f"{key} {value}" for key, value in provenance["machine"].items() if value is not None)
+    found = {key: provenance["machine"].get(key) for key in ("platform", "cpu", "cpus", "memory_gib")}
+    machine = "; ".join(f"{key} {value}" for key, value in found.items() if value is not None)
     images = dict.fromkeys(origin["image"] for origin in provenance["origins"] if origin["image"])
     return graph.add(
         "#run",
         "CreateAction",
         name=f"The experiment {experiment.settings.experiment}",
         description="From the first second of device time to the last; comparisons and report follow, and use none. "
-        f"The machine: {machine}.",
+        f"The machine: {machine or 'unknown'}.",
         instrument={"@id": SNAKEFILE},
         object=[*experiment.references([CONFIG]), *values, *sources],
         result=experiment.references(pattern for job in every_job(experiment) for pattern in flow(job)[1]),

@@ -23,6 +23,7 @@ Reference = dict[str, str]
 
 _FORMATS = {
     ".html": "text/html",
+    ".jinja": "text/plain",
     ".json": "application/json",
     ".jsonl": "application/jsonl",
     ".md": "text/markdown",
@@ -76,8 +77,8 @@ def add_file(graph: Graph, folder: Path, name: str, kind: str | list[str] = "Fil
 
 
 def add_package(graph: Graph, name: str, version: str) -> Reference:
-    """A Python package at a version, as the index has it."""
-    url = f"https://pypi.org/project/{name}/{version}/"
+    """A Python package at a version, as the index has it; it knows no builds (`2.13.0+cpu`)."""
+    url = f"https://pypi.org/project/{name}/{version.partition('+')[0]}/"
     return graph.add(url, "SoftwareApplication", name=name, softwareVersion=version, url=url)
 
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from reinforce_lite.accounting.forecast import Job, jobs
 from reinforce_lite.accounting.ledger import Attempt
@@ -148,20 +149,21 @@ def _add_executions(graph: Graph, experiment: Experiment, job: Job, tool: Refere
 def _add_attempt(graph: Graph, attempt: Attempt, told: dict[str, Any]) -> Reference:
     """An attempt of the ledger, with its times, its device-seconds and its cost."""
     here = f"#execution/{attempt.id}"
+    asked = f"{attempt.device}; {attempt.price_source}, {attempt.price_date.isoformat()}"
     price = graph.add(
-        f"#price/{attempt.usd_per_hour}/{attempt.price_date.isoformat()}",
+        f"#price/{quote(f'{attempt.usd_per_hour} {asked}', safe='')}",
         "PropertyValue",
         name="price of one device for one hour",
         value=attempt.usd_per_hour,
         unitText="US dollars an hour",
-        description=f"{attempt.device}; {attempt.price_source}, {attempt.price_date.isoformat()}",
+        description=asked,
     )
     usage = [
         entities.add_quantity(graph, here, "device-seconds", attempt.seconds * attempt.count, "SEC"),
         entities.add_quantity(graph, here, "cost", attempt.usd, "CCY_USD", unitText="US dollars", valueReference=price),
     ]
     ended = f"The attempt {attempt.outcome}" if attempt.outcome == "finished" else f"The attempt was {attempt.outcome}"
-    described = [f"{ended}; {attempt.count} of {attempt.device}.", told.pop("description", "")]
+    described = [f"{ended}. Device: {attempt.count} x {attempt.device}.", told.pop("description", "")]
     failed = _status(attempt.outcome) == _status("failed")
     return graph.add(
         here,
