@@ -51,6 +51,7 @@ tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
 	@echo "read results/tiny/report.html; 'make ui' opens MLflow"
 
 test: setup $(VENV)/crate/.installed  ## the tests, the DAG included
+	pytest --doctest-modules src
 	pytest -m "not faults"
 
 test-faults: setup  ## everything that may go wrong, again and again; writes benchmarks/results/faults.json (an hour)

@@ -57,7 +57,7 @@ class World:
 
 
 WORLDS = {
-    "tiny": World("tiny", (), 20, 2 + 2 + 2 * 2 * 2, 60),  # policies, baselines; per run its training and evaluation
+    "tiny": World("tiny", (), 26, 2 + 2 + 2 * 3 * 2, 60),  # policies, baselines; per run its training and evaluation
     "mini": World("mini", ("mini.yaml",), 9, 1 + 1 + 1 * 2, 4),
 }
 WORLD = WORLDS[os.environ.get("TEST_WORLD", "tiny")]
