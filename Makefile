@@ -50,9 +50,12 @@ tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
 	snakemake --cores 1 --configfile config/tiny.yaml
 	@echo "read results/tiny/report.html; 'make ui' opens MLflow"
 
-test: setup $(VENV)/crate/.installed  ## the tests, the DAG included
+# How many tests run side by side. Each on one thread: threads that wait for each other on busy cores take ten times as long.
+WORKERS ?= 2
+test: export OMP_NUM_THREADS := 1
+test: setup $(VENV)/crate/.installed  ## the tests, the DAG included, WORKERS=2 at a time
 	pytest --doctest-modules src
-	pytest -m "not faults"
+	pytest -m "not faults" --numprocesses $(WORKERS) --dist loadfile
 
 test-faults: setup  ## everything that may go wrong, again and again; writes benchmarks/results/faults.json (an hour)
 	@mkdir -p benchmarks/results
