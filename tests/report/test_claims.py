@@ -65,7 +65,7 @@ def test_the_verdicts_follow_from_the_figures(fresh: Settings) -> None:
     assert kinds["one network", None] == "undecidable"  # since phi may not have improved
     assert kinds["stability", None] == kinds["price", None] == "supported"
     # 5 gained of 120, none lost: p = 2 / 2^5 = 0.0625, and Holm does not raise the larger of two.
-    assert rows["accuracy", "tiny-phi"]["why"] == "+4.2 points [+0.8, +8.3], adjusted p 0.062"
+    assert rows["accuracy", "tiny-phi"]["why"] == "+4.2 points [+0.8, +8.3], adjusted p = 0.062"
 
 
 def test_reasoning_needs_the_control_for_format(fresh: Settings) -> None:

@@ -38,7 +38,7 @@ def test_a_change_needs_a_small_p(delta: float, p: float, kind: Kind) -> None:
 
 def test_an_undecided_rise_says_how_many_questions_would_show_it() -> None:
     verdict = change(0.02, [-0.005, 0.045], 0.12, 0.05, lambda gain: 2_400)
-    assert verdict.why == "+2.0 points [-0.5, +4.5], adjusted p 0.12"
+    assert verdict.why == "+2.0 points [-0.5, +4.5], adjusted p = 0.120"
     assert verdict.decides == "2,400 questions show a gain of 2.0 points with the planned power"
     assert "no number of questions" in str(change(-0.01, [-0.03, 0.01], 0.4, 0.05, lambda gain: 5).decides)
 
@@ -102,7 +102,7 @@ def test_the_price(spent: float, left_out: list[str], kind: Kind) -> None:
 
 
 def test_what_was_not_run_decides_nothing() -> None:
-    assert untested("a run") == Verdict("undecidable", "not run in this experiment", "a run")
+    assert untested("a run") == Verdict("undecidable", "not in this experiment: a run", "a run")
 
 
 KINDS = st.sampled_from(["supported", "contradicted", "undecidable"])

@@ -4,8 +4,8 @@ The wording of a claim is fixed here and its verdict is computed; no verdict is 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,7 @@ def _of_model(evidence: Evidence, model: str) -> list[Claim]:
             (name, model, said, rule, nothing, []) for name, said, rule in told if gain is not None or name != "size"
         ]
     rises = verdicts.change(
-        figures["delta"], figures["ci95"], evidence.adjusted(model), protocol.alpha, lambda x: evidence.needed(model, x)
+        figures["delta"], figures["ci95"], evidence.adjusted(model), protocol.alpha, partial(evidence.needed, model)
     )
     found: dict[str, tuple[Verdict, list[Run]]] = {
         "accuracy": (rises, [main]),
@@ -172,7 +172,7 @@ def _reasoning(evidence: Evidence, model: str) -> tuple[Verdict, list[Run]]:
     flexible, protocol = evidence.figures(model)["flexible"], evidence.settings.protocol
     right = verdicts.change(
         flexible["delta"], flexible["ci95"], evidence.adjusted(model, "flexible"), protocol.alpha,
-        lambda gain: evidence.needed(model, gain),
+        partial(evidence.needed, model),
     )  # fmt: skip
     more, runs = _better(evidence, model, "format-only reward")
     return verdicts.together([right, more]), runs or [evidence.main(model)]
@@ -255,15 +255,16 @@ def _interval(evidence: Evidence, row: Mapping[str, Any]) -> tuple[float, float]
 
 
 def _one_network(evidence: Evidence) -> Verdict:
-    training = evidence.settings.variant(evidence.settings.variants[0])
+    """Whether every model improves by a training that keeps no second network on the device."""
+    training, alpha = evidence.settings.variant(evidence.settings.variants[0]), evidence.settings.protocol.alpha
     if training.kl_coefficient or not evidence.models:
         return verdicts.untested("a training that keeps a single network")
     found = []
     for model in evidence.models:
         figures = evidence.figures(model)
-        alpha, p = evidence.settings.protocol.alpha, evidence.adjusted(model)
-        needed = lambda gain, model=model: evidence.needed(model, gain)  # noqa: E731
-        found.append(verdicts.change(figures["delta"], figures["ci95"], p, alpha, needed))
+        needed = partial(evidence.needed, model)
+        verdict = verdicts.change(figures["delta"], figures["ci95"], evidence.adjusted(model), alpha, needed)
+        found.append(replace(verdict, why=f"{model} {verdict.why}"))
     return verdicts.together(found)
 
 

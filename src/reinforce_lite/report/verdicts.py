@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
+from reinforce_lite.report.compare import p_text
+
 Kind = Literal["supported", "contradicted", "undecidable"]
 
 
@@ -41,7 +43,7 @@ def change(
         alpha: level of the test.
         questions: how many questions would show a gain of this size; None if none would.
     """
-    told = f"{points(delta)} {interval(ci95)}, adjusted p {p:.2g}"
+    told = f"{points(delta)} {interval(ci95)}, adjusted p {p_text(p)}"
     if p < alpha:
         return Verdict("supported" if delta > 0 else "contradicted", told)
     needed = questions(delta) if delta > 0 else None
@@ -74,7 +76,7 @@ def beats(delta: float, ci95: Sequence[float], p: float, alpha: float, control: 
 
     Supported if it did with p < alpha; contradicted if the interval leaves it no advantage.
     """
-    told = f"{points(delta)} over {control} {interval(ci95)}, adjusted p {p:.2g}"
+    told = f"{points(delta)} over {control} {interval(ci95)}, adjusted p {p_text(p)}"
     if p < alpha and delta > 0:
         return Verdict("supported", told)
     if ci95[1] <= 0 or p < alpha:
@@ -105,7 +107,7 @@ def appears(before: float, after: float, ci95: Sequence[float], p: float, alpha:
     Supported if its share rose with p < alpha; contradicted if the interval of its change leaves no rise, be it that
     neither policy shows it, that the base showed it already, or that it went.
     """
-    told = f"{where}: {before:.1%} of answers before, {after:.1%} after, adjusted p {p:.2g}"
+    told = f"{where}: {before:.1%} of answers before, {after:.1%} after, adjusted p {p_text(p)}"
     if p < alpha and after > before:
         return Verdict("supported", told)
     if ci95[1] <= 0:
@@ -145,7 +147,7 @@ def affordable(spent_usd: float, limit_usd: float, left_out: Sequence[str]) -> V
 
 def untested(what: str) -> Verdict:
     """No run speaks to the claim."""
-    return Verdict("undecidable", "not run in this experiment", what)
+    return Verdict("undecidable", f"not in this experiment: {what}", what)
 
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
