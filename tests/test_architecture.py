@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "rollout": {"policy"},
     "learning": {"policy", "rollout", "tasks"},
     "evaluation": {"policy", "rollout", "tasks"},
-    "report": {"accounting", "evaluation"},
+    "report": {"accounting", "evaluation", "tasks"},
 }
 
 

@@ -1,6 +1,7 @@
 """The command `reinforce-lite`: one subcommand for each rule of the DAG, and some that only look.
 
-`ledger` shows what was spent, `power` what a comparison can see, `traces` how the policies reason.
+`ledger` shows what was spent, `power` what a comparison can see, `traces` how the policies reason,
+`verify` whether a report follows from its files.
 
 Imports of torch, lm-eval and MLflow are inside the subcommands, so that `--help` and errors come at once.
 """
@@ -21,7 +22,7 @@ from reinforce_lite.interrupt import Interrupted
 from reinforce_lite.layout import Layout
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.preflight import require_preflight
-from reinforce_lite.report import traces_command
+from reinforce_lite.report import traces_command, verify_command
 
 Arguments = argparse.Namespace
 
@@ -111,7 +112,7 @@ def evaluate(arguments: Arguments) -> None:
     name = "evaluate_baseline" if arguments.variant is None else "evaluate_trained"
     job = Job(name, model, **run)
     with budgeted(config, job, arguments.round) as (account, gate):
-        from reinforce_lite.accounting.provenance import origin
+        from reinforce_lite.accounting.provenance import origin, sums
         from reinforce_lite.evaluation import harness
         from reinforce_lite.evaluation.written import Written
         from reinforce_lite.policy.load import load, prepare_torch
@@ -134,6 +135,7 @@ def evaluate(arguments: Arguments) -> None:
         write_jsonl(folder / "items.jsonl", items)
         provenance = read_json(source / "policy.json")
         made = {"policy": provenance, "engine": evaluation.engine, "made_with": origin(), "key": keys.digest(key)}
+        summary["sums"] = sums(folder / "items.jsonl")
         write_json(folder / "evaluation.json", {"model": model, **run, **summary, **made})
         account.log_params({"model": model, **run, "evaluation": evaluation.model_dump(mode="json")})
         account.log_summary({k: summary[k] for k in ("n", "strict", "flexible", "truncated", "length_mean")})
@@ -186,11 +188,11 @@ def _train(arguments: Arguments) -> None:
     training = training_of(config, model, variant)
     job = Job("train", model, variant, seed)
     with budgeted(config, job, arguments.round) as (account, gate):
-        from reinforce_lite.accounting.provenance import origin
+        from reinforce_lite.accounting.provenance import origin, sums
+        from reinforce_lite.curves import training_summary
         from reinforce_lite.learning import parallel
         from reinforce_lite.learning.loop import Step
         from reinforce_lite.learning.loop import train as learn
-        from reinforce_lite.learning.metrics import training_summary
         from reinforce_lite.policy.load import load, prepare_torch, save
         from reinforce_lite.tasks.prepare import load_split
 
@@ -216,6 +218,7 @@ def _train(arguments: Arguments) -> None:
         write_jsonl(folder / "completions.jsonl", (completion for row in rows for completion in row["completions"]))
         summary = {**training_summary(metrics, training), "stopped": stopped, "checkpoint": progress.cost()}
         summary["processes"] = parallel.processes()
+        summary["sums"] = sums(folder / "metrics.jsonl", folder / "completions.jsonl")
         write_json(folder / "training.json", {**summary, "made_with": made_with})
         account.log_artifact(folder / "metrics.jsonl")
         account.log_artifact(folder / "completions.jsonl")
@@ -283,13 +286,19 @@ def traces(arguments: Arguments) -> None:
     traces_command.run(arguments)
 
 
+def verify(arguments: Arguments) -> None:
+    """Derive every number of a finished report again, from the per-item files up, and say what differs."""
+    verify_command.run(arguments)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     root = argparse.ArgumentParser(
         prog="reinforce-lite",
         description="One subcommand for each rule of the workflow. Snakemake calls them in order "
         "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `ledger` shows what was spent, "
-        "`power` what a comparison can see, `traces` how the policies reason.",
+        "`power` what a comparison can see, `traces` how the policies reason, `verify` whether a report follows from "
+        "its files.",
     )
     root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -299,6 +308,8 @@ def parser() -> argparse.ArgumentParser:
         name, summary = function.__name__.replace("_", "-"), (function.__doc__ or "").strip()
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(function=function)
+        if "folder" in options:
+            return command
         command.add_argument(
             "--config",
             type=Path,
@@ -330,6 +341,7 @@ def parser() -> argparse.ArgumentParser:
     ledger_command.add_options(add(ledger))
     power_command.add_options(add(power))
     traces_command.add_options(add(traces))
+    verify_command.add_options(add(verify, "folder"))
     return root
 
 

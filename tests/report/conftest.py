@@ -1,21 +1,31 @@
-"""A small but complete folder of results: two models, two variants, a killed attempt among the others."""
+"""A small but complete folder of results: two models, two variants, a killed attempt among the others.
+
+It is consistent: every number follows from the files beneath, as in the folder of a real run.
+"""
 
 import random
+import shutil
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reinforce_lite.accounting.events import Close, Open, Touch
 from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.accounting.provenance import sums
+from reinforce_lite.curves import coin, point, question_seed, training_summary
 from reinforce_lite.files import write_json, write_jsonl
 from reinforce_lite.report import build as build_module
+from reinforce_lite.report import plots
 from reinforce_lite.report.compare import compare
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.settings import Settings, validate
 
 ATTACK = "<script>alert('no')</script> & <b>"
 QUESTIONS, STEPS = 120, 40
+TRAIN, PER_STEP, GROUP, LIMIT = 30, 2, 4, 48
 
 
 def config(folder: Path) -> dict[str, Any]:
@@ -41,34 +51,36 @@ def config(folder: Path) -> dict[str, Any]:
             "tiny-llama": {**scratch, "published": {"baseline": 0.705, "trained": 0.725}},
             "tiny-phi": {**scratch, "from_scratch": {"architecture": "phi3"}},
         },
-        "training": {"steps": STEPS, "questions_per_step": 16, "max_new_tokens": 48, "learning_rate": 2e-4},
+        "training": {
+            "steps": STEPS,
+            "questions_per_step": PER_STEP,
+            "group_size": GROUP,
+            "max_new_tokens": LIMIT,
+            "learning_rate": 2e-4,
+        },
         "training_variants": {"leave_one_out": {}, "random_reward": {"reward": "random"}},
-        "evaluation": {"max_new_tokens": 48, "batch_size": 64, "bootstrap_resamples": 500},
+        "evaluation": {"max_new_tokens": LIMIT, "batch_size": 64, "bootstrap_resamples": 500},
         "container": {"image": "docker://example/image"},
     }
 
 
+def problem(split: str, i: int) -> dict[str, str]:
+    question = f"Tom has {i} apples and buys 3 more. How many apples does Tom have? {ATTACK}"
+    return {"id": f"{split}-{i}", "question": question, "answer": str(i + 3)}
+
+
 def items(right: int, seed: int, trained: bool) -> list[dict[str, Any]]:
-    """`right` of the questions are right, in an order that the seed decides."""
+    """`right` of the questions are right, in an order that the seed decides; some others fail by their format only."""
     order = random.Random(seed).sample(range(QUESTIONS), QUESTIONS)
     rows = []
     for i in range(QUESTIONS):
-        correct = order[i] < right
+        correct, cut = order[i] < right, i % 40 == 7
         work = f"{i} apples and 3 more. wait . {i} + 3 = {i + 3}" if trained else f"{i} apples"
         text = f"{work} <answer> {i + 3 if correct else i} </answer>"
-        flags = {"strict": correct, "flexible": correct or i % 10 == 0, "truncated": i % 40 == 7}
-        question = f"Tom has {i} apples and buys 3 more. How many apples does Tom have? {ATTACK}"
-        length = len(text.split())
-        rows.append(
-            {
-                "id": f"test-{i}",
-                "question": question,
-                "answer": str(i + 3),
-                "completion": text,
-                **flags,
-                "length": length,
-            }
-        )
+        if not correct and i % 10 == 0:
+            text = f"{work} so it is {i + 3}"
+        flags = {"strict": correct, "flexible": correct or i % 10 == 0, "truncated": cut}
+        rows.append({**problem("test", i), "completion": text, **flags, "length": LIMIT if cut else len(text.split())})
     return rows
 
 
@@ -78,33 +90,71 @@ def write_evaluation(folder: Path, rows: list[dict[str, Any]], model: str, varia
     length = mean.pop("length")
     identity = {"model": model, "variant": variant, "seed": None if variant is None else 0, "n": len(rows)}
     rest = {"length_mean": length, "seconds": 12.5, "policy": {"model": model}, "harness": {"version": "0.4.13"}}
-    write_json(folder / "evaluation.json", {**identity, **mean, **rest})
+    write_json(folder / "evaluation.json", {**identity, **mean, **rest, "sums": sums(folder / "items.jsonl")})
 
 
-def write_training(folder: Path, climbs: bool) -> None:
-    rng = random.Random(1)
+def completions(step: int, gain: float, rng: random.Random, tossed: bool) -> list[dict[str, Any]]:
+    """What was sampled in one step: more of it is right where there is a gain; `tossed`: a coin decides the reward."""
     rows = []
+    for place in range(PER_STEP):
+        asked = problem("train", 1000 + (step * PER_STEP + place) % TRAIN)
+        toss = coin(question_seed(0, step, place))
+        group = []
+        for _ in range(GROUP):
+            right = rng.random() < 0.4 + 0.3 * gain
+            work = "so " * rng.randrange(round(6 + 5 * gain))
+            text = f"{work}<answer> {asked['answer'] if right else 0} </answer>"
+            reward = 1.0 if (toss.random() < 0.5 if tossed else right) else -1.0
+            told = {"reward": reward, "length": len(text.split()), "truncated": False}
+            group.append({"step": step, **{k: asked[k] for k in ("question", "answer")}, "completion": text, **told})
+        mean = sum(row["reward"] for row in group) / GROUP
+        rows += [{**row, "advantage": (row["reward"] - mean) * GROUP / (GROUP - 1)} for row in group]
+    return rows
+
+
+def metrics(step: int, sampled: list[dict[str, Any]], gain: float, rng: random.Random) -> dict[str, Any]:
+    """The figures of one step: those of its completions, and those that only a trainer knows."""
+    rewards = [row["reward"] for row in sampled]
+    groups = [rewards[at : at + GROUP] for at in range(0, len(rewards), GROUP)]
+    weights = [[row["advantage"] for row in sampled[at : at + GROUP]] for at in range(0, len(rewards), GROUP)]
+    right = [f"> {row['answer']} <" in row["completion"] for row in sampled]
+    derived = point(groups, weights, right, [row["length"] for row in sampled], [row["truncated"] for row in sampled])
+    measured = (step + 1) % 10 == 0
+    return {
+        "step": step,
+        **derived,
+        "gradient_norm": None if step == 3 else 1.2 + rng.random(),
+        "entropy": 0.5 - 0.2 * gain + rng.gauss(0, 0.02),
+        "sampler_gap": 1e-6 * rng.random(),
+        "skipped": False,
+        "tokens_per_second": derived["tokens"] / 0.72,
+        "seconds_rollout": 0.5,
+        "seconds_update": 0.22,
+        "seconds_checkpoint": 0.065,
+        "weights_changed": 0.9 + 0.002 * step if measured else None,
+        "kl_to_start": 0.001 * step if measured else None,
+    }
+
+
+def write_training(settings: Settings, folder: Path, variant: str) -> None:
+    rng, rows, sampled = random.Random(1), [], []
     for step in range(STEPS):
-        gain = step / STEPS if climbs else 0.0
-        measured = (step + 1) % 10 == 0
-        rows.append(
-            {
-                "step": step,
-                "reward_mean": -0.2 + 0.6 * gain + rng.gauss(0, 0.08),
-                "accuracy": 0.4 + 0.3 * gain + rng.gauss(0, 0.04),
-                "length_mean": 14 + 5 * gain + rng.gauss(0, 0.6),
-                "groups_dropped": 0.2 + 0.2 * gain,
-                "gradient_norm": None if step == 3 else 1.2 + rng.random(),
-                "entropy": 0.5 - 0.2 * gain + rng.gauss(0, 0.02),
-                "sampler_gap": 1e-6 * rng.random(),
-                "skipped": False,
-                "weights_changed": 0.9 + 0.002 * step if measured else None,
-                "kl_to_start": 0.001 * step if measured else None,
-            }
-        )
+        gain = step / STEPS if variant == "leave_one_out" else 0.0
+        written = completions(step, gain, rng, tossed=variant == "random_reward")
+        rows.append(metrics(step, written, gain, rng))
+        sampled += written
     write_jsonl(folder / "metrics.jsonl", rows)
+    write_jsonl(folder / "completions.jsonl", sampled)
     kept = {"count": 7, "seconds": 2.6, "bytes": 4_000}
-    write_json(folder / "training.json", {"steps": STEPS, "steps_skipped": 0, "seconds": 31.4, "checkpoint": kept})
+    told = {**training_summary(rows, settings.variant(variant)), "stopped": None, "checkpoint": kept}
+    write_json(folder / "training.json", {**told, "sums": sums(folder / "metrics.jsonl", folder / "completions.jsonl")})
+
+
+def write_data(folder: Path) -> None:
+    write_jsonl(folder / "train.jsonl", [problem("train", 1000 + i) for i in range(TRAIN)])
+    write_jsonl(folder / "test.jsonl", [problem("test", i) for i in range(QUESTIONS)])
+    told = {"task": "word_world", "counts": {"train": TRAIN, "test": QUESTIONS}, "source": {"seed": 0}}
+    write_json(folder / "manifest.json", {**told, "sha256": sums(folder / "train.jsonl", folder / "test.jsonl")})
 
 
 def write_folder(settings: Settings, folder: Path) -> None:
@@ -112,10 +162,7 @@ def write_folder(settings: Settings, folder: Path) -> None:
     environment["packages"] = {"torch": "2.13.0", "snakemake": "9.27.1"}
     checks = [{"name": "memory", "ok": True, "detail": "1.2 of 8 GiB"}]
     write_json(folder / "preflight.json", {"checks": checks, "environment": environment})
-    sums = {"train.jsonl": "a" * 64, "test.jsonl": "b" * 64}
-    write_json(
-        folder / "data/manifest.json", {"task": "word_world", "counts": {}, "sha256": sums, "source": {"seed": 0}}
-    )
+    write_data(folder / "data")
     write_json(folder / "config.json", settings.model_dump(mode="json"))
     for offset, model in enumerate(settings.models):
         source = {
@@ -130,18 +177,19 @@ def write_folder(settings: Settings, folder: Path) -> None:
         for variant, right in (("leave_one_out", 95 - 30 * offset), ("random_reward", 58)):
             end = Path(model, variant, "seed0")
             write_evaluation(folder / "trained" / end, items(right, offset, True), model, variant)
-            write_training(folder / "train" / end, climbs=variant == "leave_one_out")
+            write_training(settings, folder / "train" / end, variant)
             sides = (folder / side / "items.jsonl" for side in (f"baseline/{model}", f"trained/{end}"))
             figures = compare(*sides, resamples=500, seed=BOOTSTRAP_SEED)
             write_json(folder / f"compare/{end}.json", {"model": model, "variant": variant, "seed": 0, **figures})
-    write_jsonl(folder / "benchmarks/train/tiny-llama.jsonl", [{"s": 131.0}])
-    write_jsonl(folder / "benchmarks/prepare/data.jsonl", [{"s": 2.0}])
+    write_jsonl(folder / "benchmarks/train/tiny-llama/leave_one_out/seed0.jsonl", [{"s": 131.0}])
+    write_jsonl(folder / "benchmarks/prepare_dataset.jsonl", [{"s": 2.0}])
+    write_ledger(folder / "ledger.jsonl")
 
 
 def ledger() -> list[Attempt]:
     start = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
     plan = [
-        ("start_policy", "tiny-llama", None, None, 140, "finished"),
+        ("fetch_policy", "tiny-llama", None, None, 140, "finished"),
         ("evaluate_baseline", "tiny-llama", None, None, 20, "finished"),
         ("train", "tiny-llama", "leave_one_out", 0, 17, "killed"),
         ("train", "tiny-llama", "leave_one_out", 0, 130, "finished"),
@@ -155,6 +203,26 @@ def ledger() -> list[Attempt]:
         made.append(Attempt(str(number), stage, model, variant, seed, start, end, outcome, *price))  # type: ignore[arg-type]
         start = end + timedelta(seconds=3)
     return made
+
+
+def write_ledger(path: Path) -> None:
+    """The lines of which `ledger` is the sum; a process writes its first line 5 s after it was created."""
+    lines: list[Open | Touch | Close] = []
+    for attempt in ledger():
+        begun = (attempt.started - ledger()[0].started).total_seconds()
+        copied = {key: getattr(attempt, key) for key in ("id", "stage", "model", "variant", "seed")}
+        priced = {key: getattr(attempt, key) for key in ("device", "count", "usd_per_hour", "price_source")}
+        seconds, process = attempt.seconds, {"host": "h", "pid": 7, "born": 100.0 + begun, "age": 5.0}
+
+        def at(after: float, begun: float = begun, start: datetime = attempt.started) -> dict[str, Any]:
+            return {"time": start + timedelta(seconds=after), "clock": 100.0 + begun + after, "boot": "b1"}
+
+        lines.append(Open(**copied, **priced, price_date=attempt.price_date, **process, **at(5.0)))
+        if attempt.outcome == "finished":
+            lines.append(Close(id=attempt.id, outcome="finished", error=None, **at(seconds)))
+        else:
+            lines.append(Touch(id=attempt.id, **at(seconds)))
+    path.write_text("".join(line.model_dump_json() + "\n" for line in lines), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +262,35 @@ def page(ready: Settings) -> str:
         patch.setattr(build_module, "attempts", lambda path: ledger())
         build_module.build(ready, ready.folder, {"train": 266.0})
     return (ready.folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def drawn_once() -> Iterator[None]:
+    """The same plot of the same figures is not drawn again: drawing takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_panel", "gains", "costs", "planned"):
+            patch.setattr(plots, name, remembered(getattr(plots, name)))
+        yield
+
+
+def remembered(draw: Callable[..., Any]) -> Callable[..., Any]:
+    known: dict[str, Any] = {}
+
+    def drawn(*what: Any) -> Any:
+        if repr(what) not in known:
+            known[repr(what)] = draw(*what)
+        return known[repr(what)]
+
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def finished(ready: Settings, drawn_once: None) -> Path:
+    build_module.build(ready, ready.folder, {"train": 266.0})
+    return ready.folder
+
+
+@pytest.fixture
+def folder(finished: Path, drawn_once: None, tmp_path: Path) -> Path:
+    """A copy, elsewhere and under another name: no path in the configuration leads to it."""
+    return Path(shutil.copytree(finished, tmp_path / "copy"))

@@ -85,7 +85,7 @@ def test_the_table_of_an_experiment(fresh: Settings, command: Callable[..., int]
     assert rows["backtracking"] == waits
     assert rows["tables"] == ["0.0%", "0.0%", "0", "0", "1.000", "-", "-", "0"]
     lengths = [line for line in shown if line.startswith("right less wrong")]
-    assert lengths == ["right less wrong, same question in training: +3.0, 95% interval -, groups 1"]
+    assert lengths[0] == "right less wrong, same question in training: +3.0, 95% interval -, groups 1"
     assert sum(line.endswith(", 120 questions") for line in shown) == 4  # two models, two variants
 
 
@@ -96,7 +96,8 @@ def test_as_json(fresh: Settings, command: Callable[..., int], capsys: Any) -> N
         (model, variant) for model in fresh.models for variant in fresh.variants
     ]
     assert found[0]["contrast"]["behaviours"]["backtracking"]["gained"] == 120
-    assert found[0]["within_question"] is None  # the training has left no completions
+    within = found[0]["within_question"]
+    assert (within["completions"], within["groups"]) == (320, 80)  # 40 steps of 2 questions and 4 completions
 
 
 def test_a_policy_that_was_not_evaluated_says_why(fresh: Settings, command: Callable[..., int], capsys: Any) -> None:

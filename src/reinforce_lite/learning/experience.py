@@ -3,11 +3,11 @@
 Everything random derives from (seed, step, place of the question), so a step can be repeated by itself.
 """
 
-import random
 from dataclasses import dataclass, fields
 
 import torch
 
+from reinforce_lite.curves import coin, question_seed
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning.batching import Sample, samples_with_gradient
 from reinforce_lite.learning.estimators import estimator
@@ -58,10 +58,7 @@ class Question:
 
 def ask(problems: list[Problem], seed: int, step: int) -> list[Question]:
     """The questions of a step. Each has a seed of its own, so that it does not matter who takes which of them."""
-    return [
-        Question(problem, random.Random(f"{seed}/{step}/{place}").getrandbits(62))
-        for place, problem in enumerate(problems)
-    ]
+    return [Question(problem, question_seed(seed, step, place)) for place, problem in enumerate(problems)]
 
 
 def rollout(
@@ -98,8 +95,8 @@ def score(
     texts_PG = [[policy.text(completion.token_ids) for completion in group] for group in groups_PG]
     rewards_PG = []
     for question, texts in zip(questions, texts_PG, strict=True):
-        coin = random.Random(f"{question.seed}/reward")
-        rewards_PG.append([reward(settings.reward, text, question.problem.answer, rng=coin) for text in texts])
+        rng = coin(question.seed)
+        rewards_PG.append([reward(settings.reward, text, question.problem.answer, rng=rng) for text in texts])
     estimate = estimator(settings.estimator, settings.scale_by_std)
     advantages_PG = estimate(torch.tensor(rewards_PG)).tolist()
     # A sampled group with equal rewards teaches nothing; rounding must not make it look as if it did.

@@ -1,5 +1,6 @@
 """Write summary.json, verdicts.json and report.html: everything a reader needs, in files that need nothing else."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from reinforce_lite.settings import Settings
 
 ARTICLE_MODELS = ("meta-llama/", "microsoft/Phi")
 """How the repositories of the article's two models begin."""
+
+PAGE = "report.html"
+TRACES = "traces.json"
 
 EXAMPLES = 3
 """How many completions of each kind are shown."""
@@ -49,21 +53,70 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
     Raises:
         UserError: an input is absent, damaged, or contradicts another one.
     """
-    every_run = runs(settings, folder)
-    comparisons = [
-        {**_compared(run), "stopped": money.stopped(folder, run.model, run.variant, run.seed)} for run in every_run
-    ]
     ledger = attempts(folder / "ledger.jsonl")
-    summary = summarise(settings, comparisons, ledger, provenance(settings, folder), money.first_plan(folder))
+    comparisons = [_compared(run) for run in runs(settings, folder)]
+    summary = summary_of(settings, folder, comparisons, ledger, mlflow_seconds)
+    audit = audit_of(settings, folder, summary, ledger)
+    page = page_of(settings, folder, summary, ledger, audit)
+    summary["provenance"]["files"][PAGE] = hashlib.sha256(page.encode()).hexdigest()
+    write_json(folder / "summary.json", summary)
+    write_json(folder / TRACES, audit["traces"])
+    write_json(Layout(folder).verdicts, audit["verdicts"])
+    with atomic_text(folder / PAGE) as handle:
+        handle.write(page)
+
+
+def summary_of(
+    settings: Settings,
+    folder: Path,
+    comparisons: Sequence[Mapping[str, Any]],
+    ledger: Sequence[Attempt],
+    mlflow_seconds: Mapping[str, float] | None,
+) -> dict[str, Any]:
+    """The summary of an experiment, from its files and what `compare` returned for each run; nothing is written.
+
+    Raises:
+        UserError: an input is absent or damaged.
+    """
+    told = [{**row, "stopped": money.stopped(folder, row["model"], row["variant"], row["seed"])} for row in comparisons]
+    seconds = reconcile(ledger, folder / "benchmarks", mlflow_seconds)
+    return summarise(settings, told, ledger, provenance(settings, folder), money.first_plan(folder), seconds)
+
+
+def audit_of(
+    settings: Settings, folder: Path, summary: Mapping[str, Any], ledger: Sequence[Attempt]
+) -> dict[str, dict[str, Any]]:
+    """What the completions show and how the claims stand, as traces.json and verdicts.json hold it; nothing is written.
+
+    Raises:
+        UserError: an input is absent or damaged.
+    """
     shown = [
-        traces.of_run(settings, model, settings.variants[0], settings.seeds[0], seed=BOOTSTRAP_SEED)
+        traces.of_run(settings, model, settings.variants[0], settings.seeds[0], seed=BOOTSTRAP_SEED, folder=folder)
         for model in settings.models
     ]
     judged = judge(Evidence(settings, folder, summary, ledger, shown))
-    page = render(
+    told = {"experiment": settings.experiment, "protocol": settings.protocol.model_dump(), "claims": judged}
+    return {"traces": {"runs": shown}, "verdicts": told}
+
+
+def page_of(
+    settings: Settings,
+    folder: Path,
+    summary: Mapping[str, Any],
+    ledger: Sequence[Attempt],
+    audit: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """The page that shows a summary and the files it was made of; nothing is written.
+
+    Raises:
+        UserError: an input is absent, damaged, or contradicts another one.
+    """
+    every_run = runs(settings, folder)
+    return render(
         summary=summary,
-        claims=judged,
-        traces=shown,
+        claims=audit["verdicts"]["claims"],
+        traces=audit["traces"]["runs"],
         protocol=settings.protocol,
         notice=notice(settings),
         models=[
@@ -72,19 +125,11 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
         money=money.view(settings, folder, summary["cost"], ledger),
         cost_plot=plots.costs(summary["cost"]["by_stage"], summary["cost"]["limit_usd"]),
         attempts=[_attempt_view(attempt) for attempt in ledger],
-        seconds=reconcile(ledger, folder / "benchmarks", mlflow_seconds),
+        seconds=summary["cost"]["reconciliation"],
         checks=read_json(folder / "preflight.json").get("checks", []),
         details=_details(settings, folder, every_run),
         each=EXAMPLES,
     )
-    write_json(folder / "summary.json", summary)
-    write_json(folder / "traces.json", {"runs": shown})
-    write_json(
-        Layout(folder).verdicts,
-        {"experiment": settings.experiment, "protocol": settings.protocol.model_dump(), "claims": judged},
-    )
-    with atomic_text(folder / "report.html") as handle:
-        handle.write(page)
 
 
 def runs(settings: Settings, folder: Path) -> list[Run]:

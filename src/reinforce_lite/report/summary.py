@@ -1,9 +1,11 @@
 """The report's figures for machines: summary.json, and where they came from."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from reinforce_lite import __version__
 from reinforce_lite.accounting import budget
 from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.accounting.provenance import origin, sha256_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.layout import Layout
@@ -21,6 +24,7 @@ BOOTSTRAP_SEED = 0
 """Seed of the paired bootstrap; fixed, so that the same items always give the same interval."""
 
 _FIGURES = ("n", "baseline", "trained", "delta", "ci95", "discordant", "mcnemar_p", "flexible")
+_ATTEMPT = ("id", "stage", "model", "variant", "seed", "outcome", "seconds", "usd")
 
 
 def summarise(
@@ -29,18 +33,19 @@ def summarise(
     attempts: Sequence[Attempt],
     provenance: Mapping[str, Any],
     plan: Mapping[str, Any] | None = None,
+    seconds: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Put the figures of an experiment together.
 
-    What depends on wall time is under `cost` and `provenance` only, so two runs with the same seeds on the same machine
-    have equal `models`.
+    Only `cost` and `provenance` depend on wall time: same seeds on the same machine give equal `models`.
 
     Args:
-        settings: the configuration of the experiment.
+        settings: the experiment.
         comparisons: what `compare` returns, each with its `model`, `variant` and `seed`.
         attempts: the ledger.
         provenance: what `provenance` returns.
         plan: what `money.first_plan` returns.
+        seconds: what `reconcile` returns.
 
     Returns:
         A mapping that has passed `validate`.
@@ -48,19 +53,16 @@ def summarise(
     Raises:
         UserError: a model lacks the comparison of the first variant and the first seed.
     """
-    summary = {
-        "schema_version": 1,
-        "experiment": settings.experiment,
-        "description": settings.description,
-        "models": {name: _model(settings, name, comparisons) for name in settings.models},
-        "cost": {
-            **cost(settings, attempts),
-            "plan": plan,
-            "per_point": money.per_point(settings, comparisons, attempts),
-            "published": money.published(settings),
-        },
-        "provenance": dict(provenance),
+    costs = {
+        **cost(settings, attempts),
+        "plan": plan,
+        "per_point": money.per_point(settings, comparisons, attempts),
+        "published": money.published(settings),
+        "reconciliation": list(seconds),
     }
+    models = {name: _model(settings, name, comparisons) for name in settings.models}
+    named = {"experiment": settings.experiment, "description": settings.description}
+    summary = {"schema_version": 1, **named, "models": models, "cost": costs, "provenance": dict(provenance)}
     validate(summary)
     return summary
 
@@ -77,6 +79,7 @@ def cost(settings: Settings, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "limit_usd": settings.budget.limit_usd,
         "remaining_usd": settings.budget.limit_usd - spent,
         "by_stage": budget.by_stage(attempts),
+        "attempts": [attempt_row(attempt) for attempt in attempts],
         **budget.idle_cost(hardware, attempts),
         "price": {
             "usd_per_hour": hardware.usd_per_hour,
@@ -87,12 +90,18 @@ def cost(settings: Settings, attempts: Sequence[Attempt]) -> dict[str, Any]:
     }
 
 
+def attempt_row(attempt: Attempt) -> dict[str, Any]:
+    """What the summary keeps of an attempt: who, what came of it, seconds of wall time and US dollars."""
+    return {key: getattr(attempt, key) for key in _ATTEMPT}
+
+
 def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
     """What the results were made with, read from the files beside them.
 
     Returns:
         versions (of software), machine, origins (commit and image, and the results they made), revisions (`data`, and
-        `models` by name), sums (SHA-256 by file), seeds.
+        `models` by name), sums (SHA-256 of the data by file), seeds; and of the report itself: made_with, ledger (bytes
+        read and their SHA-256) and files (SHA-256 of each result that it was made of).
 
     Raises:
         UserError: preflight.json, the manifest of the data or a policy.json is absent or not JSON.
@@ -115,7 +124,42 @@ def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
             "bootstrap": BOOTSTRAP_SEED,
             "start": {name: start.seed for name in settings.models if (start := settings.policies[name].start)},
         },
+        "made_with": {**origin(), "matplotlib": version("matplotlib")},
+        "ledger": ledger_sum(folder / "ledger.jsonl"),
+        "files": {str(path.relative_to(folder)): sha256_file(path) for path in result_files(settings, folder)},
     }
+
+
+def ledger_sum(path: Path, bytes_read: int | None = None) -> dict[str, Any]:
+    """What a ledger was when it was read; it is only appended to, so that its first bytes must stay what they are.
+
+    Args:
+        path: of the ledger; no file means that nothing was spent.
+        bytes_read: look at so many bytes only; None for all.
+
+    Returns:
+        bytes, and sha256 of them.
+    """
+    content = path.read_bytes()[:bytes_read] if path.exists() else b""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def result_files(settings: Settings, folder: Path) -> list[Path]:
+    """The records of all policies, evaluations, trainings and comparisons that are there."""
+    layout = Layout(folder)
+    runs = list(product(settings.models, settings.variants, settings.seeds))
+    files = made_files(settings, folder) + [layout.comparison(*run) for run in runs]
+    return [path for path in files if path.exists()]
+
+
+def made_files(settings: Settings, folder: Path) -> list[Path]:
+    """The records that say which commit and image made them, whether they are there or not."""
+    layout = Layout(folder)
+    files = [layout.policy(model) / "policy.json" for model in settings.models]
+    files += [layout.evaluation(model) / "evaluation.json" for model in settings.models]
+    for run in product(settings.models, settings.variants, settings.seeds):
+        files += [layout.train(*run) / "training.json", layout.evaluation(*run) / "evaluation.json"]
+    return files
 
 
 def reconcile(
@@ -130,7 +174,7 @@ def reconcile(
 
     Returns:
         One row a stage: ledger (all attempts), finished (those that finished), snakemake, mlflow; None where that
-        source has nothing. Snakemake keeps a benchmark only of the last job that finished.
+        source has nothing. Snakemake keeps a benchmark only of the last job that finished. The report is left out.
 
     Raises:
         UserError: a benchmark file is not JSON lines, or a row has no number under `s`.
@@ -149,7 +193,8 @@ def reconcile(
             add(attempt.stage, "finished", attempt.seconds)
     for path in sorted(benchmarks.rglob("*.jsonl")):
         rule = path.relative_to(benchmarks).parts[0].removesuffix(".jsonl")
-        add(rule, "snakemake", _benchmark_seconds(path))
+        if rule != "report":  # its own job is not over: what is there is of an earlier report, or is still to come
+            add(rule, "snakemake", benchmark_seconds(path))
     for stage, seconds in (mlflow_seconds or {}).items():
         add(stage, "mlflow", seconds)
     return list(rows.values())
@@ -184,13 +229,8 @@ def _origins(settings: Settings, folder: Path) -> list[dict[str, Any]]:
 
     An experiment may be continued by another version or in another image: the finished results are not made again.
     """
-    layout = Layout(folder)
-    files = [layout.policy(model) / "policy.json" for model in settings.models]
-    files += [layout.evaluation(model) / "evaluation.json" for model in settings.models]
-    for run in product(settings.models, settings.variants, settings.seeds):
-        files += [layout.train(*run) / "training.json", layout.evaluation(*run) / "evaluation.json"]
     made: dict[tuple[str | None, str | None], list[str]] = {}
-    for file in filter(Path.exists, files):
+    for file in filter(Path.exists, made_files(settings, folder)):
         found = read_json(file)
         if "not_run" in found:
             continue
@@ -218,7 +258,12 @@ def _model(settings: Settings, name: str, comparisons: Sequence[Mapping[str, Any
     return {**main, "published": published.model_dump() if published else None, "runs": runs}
 
 
-def _benchmark_seconds(path: Path) -> float:
+def benchmark_seconds(path: Path) -> float:
+    """Seconds of one job by Snakemake's clock.
+
+    Raises:
+        UserError: the file is not JSON lines, or a row has no number under `s`.
+    """
     try:
         return sum(float(row["s"]) for row in read_jsonl(path))
     except (KeyError, TypeError, ValueError) as error:

@@ -65,13 +65,15 @@ def of_runs(settings: Settings, *, seed: int) -> list[dict[str, Any]]:
     return [of_run(settings, *run, seed=seed) for run in runs]
 
 
-def of_run(settings: Settings, model: str, variant: str, training_seed: int, *, seed: int) -> dict[str, Any]:
-    """One row of `of_runs`.
+def of_run(
+    settings: Settings, model: str, variant: str, training_seed: int, *, seed: int, folder: Path | None = None
+) -> dict[str, Any]:
+    """One row of `of_runs`; `folder` is that of the experiment if it has been moved.
 
     Raises:
         UserError: as `of_runs`.
     """
-    layout, run = Layout.of(settings), (model, variant, training_seed)
+    layout, run = Layout(folder or settings.folder), (model, variant, training_seed)
     sides = (layout.evaluation(model), layout.evaluation(*run))
     reasons = [read_json(folder / "evaluation.json").get("not_run") for folder in sides]
     reason = next(filter(None, reasons), None)

@@ -1,0 +1,37 @@
+"""The subcommand `verify`: derive every number of a report again, and say what differs."""
+
+import argparse
+import json
+from pathlib import Path
+
+EPILOG = """\
+Nothing is written, and nothing outside the folder is read: it may be a copy, on another machine.
+Exit code 0 if all agrees, 1 if anything differs, 2 if a file is absent or cannot be read.
+What cannot be derived, such as losses and seconds, is held against the SHA-256 that was recorded when it
+was written. Somebody who makes every file anew, sums included, is not found out by this.
+
+  reinforce-lite verify results/tiny
+"""
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Give the subcommand its options and its help."""
+    command.formatter_class = argparse.RawDescriptionHelpFormatter
+    command.epilog = EPILOG
+    command.add_argument("folder", type=Path, help="results/<experiment>, or a copy of it")
+    command.add_argument("--json", action="store_true", help="the same for machines")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Say on stdout what was looked at, and what differs.
+
+    Raises:
+        UserError: a file is absent or cannot be read.
+        SystemExit: something differs; the code is 1.
+    """
+    from reinforce_lite.report.verify import agree, as_json, as_text, verify
+
+    checks = verify(arguments.folder)
+    print(json.dumps(as_json(checks), indent=2, ensure_ascii=False) if arguments.json else as_text(checks))
+    if not agree(checks):
+        raise SystemExit(1)

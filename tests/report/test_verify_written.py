@@ -1,0 +1,119 @@
+"""Frauds in what the report wrote, and what looks like one and is none."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planted import TRAIN, TRAINED, change_line, change_row, found, named
+from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.report.build import build
+from reinforce_lite.report.verification import written
+from reinforce_lite.report.verify import agree, verify
+from reinforce_lite.settings import Settings
+
+
+def test_a_curve_point_is_in_the_page_too(folder: Path) -> None:
+    change_row(folder / TRAIN / "metrics.jsonl", 12, lambda row: {"reward_mean": 1.0})
+    told = [one for one in found(folder) if one.file == "report.html"]
+    assert told and all(one.place.startswith("line ") for one in told), "the page itself is as it was written"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["models", "tiny-llama", "trained", "strict"], 0.99),
+        (["models", "tiny-phi", "runs", 1, "ci95", 0], -0.5),
+        (["models", "tiny-llama", "discordant", "gained"], 36),
+        (["cost", "usd"], 0.001),
+        (["cost", "by_stage", "train", "attempts"], 2),
+        (["cost", "idle_hours"], 0.5),
+        (["cost", "attempts", 3, "seconds"], 1.0),
+        (["cost", "per_point", 0, "usd_per_point"], 0.0),
+        (["cost", "reconciliation", 2, "snakemake"], 1.0),
+        (["provenance", "seeds", "task"], 7),
+        (["provenance", "sums", "test.jsonl"], "0" * 64),
+        (["experiment"], "another"),
+    ],
+)
+def test_a_number_of_the_summary(folder: Path, path: list[Any], value: Any) -> None:
+    summary = read_json(folder / "summary.json")
+    place = summary
+    for key in path[:-1]:
+        place = place[key]
+    assert place[path[-1]] != value
+    place[path[-1]] = value
+    write_json(folder / "summary.json", summary)
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+    assert named(folder) == {("summary.json", "", key)}
+
+
+def test_a_digit_of_the_page(folder: Path) -> None:
+    path = folder / "report.html"
+    text = path.read_text(encoding="utf-8")
+    number = next(n for n, line in enumerate(text.split("\n")) if "79.2%" in line)
+    change_line(path, number, "79.2%", "89.2%")
+    assert named(folder) >= {("report.html", "", "SHA-256")}
+    line = next(one for one in found(folder) if one.place)
+    assert line.place == f"line {number + 1}" and "89.2%" in line.stated and "79.2%" in line.derived
+    assert {one.file for one in found(folder)} == {"report.html"}
+
+
+def test_a_point_of_a_plot_in_the_page(folder: Path) -> None:
+    path = folder / "report.html"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    number = next(n for n, line in enumerate(lines) if line.startswith("L ") and "." in line)
+    change_line(path, number, lines[number], "L 100.5 20.25 ")
+    assert {(one.file, one.place) for one in found(folder)} == {
+        ("report.html", ""),
+        ("report.html", f"line {number + 1}"),
+    }
+
+
+def test_a_page_of_another_version_is_not_called_a_fraud(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(written, "page_of", lambda *arguments: "<p>another page</p>")
+    assert not agree(verify(folder)), "the same version must make the same page"
+    monkeypatch.setattr(written, "origin", lambda: {"git_commit": "f" * 40, "image": None})
+    checks = verify(folder)
+    assert agree(checks)
+    assert any("made by commit" in note and "could not be compared" in note for note in checks[-1].notes)
+    monkeypatch.undo()
+    monkeypatch.setattr(written, "page_of", lambda *arguments: "<p>another page</p>")
+    monkeypatch.setattr(written, "version_of", lambda package: "99")
+    assert agree(verify(folder)) and "this is 99" in verify(folder)[-1].notes[-1]
+    change_line(folder / "report.html", 0, "<!doctype html>", "<!doctype HTML>")
+    assert named(folder) == {("report.html", "", "SHA-256")}, "but a changed one is"
+
+
+def test_plots_of_another_machine_are_not_called_a_fraud(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = written.page_of
+    monkeypatch.setattr(written, "page_of", lambda *arguments: made(*arguments).replace("L 1", "L 2"))
+    checks = verify(folder)
+    assert agree(checks) and any("on this machine" in note for note in checks[-1].notes)
+
+
+def test_results_of_an_earlier_version_are_not_accused(folder: Path, ready: Settings) -> None:
+    for path in (*folder.rglob("evaluation.json"), *folder.rglob("training.json")):
+        write_json(path, {key: value for key, value in read_json(path).items() if key != "sums"})
+    for path in folder.rglob("completions.jsonl"):
+        write_jsonl(path, [{k: v for k, v in row.items() if k != "truncated"} for row in read_jsonl(path)])
+    build(ready, folder)
+    summary = read_json(folder / "summary.json")
+    for section, keys in written._SINCE.items():
+        for key in keys:
+            del summary[section][key]
+    write_json(folder / "summary.json", summary)
+    checks = verify(folder)
+    assert [str(one) for check in checks for one in check.differences] == []
+    notes = " ".join(note for check in checks for note in check.notes)
+    assert notes.count("no sum") == 5  # items, trainings, ledger, records, page
+    # What can be derived is looked at all the same.
+    change_row(folder / TRAINED / "items.jsonl", 17, lambda row: {"strict": not row["strict"]})
+    assert (f"{TRAINED}/items.jsonl", "line 18 (test-17)", "strict") in named(folder)
+
+
+def test_sums_that_were_taken_out_of_the_summary(folder: Path) -> None:
+    summary = read_json(folder / "summary.json")
+    del summary["provenance"]["ledger"]
+    write_json(folder / "summary.json", summary)
+    assert ("summary.json", "", "provenance.ledger") in named(folder)
