@@ -1,6 +1,7 @@
 """The DAG itself: run end to end, repeated, changed, killed, and refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,9 @@ from dag_runner import MINI, Workflow, copy_workflow
 from reinforce_lite import settings
 from reinforce_lite.accounting import ledger, tracking
 from reinforce_lite.accounting.provenance import sha256_file
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.files import read_json, read_jsonl, write_jsonl
 from reinforce_lite.report.summary import reconcile, validate
+from reinforce_lite.report.verify import verify
 
 DEVICE_RULES = ("preflight", "fetch_policy", "evaluate_baseline", "train", "evaluate_trained")
 
@@ -72,6 +74,17 @@ def test_every_result_is_there_and_valid(finished: Workflow) -> None:
 @pytest.mark.slow
 def test_three_clocks_agree(finished: Workflow) -> None:
     assert_clocks_agree(finished, "mini")
+
+
+@pytest.mark.slow
+def test_its_figures_are_derived_again_and_a_changed_point_is_named(finished: Workflow, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(finished.results(), tmp_path / "elsewhere"))
+    assert [str(one) for check in verify(copy) for one in check.differences] == []
+    curve = copy / "train/tiny-llama/leave_one_out/seed0/metrics.jsonl"
+    rows = read_jsonl(curve)
+    write_jsonl(curve, [rows[0], {**rows[1], "reward_mean": rows[1]["reward_mean"] + 0.01}, *rows[2:]])
+    named = [one for check in verify(copy) for one in check.differences if one.key == "reward_mean"]
+    assert [(one.file, one.place) for one in named] == [(str(curve.relative_to(copy)), "line 2 (step 1)")]
 
 
 @pytest.mark.slow

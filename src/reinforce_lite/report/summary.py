@@ -23,6 +23,9 @@ from reinforce_lite.settings import Settings
 BOOTSTRAP_SEED = 0
 """Seed of the paired bootstrap; fixed, so that the same items always give the same interval."""
 
+NOT_OVER = ("report", "crate")
+"""Rules whose jobs are not over when the report is made: what is there is of an earlier one, or is still to come."""
+
 _FIGURES = ("n", "baseline", "trained", "delta", "ci95", "discordant", "mcnemar_p", "flexible")
 _ATTEMPT = ("id", "stage", "model", "variant", "seed", "outcome", "seconds", "usd")
 
@@ -174,7 +177,7 @@ def reconcile(
 
     Returns:
         One row a stage: ledger (all attempts), finished (those that finished), snakemake, mlflow; None where that
-        source has nothing. Snakemake keeps a benchmark only of the last job that finished. The report is left out.
+        source has nothing. Snakemake keeps a benchmark only of the last job that finished. `NOT_OVER` is left out.
 
     Raises:
         UserError: a benchmark file is not JSON lines, or a row has no number under `s`.
@@ -193,7 +196,7 @@ def reconcile(
             add(attempt.stage, "finished", attempt.seconds)
     for path in sorted(benchmarks.rglob("*.jsonl")):
         rule = path.relative_to(benchmarks).parts[0].removesuffix(".jsonl")
-        if rule != "report":  # its own job is not over: what is there is of an earlier report, or is still to come
+        if rule not in NOT_OVER:
             add(rule, "snakemake", benchmark_seconds(path))
     for stage, seconds in (mlflow_seconds or {}).items():
         add(stage, "mlflow", seconds)
