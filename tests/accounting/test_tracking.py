@@ -1,5 +1,6 @@
 import itertools
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -194,6 +195,25 @@ def test_a_relative_database_starts_at_the_working_directory(tmp_path, monkeypat
         (location,) = database.execute("SELECT artifact_location FROM experiments WHERE name = 'small'").fetchone()
     assert location == "mlflow-artifacts:/small", "no path: the folder may be mounted elsewhere"
     assert [path.read_text() for path in (tmp_path / "files").rglob("f")] == ["text"]
+
+
+@pytest.mark.survives("killed while MLflow's database is made")
+def test_a_database_that_was_never_finished_is_made_anew(tmp_path):
+    settings = make_settings(tmp_path)
+    path = Path(settings.tracking.uri.removeprefix("sqlite:///"))
+    code = (
+        "import os, sys\n"
+        "from alembic.operations import Operations\n"
+        "Operations.batch_alter_table = lambda *a, **k: os.kill(os.getpid(), 9)  # in the midst of the migrations\n"
+        "from test_tracking import make_settings, open_experiment\n"
+        "from pathlib import Path\n"
+        f"open_experiment(make_settings(Path({str(tmp_path)!r})))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    killed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert killed.returncode == -9, killed.stderr[-500:]
+    assert not path.exists() and list(path.parent.glob(".mlflow.db.new")), "it was begun, and is not there"
+    assert open_experiment(settings)
 
 
 def test_an_address_for_the_artifacts_is_left_to_mlflow(tmp_path):

@@ -142,6 +142,23 @@ def client(settings: Settings) -> Any:
     return MlflowClient(f"{_SQLITE}{path}")
 
 
+def make_database(settings: Settings) -> None:
+    """Make the database if there is none: whole, or not at all.
+
+    MLflow makes it in dozens of migrations. Killed in the midst of them, it finds tables that it does not expect, and
+    would refuse that database for ever.
+    """
+    path = database(settings)
+    if path is None or path.exists():
+        return
+    new = path.with_name(f".{path.name}.new")
+    for left in (new, new.with_name(f"{new.name}-journal")):  # of a process that was killed here
+        left.unlink(missing_ok=True)
+    own = settings.tracking.model_copy(update={"uri": f"{_SQLITE}{new}"})
+    client(settings.model_copy(update={"tracking": own})).search_experiments()
+    new.replace(path)
+
+
 def database(settings: Settings) -> Path | None:
     """The file of the tracking database, absolute, for a later change of directory must not move it; None if none."""
     uri = settings.tracking.uri
