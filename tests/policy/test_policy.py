@@ -90,9 +90,10 @@ def test_a_completion_of_one_token_needs_its_prompt_only(policy: Policy) -> None
 
 
 def test_layers_that_are_recomputed_share_no_prompt(policy: Policy) -> None:
+    assert shares_prompts(policy)
     policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    assert shares_prompts(Policy(policy.model.eval(), policy.tokenizer, policy.stop_ids, policy.pad_id))
-    assert not shares_prompts(Policy(policy.model.train(), policy.tokenizer, policy.stop_ids, policy.pad_id))
+    for model in (policy.model.train(), policy.model.eval()):  # the update, and the measurement of drift
+        assert not shares_prompts(Policy(model, policy.tokenizer, policy.stop_ids, policy.pad_id))
 
 
 def test_the_pad_id_may_stand_in_a_prompt(policy: Policy) -> None:

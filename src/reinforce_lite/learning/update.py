@@ -57,9 +57,8 @@ def gradient(policy: Policy, samples: list[Sample], normaliser: int, settings: T
         loss += batch_loss.item()
         entropy += entropies_N.sum().item()
         gap += (logprobs_N.detach() - sampler_N).abs().sum().item()
-        beyond += (
-            outside(logprobs_N, _per_token(batch, "old", logprobs_N), settings.ratio_clip) if settings.ratio_clip else 0
-        )
+        if settings.ratio_clip:
+            beyond += outside(logprobs_N, _per_token(batch, "old", logprobs_N), settings.ratio_clip)
         tokens += len(logprobs_N)
     parallel.add_up_gradients(policy.model)
     loss, entropy, gap, beyond, tokens = parallel.add_up([loss, entropy, gap, beyond, tokens])

@@ -69,8 +69,11 @@ def completion_logprobs(policy: Policy, rows: Sequence[Row], chunk_tokens: int) 
 
 
 def shares_prompts(policy: Policy) -> bool:
-    """Whether a prompt's keys and values can be kept for its group: not if the backward pass recomputes the layers."""
-    return not (policy.model.is_gradient_checkpointing and policy.model.training)
+    """Whether a prompt's keys and values are kept for its group: not where layers are recomputed to save memory.
+
+    There a backward pass has no cache, and a measurement must not hold one either: it is many times what a layer holds.
+    """
+    return not policy.model.is_gradient_checkpointing
 
 
 def _after_shared_prompts(policy: Policy, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
