@@ -138,24 +138,24 @@ def client(settings: Settings) -> Any:
     path = database(settings)
     if path is None:
         return MlflowClient(settings.tracking.uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _make_database(path)
     return MlflowClient(f"{_SQLITE}{path}")
 
 
-def make_database(settings: Settings) -> None:
-    """Make the database if there is none: whole, or not at all.
+def _make_database(path: Path) -> None:
+    """Make a tracking database whole, or not at all.
 
     MLflow makes it in dozens of migrations. Killed in the midst of them, it finds tables that it does not expect, and
     would refuse that database for ever.
     """
-    path = database(settings)
-    if path is None or path.exists():
-        return
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     for left in (new, new.with_name(f"{new.name}-journal")):  # of a process that was killed here
         left.unlink(missing_ok=True)
-    own = settings.tracking.model_copy(update={"uri": f"{_SQLITE}{new}"})
-    client(settings.model_copy(update={"tracking": own})).search_experiments()
+    MlflowClient(f"{_SQLITE}{new}").search_experiments()
     new.replace(path)
 
 

@@ -36,7 +36,6 @@ def open_experiment(settings: Settings) -> str:
     """
     try:
         with _alone(settings):
-            runs.make_database(settings)
             client = runs.client(settings)
             experiment_id = runs.experiment_id(client, settings)
             found = client.search_runs([experiment_id], f"tags.`{runs.PARENT_TAG}` = '{settings.experiment}'")
