@@ -244,7 +244,7 @@ def compare(arguments: Arguments) -> None:
 
 
 def report(arguments: Arguments) -> None:
-    """Write summary.json for machines and report.html for people."""
+    """Write report.html for people, and summary.json, verdicts.json and traces.json for machines."""
     from reinforce_lite.accounting.tracking import stage_seconds
     from reinforce_lite.handover import forget_evaluations
     from reinforce_lite.report.build import build

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from reinforce_lite.cli import main
+from reinforce_lite.evaluation.power import questions_needed
 from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
 from reinforce_lite.layout import Layout
 from reinforce_lite.report.build import build
@@ -131,3 +132,12 @@ def test_the_command_shows_the_table_and_its_exit_code(fresh: Settings, capsys: 
     Layout.of(fresh).verdicts.unlink()
     assert main(["claims", "--config", config]) == 2
     assert "verdicts.json" in capsys.readouterr().err
+
+
+def test_what_would_decide_it_is_reckoned_by_the_parser_that_it_is_about(fresh: Settings) -> None:
+    row = judged(fresh)["reasoning", "tiny-phi"]
+    flexible = read_json(Layout.of(fresh).comparison("tiny-phi", "leave_one_out", 0))["flexible"]
+    changed = sum(flexible["discordant"].values()) / 120
+    assert changed < 5 / 120, "fewer verdicts change than by the strict parser"
+    needed = questions_needed(flexible["delta"], changed, 0.8, 0.05 / 2)
+    assert row["decides"].startswith(f"{needed:,} questions show a gain of 3.3 points")

@@ -12,8 +12,9 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.files import atomic_text, read_json, read_jsonl, write_json
 from reinforce_lite.layout import Layout
 from reinforce_lite.report import money, plots, traces
-from reinforce_lite.report.claims import Evidence, judge
+from reinforce_lite.report.claims import judge
 from reinforce_lite.report.compare import examples, format_remark, p_text, paired, verdict
+from reinforce_lite.report.evidence import Evidence
 from reinforce_lite.report.summary import BOOTSTRAP_SEED, provenance, reconcile, summarise
 from reinforce_lite.settings import Settings
 

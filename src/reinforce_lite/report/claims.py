@@ -3,109 +3,19 @@
 The wording of a claim is fixed here and its verdict is computed; no verdict is written by hand.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from reinforce_lite.accounting.ledger import Attempt
-from reinforce_lite.evaluation.power import questions_needed
 from reinforce_lite.evaluation.statistics import holm, paired_bootstrap
-from reinforce_lite.files import read_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.report import money, verdicts
-from reinforce_lite.report.compare import compare
+from reinforce_lite.report.evidence import Evidence, Run
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verdicts import Verdict
-from reinforce_lite.settings import Settings, Training
 
 PUBLISHED_LIMIT_USD = 10.0
 """What the article says its run stayed under."""
-
-ROLES: dict[str, Callable[[Training], bool]] = {
-    "random reward": lambda training: training.reward == "random",
-    "format-only reward": lambda training: training.reward == "format",
-    "PPO": lambda training: training.ratio_clip is not None,
-    "KL to the start": lambda training: training.kl_coefficient > 0,
-}
-"""What makes a variant a control, told from its settings."""
-
-Run = tuple[str, str, int]
-"""Model, variant, seed."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What an experiment measured; `traces` are rows of `traces.of_run` for the result of each model."""
-
-    settings: Settings
-    folder: Path
-    summary: Mapping[str, Any]
-    ledger: Sequence[Attempt]
-    traces: Sequence[Mapping[str, Any]]
-
-    @property
-    def models(self) -> list[str]:
-        """The models whose policies were evaluated before and after training."""
-        return [name for name in self.settings.models if not self.figures(name)["not_run"]]
-
-    def figures(self, model: str) -> Mapping[str, Any]:
-        """The comparison of the first variant and seed with the base."""
-        found: Mapping[str, Any] = self.summary["models"][model]
-        return found
-
-    def main(self, model: str) -> Run:
-        """The run that is the result."""
-        return model, self.settings.variants[0], self.settings.seeds[0]
-
-    def adjusted(self, model: str, parser: str = "strict") -> float:
-        """McNemar p-value of a model by Holm over the models."""
-        figures = [self.figures(name) for name in self.models]
-        values = [row["mcnemar_p"] if parser == "strict" else row["flexible"]["mcnemar_p"] for row in figures]
-        return holm(values)[self.models.index(model)]
-
-    def controls(self, role: str) -> list[str]:
-        """The variants of a role that were run beside the result, for at least one model."""
-        return [name for name in self.settings.variants[1:] if ROLES[role](self.settings.variant(name))]
-
-    def against(self, model: str, variant: str) -> dict[str, Any] | None:
-        """The result compared with a control of the same seed, on the same questions; None if either is absent."""
-        layout, seed = Layout(self.folder), self.settings.seeds[0]
-        told = next(run for run in self.figures(model)["runs"] if (run["variant"], run["seed"]) == (variant, seed))
-        if told["not_run"] or self.figures(model)["not_run"]:
-            return None
-        sides = (layout.evaluation(model, variant, seed), layout.evaluation(*self.main(model)))
-        resamples = self.settings.evaluation.bootstrap_resamples
-        return compare(*(side / "items.jsonl" for side in sides), resamples=resamples, seed=BOOTSTRAP_SEED)
-
-    def contests(self, role: str) -> dict[tuple[str, str], dict[str, Any]]:
-        """The result against every control of a role, by model and control, with p-values by Holm over all of them."""
-        pairs = [(model, variant) for model in self.settings.models for variant in self.controls(role)]
-        found = {pair: row for pair in pairs if (row := self.against(*pair)) is not None}
-        adjusted = holm([row["mcnemar_p"] for row in found.values()])
-        return {pair: {**found[pair], "adjusted_p": p} for pair, p in zip(found, adjusted, strict=True)}
-
-    def needed(self, model: str, gain: float) -> int | None:
-        """Questions that show a gain with the planned power, at the discordance that was seen; None if none do."""
-        figures, protocol = self.figures(model), self.settings.protocol
-        discordance = sum(figures["discordant"].values()) / figures["n"]
-        if not 0 < gain <= discordance:
-            return None
-        return questions_needed(gain, discordance, protocol.power, protocol.alpha / len(self.models))
-
-    def usd(self, runs: Sequence[Run]) -> float:
-        """What the runs cost, the making and evaluation of their base included, every attempt."""
-        mine = {(model, None, None) for model, _, _ in runs} | set(runs)
-        return sum(row.usd for row in self.ledger if (row.model, row.variant, row.seed) in mine)
-
-    @cached_property
-    def curves(self) -> dict[Run, list[dict[str, Any]]]:
-        """The metrics of every training of the first variant."""
-        layout, variant = Layout(self.folder), self.settings.variants[0]
-        runs = [(model, variant, seed) for model in self.settings.models for seed in self.settings.seeds]
-        rows = {run: read_jsonl(layout.train(*run) / "metrics.jsonl") for run in runs}
-        return {run: steps for run, steps in rows.items() if steps}
 
 
 def judge(evidence: Evidence) -> list[dict[str, Any]]:
@@ -124,7 +34,7 @@ Claim = tuple[str, str | None, str, str, Verdict, list[Run]]
 
 def _of_model(evidence: Evidence, model: str) -> list[Claim]:
     """The claims about one model."""
-    figures, protocol, main = evidence.figures(model), evidence.settings.protocol, evidence.main(model)
+    figures, main = evidence.figures(model), evidence.main(model)
     published = figures["published"]
     gain = published["trained"] - published["baseline"] if published else None
     told = [
@@ -142,16 +52,13 @@ def _of_model(evidence: Evidence, model: str) -> list[Claim]:
         return [
             (name, model, said, rule, nothing, []) for name, said, rule in told if gain is not None or name != "size"
         ]
-    rises = verdicts.change(
-        figures["delta"], figures["ci95"], evidence.adjusted(model), protocol.alpha, partial(evidence.needed, model)
-    )
     found: dict[str, tuple[Verdict, list[Run]]] = {
-        "accuracy": (rises, [main]),
+        "accuracy": (_rises(evidence, model, "strict"), [main]),
         "reward": _better(evidence, model, "random reward"),
         "reasoning": _reasoning(evidence, model),
     }
     if gain is not None:
-        found["size"] = verdicts.size(gain, figures["ci95"], evidence.needed(model, gain)), [main]
+        found["size"] = verdicts.size(gain, figures["ci95"], evidence.needed(model, "strict", gain)), [main]
     return [(name, model, said, rule, *found[name]) for name, said, rule in told if name in found]
 
 
@@ -167,15 +74,17 @@ def _better(evidence: Evidence, model: str, role: str) -> tuple[Verdict, list[Ru
     return verdicts.together(found), [evidence.main(model), *((model, variant, seed) for variant in mine)]
 
 
+def _rises(evidence: Evidence, model: str, parser: str) -> Verdict:
+    """Whether more answers are right by one parser, with p-values by Holm over the models."""
+    change, alpha = evidence.change(model, parser), evidence.settings.protocol.alpha
+    needed = partial(evidence.needed, model, parser)
+    return verdicts.change(change["delta"], change["ci95"], evidence.adjusted(model, parser), alpha, needed)
+
+
 def _reasoning(evidence: Evidence, model: str) -> tuple[Verdict, list[Run]]:
     """Whether more numbers are right whatever their format, and whether a reward for the format alone does less."""
-    flexible, protocol = evidence.figures(model)["flexible"], evidence.settings.protocol
-    right = verdicts.change(
-        flexible["delta"], flexible["ci95"], evidence.adjusted(model, "flexible"), protocol.alpha,
-        partial(evidence.needed, model),
-    )  # fmt: skip
     more, runs = _better(evidence, model, "format-only reward")
-    return verdicts.together([right, more]), runs or [evidence.main(model)]
+    return verdicts.together([_rises(evidence, model, "flexible"), more]), runs or [evidence.main(model)]
 
 
 def _of_all(evidence: Evidence) -> list[Claim]:
@@ -256,16 +165,11 @@ def _interval(evidence: Evidence, row: Mapping[str, Any]) -> tuple[float, float]
 
 def _one_network(evidence: Evidence) -> Verdict:
     """Whether every model improves by a training that keeps no second network on the device."""
-    training, alpha = evidence.settings.variant(evidence.settings.variants[0]), evidence.settings.protocol.alpha
+    training = evidence.settings.variant(evidence.settings.variants[0])
     if training.kl_coefficient or not evidence.models:
         return verdicts.untested("a training that keeps a single network")
-    found = []
-    for model in evidence.models:
-        figures = evidence.figures(model)
-        needed = partial(evidence.needed, model)
-        verdict = verdicts.change(figures["delta"], figures["ci95"], evidence.adjusted(model), alpha, needed)
-        found.append(replace(verdict, why=f"{model} {verdict.why}"))
-    return verdicts.together(found)
+    found = {model: _rises(evidence, model, "strict") for model in evidence.models}
+    return verdicts.together([replace(verdict, why=f"{model} {verdict.why}") for model, verdict in found.items()])
 
 
 def _stability(evidence: Evidence) -> Verdict:
