@@ -252,7 +252,19 @@ def report(arguments: Arguments) -> None:
     config = settings.load(arguments.config)
     forget_evaluations(config)
     build(config, Layout.of(config).root, stage_seconds(config))
+    _publish(config)
     print(f"report: {Layout.of(config).root / 'report.html'}", file=sys.stderr)
+
+
+def _publish(config: settings.Settings) -> None:
+    """Show the result of a finished report on MLflow's parent run."""
+    from reinforce_lite.accounting.tracking import publish
+    from reinforce_lite.report import note
+
+    layout = Layout.of(config)
+    summary, verdicts = read_json(layout.root / "summary.json"), read_json(layout.verdicts)
+    files = [layout.root / name for name in ("report.html", "summary.json")] + [layout.verdicts]
+    publish(config, note.markdown(summary, verdicts["claims"]), note.figures(summary), files)
 
 
 def claims(arguments: Arguments) -> int:
@@ -273,7 +285,10 @@ def crate(arguments: Arguments) -> None:
 
 def ledger(arguments: Arguments) -> None:
     """Show what was spent, attempt by attempt; or check the ledger, or make MLflow's view anew from it."""
-    ledger_command.run(settings.load(arguments.config), arguments)
+    config = settings.load(arguments.config)
+    ledger_command.run(config, arguments)
+    if arguments.rebuild_mlflow and (Layout.of(config).root / "summary.json").exists():
+        _publish(config)
 
 
 def power(arguments: Arguments) -> None:

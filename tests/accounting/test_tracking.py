@@ -4,6 +4,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,7 +17,7 @@ from reinforce_lite.accounting import tracking
 from reinforce_lite.accounting.ledger import Ledger, attempts, ledger_path
 from reinforce_lite.accounting.mlflow_runs import flatten, milliseconds, run_name
 from reinforce_lite.accounting.provenance import sha256_file
-from reinforce_lite.accounting.tracking import Child, open_experiment
+from reinforce_lite.accounting.tracking import Child, open_experiment, publish
 from reinforce_lite.errors import UserError
 from reinforce_lite.settings import Settings, validate
 
@@ -271,3 +273,44 @@ def test_times_are_rounded_to_milliseconds():
 
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     assert milliseconds(epoch + timedelta(seconds=1.2346)) == 1235
+
+
+def test_what_the_machine_does_is_logged(client, settings, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    others = set(threading.enumerate())
+    ledger, attempt, child = start(settings)
+    for _ in range(100):
+        if "system/cpu_utilization_percentage" in run_of(client, settings, attempt).data.metrics:
+            break
+        time.sleep(0.1)
+    child.end(ledger.close(attempt.id, "finished"))
+    logged = run_of(client, settings, attempt).data.metrics
+    assert 0 <= logged["system/cpu_utilization_percentage"] <= 100
+    assert logged["system/system_memory_usage_megabytes"] > 0
+    assert not [t for t in threading.enumerate() if t.name == "SystemMetricsMonitor" and t not in others]
+
+
+def test_runs_of_one_configuration_have_one_tag(client, settings):
+    _, attempt, _ = start(settings)
+    run, parent = run_of(client, settings, attempt), client.get_run(open_experiment(settings))
+    assert run.data.tags["config_sha256"] == parent.data.tags["config_sha256"]
+    dearer = settings.model_copy(update={"budget": settings.budget.model_copy(update={"limit_usd": 11.0})})
+    assert client.get_run(open_experiment(dearer)).data.tags["config_sha256"] != run.data.tags["config_sha256"]
+
+
+def test_the_result_stands_on_the_parent(client, settings, tmp_path):
+    (tmp_path / "report.html").write_text("first")
+    publish(settings, "**It holds.**", {"strict_trained/m": 0.5}, [tmp_path / "report.html"])
+    (tmp_path / "report.html").write_text("second")
+    publish(settings, "**It fell.**", {"strict_trained/m": 0.25}, [tmp_path / "report.html"])
+    parent = client.get_run(open_experiment(settings))
+    assert parent.data.tags["mlflow.note.content"] == "**It fell.**"
+    assert parent.data.metrics["strict_trained/m"] == 0.25
+    (page,) = Path(settings.tracking.artifacts).glob(f"**/{parent.info.run_id}/artifacts/report.html")
+    assert page.read_text() == "second"
+
+
+def test_a_report_is_made_without_mlflow(settings, tmp_path, capsys):
+    broken = settings.model_copy(update={"tracking": settings.tracking.model_copy(update={"uri": "nowhere://"})})
+    publish(broken, "", {}, [])
+    assert "warning: MLflow's parent run lacks the result" in capsys.readouterr().err

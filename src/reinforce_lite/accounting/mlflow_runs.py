@@ -6,6 +6,7 @@ The database holds no path: an artifact's address is `mlflow-artifacts:/<experim
 looks up under its `--artifacts-destination`. So a run made in a container opens outside of it, and the reverse.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -71,11 +72,12 @@ def log_cost(
 
 
 def cost_row(settings: Settings, own: Sequence[Attempt], everything: Sequence[Attempt]) -> dict[str, float]:
-    """A point of the curves of cost: hours and US dollars of the run, and what all attempts leave of the limit."""
+    """A point of the curves of cost: hours and US dollars of the run, the limit, and what all attempts leave of it."""
     return {
         "step": len(own),
         "gpu_hours": sum(attempt.device_hours for attempt in own),
         "cost_usd": budget.spent_usd(own),
+        "budget_limit_usd": settings.budget.limit_usd,
         "budget_remaining_usd": budget.remaining_usd(settings.budget.limit_usd, everything),
     }
 
@@ -83,6 +85,20 @@ def cost_row(settings: Settings, own: Sequence[Attempt], everything: Sequence[At
 def terminate(client: Any, run_id: str, attempt: Attempt) -> None:
     """Give a run the status and the end of an attempt."""
     client.set_terminated(run_id, _STATUS[attempt.outcome], milliseconds(attempt.ended))
+
+
+def monitor(settings: Settings, run_id: str) -> Any:
+    """Begin to log what the machine does (`system/...`: processor, memory, disk, network, GPU); `finish()` ends it."""
+    import logging
+
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # else every stage tells of its beginning
+    path = database(settings)
+    uri = settings.tracking.uri if path is None else f"{_SQLITE}{path}"
+    started = SystemMetricsMonitor(run_id, tracking_uri=uri)
+    started.start()
+    return started
 
 
 def log_dataset(client: Any, run_id: str, path: Path, name: str, context: str) -> None:
@@ -104,6 +120,12 @@ def log_artifact(client: Any, settings: Settings, artifacts: Path, run_id: str, 
     folder = artifacts / address.removeprefix(PROXIED)  # where a server would have put it
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(path, folder)
+
+
+def config_tag(settings: Settings) -> dict[str, str]:
+    """The tag by which runs of the same configuration are found: SHA-256 of all its values."""
+    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    return {"config_sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def run_name(attempt: Attempt) -> str:
@@ -186,7 +208,10 @@ def new_parent(client: Any, experiment_id: str, settings: Settings) -> Any:
 
 
 def log_settings(client: Any, parent: Any, settings: Settings) -> None:
-    """Log the configuration; what differs from what the parent has goes into its tag `changed_settings`."""
+    """Log the configuration, and what made it; what the parent has otherwise goes into its tag `changed_settings`."""
+    for key, value in {**config_tag(settings), **provenance.origin()}.items():
+        if value is not None and parent.data.tags.get(key) != value:
+            client.set_tag(parent.info.run_id, key, value)
     wanted = {key: value[:_VALUE_CHARACTERS] for key, value in flatten(settings.model_dump(mode="json")).items()}
     logged = parent.data.params
     log_params(client, parent.info.run_id, {key: value for key, value in wanted.items() if key not in logged})

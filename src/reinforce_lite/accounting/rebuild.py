@@ -123,7 +123,7 @@ def _fetched(folder: Path, data: Path) -> Results:
 def _complete(client: Any, settings: Settings, run_id: str, attempt: Attempt, results: Results) -> None:
     """Log what the run lacks."""
     run = client.get_run(run_id)
-    for key, value in {**runs.attempt_tags(attempt), **results.origin}.items():
+    for key, value in {**runs.attempt_tags(attempt), **results.origin, **runs.config_tag(settings)}.items():
         if value is not None and key not in run.data.tags:
             client.set_tag(run_id, key, str(value))
     params = {key: value for key, value in runs.flatten(results.params).items() if key not in run.data.params}

@@ -7,7 +7,7 @@ error, and `rebuild` makes the view anew from them.
 import fcntl
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,25 @@ def open_experiment(settings: Settings) -> str:
     return str(parent.info.run_id)
 
 
+def publish(settings: Settings, note: str, figures: Mapping[str, float], files: Iterable[Path]) -> None:
+    """Put the result where one looks first: on the experiment's parent run. Trouble is a warning.
+
+    Args:
+        settings: the experiment.
+        note: the run's description, in markdown.
+        figures: metrics by name.
+        files: its artifacts; those of an earlier report are replaced.
+    """
+    try:
+        parent_id, client = open_experiment(settings), runs.client(settings)
+        client.set_tag(parent_id, "mlflow.note.content", note)
+        runs.log_metrics(client, parent_id, [{"step": 0, **figures}])
+        for path in files:
+            runs.log_artifact(client, settings, Path(settings.tracking.artifacts).absolute(), parent_id, path)
+    except Exception as problem:
+        print(f"warning: MLflow's parent run lacks the result: {_one_line(problem)}", file=sys.stderr)
+
+
 def stage_seconds(settings: Settings) -> dict[str, float] | None:
     """Seconds of all child runs by stage, as MLflow has them; None, with a warning, if it cannot be asked."""
     try:
@@ -74,6 +93,7 @@ class Child:
         """Start the run under the parent, and end runs whose process was killed."""
         self._settings, self._name = settings, runs.run_name(attempt)
         self._client: Any = None
+        self._monitor: Any = None
         self._parent_id, self._run_id = "", ""
         self._artifacts = Path(settings.tracking.artifacts).absolute()  # a later change of directory must not move it
         self._warned, self._paused_until = False, 0.0
@@ -103,6 +123,8 @@ class Child:
     def end(self, attempt: Attempt) -> None:
         """End the run at the attempt's end, with its hours and cost, and bring the parent's totals up to date."""
         self._paused_until = 0.0
+        if self._monitor is not None:
+            self._guard(self._monitor.finish)
         if self._run_id:
             self._guard(self._end, attempt)
 
@@ -110,9 +132,11 @@ class Child:
         self._parent_id = open_experiment(self._settings)
         self._client = runs.client(self._settings)
         self._settle()
-        run_id = runs.create_run(self._client, self._parent_id, attempt, provenance.origin())
+        made_with = {**provenance.origin(), **runs.config_tag(self._settings)}
+        run_id = runs.create_run(self._client, self._parent_id, attempt, made_with)
         self._client.update_run(self._parent_id, status="RUNNING")
         self._run_id = run_id
+        self._monitor = runs.monitor(self._settings, run_id)
 
     def _settle(self) -> None:
         """End the runs that still say RUNNING although the ledger says that their process has gone."""

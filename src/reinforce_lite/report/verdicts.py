@@ -4,10 +4,11 @@ A claim is `supported` or `contradicted` only where the numbers leave it no othe
 rule says what would decide it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from reinforce_lite.report.compare import p_text
 
@@ -194,3 +195,13 @@ def _error(values: Sequence[float]) -> float:
     """Standard error of the mean; 0 of a single value."""
     n, mean = len(values), _mean(values)
     return (sum((x - mean) ** 2 for x in values) / (n - 1) / n) ** 0.5 if n > 1 else 0.0
+
+
+def tally(claims: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many claims there are of each verdict; those that have none are left out.
+
+    >>> tally([{"verdict": "undecidable"}, {"verdict": "supported"}, {"verdict": "supported"}])
+    {'supported': 2, 'undecidable': 1}
+    """
+    counted = Counter(row["verdict"] for row in claims)
+    return {kind: counted[kind] for kind in get_args(Kind) if counted[kind]}
