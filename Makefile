@@ -23,7 +23,7 @@ SIF := reinforce-lite-$(TARGET).sif
 DOCKER_BUILD ?= docker build
 export DOCKER_BUILDKIT := 1
 
-.PHONY: help setup tiny test test-faults test-fast lint ui lock schema clean image sif test-containers sbom audit push pin bench-gpu
+.PHONY: help setup tiny reference test test-faults test-fast lint ui lock schema clean image sif test-containers sbom audit push pin bench-gpu
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1 | \2/' | column -t -s '|'
@@ -49,6 +49,12 @@ $(VENV)/crate/.installed: envs/crate.txt
 tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
 	snakemake --cores 1 --configfile config/tiny.yaml
 	@echo "read results/tiny/report.html; 'make ui' opens MLflow"
+
+reference: tiny  ## keep this clone's tiny run as results/reference, with a picture (maintainers)
+	mkdir -p results/reference
+	cp $(addprefix results/tiny/,report.html summary.json verdicts.json traces.json config.json) results/reference/
+	$${CHROMIUM:-chromium} --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1200,1500 \
+		--screenshot=$(CURDIR)/results/reference/report.png file://$(CURDIR)/results/reference/report.html
 
 # How many tests run side by side. Each on one thread: threads that wait for each other on busy cores take ten times as long.
 WORKERS ?= 2

@@ -107,6 +107,13 @@ def test_downloads_and_results_may_be_on_two_disks(tmp_path: Path, monkeypatch: 
         preflight.disk(config)
 
 
+def test_what_is_recorded_names_no_folder_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert preflight.disk(configured(tmp_path / "results")).startswith(".: about")
+    (tmp_path / "results").mkdir()
+    assert preflight.disk(configured(tmp_path / "results")).startswith("results: about")
+
+
 def test_all_failures_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"(?s)memory_gib.*price_date"):
         preflight.preflight(configured(tmp_path, hardware={"price_date": "2999-01-01", "memory_gib": 0.001}))

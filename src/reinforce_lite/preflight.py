@@ -197,8 +197,13 @@ def disk(settings: Settings) -> str:
             raise UserError(
                 f"{place} cannot be written by user {os.getuid()}", "run as its owner, or make the folder writable"
             )
-        said.append(f"{place}: about {needed:.1f} GiB needed, {free:.0f} free")
+        said.append(f"{_seen(place)}: about {needed:.1f} GiB needed, {free:.0f} free")
     return "; ".join(said)
+
+
+def _seen(place: Path) -> Path:
+    """A folder as it is seen from the working directory, if it lies there: records may be read on other machines."""
+    return place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
 
 
 def _weights_gib(policy: PolicySettings) -> float:

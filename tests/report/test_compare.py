@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import write_jsonl
-from reinforce_lite.report.compare import compare, examples, format_remark, natural_key, p_text, paired, verdict
+from reinforce_lite.report.compare import compare, format_remark, natural_key, p_text, verdict
 
 
 def item(number: int, strict: bool, flexible: bool | None = None, **changes: Any) -> dict[str, Any]:
@@ -76,21 +76,6 @@ def test_same_seed_gives_the_same_result(tmp_path: Path) -> None:
 def test_pairs_that_do_not_fit(tmp_path: Path, before: list[Any], after: list[Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         compare(*write(tmp_path, before, after), resamples=100, seed=0)
-
-
-def test_examples_are_the_first_by_id_of_each_kind(tmp_path: Path) -> None:
-    kinds = {
-        10: (False, True),
-        2: (False, True),
-        3: (True, False),
-        30: (False, True),
-        4: (False, False),
-        5: (True, True),
-    }
-    paths = write(tmp_path, [item(i, b) for i, (b, _) in kinds.items()], [item(i, a) for i, (_, a) in kinds.items()])
-    chosen = examples(paired(*paths), 2)
-    ids = {kind: [before["id"] for before, _ in pairs] for kind, pairs in chosen.items()}
-    assert ids == {"gained": ["test-2", "test-10"], "lost": ["test-3"], "wrong both times": ["test-4"]}
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True))

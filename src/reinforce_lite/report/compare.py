@@ -102,15 +102,6 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)]
 
 
-def examples(pairs: list[Pair], each: int) -> dict[str, list[Pair]]:
-    """The first `each` pairs, by id, that were gained, lost, and wrong both times (strict parser)."""
-    kinds = {"gained": (False, True), "lost": (True, False), "wrong both times": (False, False)}
-    return {
-        kind: [pair for pair in pairs if (pair[0]["strict"], pair[1]["strict"]) == verdicts][:each]
-        for kind, verdicts in kinds.items()
-    }
-
-
 def verdict(figures: dict[str, Any], name: str) -> tuple[str, str]:
     """The finding in words; which words is decided by the numbers alone.
 

@@ -20,6 +20,9 @@ from reinforce_lite.tasks.answers import normalise
 
 ORIGINAL = "https://github.com/openai/grade-school-math (grade_school_math/data)"
 
+ARTICLE_TRACE = "test-1190"
+"""The question of the article's "aha" trace: a nurses' station and its bandages."""
+
 
 @dataclass(frozen=True)
 class Original:

@@ -9,7 +9,7 @@ from typing import Any
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.report import compare
-from reinforce_lite.report.build import Run
+from reinforce_lite.report.runs import Run
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verification.difference import (
     ABSENT,

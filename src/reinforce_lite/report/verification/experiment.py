@@ -10,7 +10,7 @@ from reinforce_lite.accounting.provenance import sha256_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.report.build import Run, runs
+from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.report.verification.difference import Check, differing, differing_sums, rows_of
 from reinforce_lite.settings import Settings
 from reinforce_lite.tasks.prepare import load_manifest

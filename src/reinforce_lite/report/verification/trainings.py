@@ -8,7 +8,7 @@ from typing import Any
 from reinforce_lite.curves import coin, point, question_seed, training_summary
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
-from reinforce_lite.report.build import Run
+from reinforce_lite.report.runs import Run
 from reinforce_lite.report.verification.difference import (
     ABSENT,
     Check,

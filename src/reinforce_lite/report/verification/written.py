@@ -13,7 +13,8 @@ from reinforce_lite.accounting.provenance import origin, sha256_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.report.build import PAGE, TRACES, audit_of, page_of, summary_of
+from reinforce_lite.report.build import PAGE, TRACES, audit_of, summary_of
+from reinforce_lite.report.page import page_of
 from reinforce_lite.report.verification.difference import ABSENT, Check, Difference, differing, differing_sums
 from reinforce_lite.report.verification.experiment import Experiment
 

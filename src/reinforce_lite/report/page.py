@@ -1,0 +1,209 @@
+"""report.html: what the templates are given, and how they become one file that needs nothing else."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.report import gallery, money, plots, questions, verdicts
+from reinforce_lite.report.compare import Pair, format_remark, p_text, paired, verdict
+from reinforce_lite.report.runs import Run, runs
+from reinforce_lite.settings import Settings
+
+ARTICLE_MODELS = ("meta-llama/", "microsoft/Phi")
+"""How the repositories of the article's two models begin."""
+
+ANSWERS = 12
+"""So many pairs of answers are shown at first, and so many more whenever one asks for more."""
+
+SECTIONS = {
+    "claims": "Claims",
+    "results": "Results",
+    "training": "Training",
+    "cost": "Money",
+    "again": "Run it again",
+    "provenance": "Provenance",
+}
+"""Names of the sections that an answer points to, by their ids."""
+
+
+def page_of(
+    settings: Settings,
+    folder: Path,
+    summary: Mapping[str, Any],
+    ledger: Sequence[Attempt],
+    audit: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """The page that shows a summary and the files it was made of; nothing is written.
+
+    Raises:
+        UserError: an input is absent, damaged, or contradicts another one.
+    """
+    every_run = runs(settings, folder)
+    return render(
+        summary=summary,
+        claims=audit["verdicts"]["claims"],
+        traces=audit["traces"]["runs"],
+        protocol=settings.protocol,
+        notice=notice(settings),
+        models=[
+            _model_view(name, summary, [run for run in every_run if run.model == name]) for name in settings.models
+        ],
+        money=money.view(settings, folder, summary["cost"], ledger),
+        cost_plot=plots.costs(summary["cost"]["by_stage"], summary["cost"]["limit_usd"]),
+        attempts=[_attempt_view(attempt) for attempt in ledger],
+        seconds=summary["cost"]["reconciliation"],
+        checks=read_json(folder / "preflight.json").get("checks", []),
+        details=_details(settings, folder, every_run),
+        gallery=gallery.view(settings, _pairs(settings, every_run, summary)),
+        page_size=ANSWERS,
+        questions=questions.answers(settings, folder, summary),
+        sections=SECTIONS,
+        tally=verdicts.tally(audit["verdicts"]["claims"]),
+        commit=next((origin["git_commit"] for origin in summary["provenance"]["origins"]), None),
+    )
+
+
+def notice(settings: Settings) -> str | None:
+    """Said when neither of the article's models was evaluated; weights of a local path are not known to be theirs."""
+    chosen = [settings.policies[name] for name in settings.models]
+    if any(policy.path is None and (policy.repo or "").startswith(ARTICLE_MODELS) for policy in chosen):
+        return None
+    return "No Llama-3.2-3B or Phi-3.5-mini weights were run for this report."
+
+
+def render(**context: Any) -> str:
+    """The page; every text is escaped unless it is markup of our own."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("reinforce_lite.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.loopcontrols"],
+    )
+    environment.filters.update(
+        percent=lambda share: f"{share:.1%}",
+        points=lambda change: f"{100 * change:+.1f}",
+        usd=plots.usd,
+        p=p_text,
+        seconds=lambda value: "\N{EN DASH}" if value is None else f"{value:,.1f}",
+        text=_text,
+    )
+    script = (resources.files(__package__) / "templates/gallery.js").read_text(encoding="utf-8")
+    # The page may run this script and no other, whatever a policy writes.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    own = {"script": Markup(script), "script_hash": f"sha256-{digest}"}
+    return environment.get_template("report.html.j2").render(**context, **own)
+
+
+def _model_view(name: str, summary: Mapping[str, Any], own: Sequence[Run]) -> dict[str, Any]:
+    """What the template shows of one model."""
+    figures = summary["models"][name]
+    kind, sentence = verdict(figures, name)
+    drawn = plots.lines([(run.variant, run.seed, read_jsonl(run.trained / "metrics.jsonl")) for run in own])
+    return {
+        "name": name,
+        "figures": figures,
+        "kind": kind,
+        "sentence": sentence,
+        "remark": None if figures["not_run"] else format_remark(figures),
+        "published": _published_remark(figures),
+        "controls": [verdict(run, f"{run['variant']}, seed {run['seed']}") for run in figures["runs"][1:]],
+        "lines": drawn,
+        "curves": plots.curves(name, drawn),
+        "trainings": [(run, _training(run), _last(run)) for run in own],
+        "gains": _gains(name, figures),
+    }
+
+
+def _training(run: Run) -> dict[str, Any]:
+    absent: dict[str, Any] = dict.fromkeys(("not_run", "stopped", "steps_planned"))
+    return absent | read_json(run.trained / "training.json")
+
+
+def _pairs(settings: Settings, every_run: Sequence[Run], summary: Mapping[str, Any]) -> dict[str, list[Pair]]:
+    """The answers of the result of each model, before and after."""
+    results = {name: next(run for run in every_run if run.model == name) for name in settings.models}
+    return {
+        name: paired(run.baseline / "items.jsonl", run.evaluated / "items.jsonl")
+        for name, run in results.items()
+        if not summary["models"][name]["not_run"]
+    }
+
+
+def _gains(name: str, figures: Mapping[str, Any]) -> Any:
+    rows = [
+        (f"{run['variant']}, seed {run['seed']}", *(100 * value for value in (run["delta"], *run["ci95"])))
+        for run in figures["runs"]
+        if not run["not_run"]
+    ]
+    if not rows:
+        return None
+    published = figures["published"]
+    gain = 100 * (published["trained"] - published["baseline"]) if published else None
+    return plots.gains(rows, gain, f"{name}-gains")
+
+
+def _published_remark(figures: Mapping[str, Any]) -> str | None:
+    published = figures["published"]
+    if published is None or figures["not_run"]:
+        return None
+    gain = published["trained"] - published["baseline"]
+    low, high = figures["ci95"]
+    where = "inside" if low <= gain <= high else "outside"
+    return (
+        f"The article reports {published['baseline']:.1%} before and {published['trained']:.1%} after "
+        f"({100 * gain:+.1f} points, without an interval); that gain lies {where} our interval."
+    )
+
+
+def _last(run: Run) -> dict[str, float | None]:
+    """The last measurement of drift of a run; None where there was none."""
+    rows = read_jsonl(run.trained / "metrics.jsonl")
+    return {
+        key: next((row[key] for row in reversed(rows) if row.get(key) is not None), None)
+        for key in ("weights_changed", "kl_to_start")
+    }
+
+
+def _attempt_view(attempt: Attempt) -> dict[str, Any]:
+    seed = None if attempt.seed is None else f"seed {attempt.seed}"
+    price = f"{plots.usd(attempt.usd_per_hour)} an hour"
+    count = f"{attempt.count} of " if attempt.count > 1 else ""
+    return {
+        "stage": attempt.stage,
+        "what": ", ".join(part for part in (attempt.model, attempt.variant, seed) if part) or "\N{EN DASH}",
+        "started": attempt.started.strftime("%Y-%m-%d %H:%M:%S %Z").strip(),
+        "seconds": attempt.seconds,
+        "outcome": attempt.outcome,
+        "usd": attempt.usd,
+        "price": f"{count}{attempt.device}, {price}, {attempt.price_source}, {attempt.price_date.isoformat()}",
+    }
+
+
+def _details(settings: Settings, folder: Path, every_run: Sequence[Run]) -> list[tuple[str, str]]:
+    """(title, JSON) of what stands folded at the end of the page."""
+    places = dict.fromkeys([run.baseline for run in every_run] + [run.evaluated for run in every_run])
+    evaluations = {str(place.relative_to(folder)): read_json(place / "evaluation.json") for place in places}
+    parts = {
+        "Configuration": settings.model_dump(mode="json"),
+        "Data manifest": read_json(folder / "data" / "manifest.json"),
+        "Evaluations": evaluations,
+    }
+    return [(title, json.dumps(value, indent=2, ensure_ascii=False)) for title, value in parts.items()]
+
+
+def _text(value: Any) -> str:
+    """A value of the provenance in one line."""
+    if value is None:
+        return "unknown"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

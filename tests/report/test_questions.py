@@ -1,0 +1,53 @@
+import pytest
+
+from reinforce_lite.files import read_json, write_json
+from reinforce_lite.report.build import build
+from reinforce_lite.report.page import SECTIONS
+from reinforce_lite.report.questions import answers
+from reinforce_lite.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("spent")
+
+
+def told(settings: Settings) -> dict[str, str]:
+    build(settings, settings.folder)
+    found = answers(settings, settings.folder, read_json(settings.folder / "summary.json"))
+    assert {answer.section for answer in found} <= set(SECTIONS)
+    return {answer.question: answer.answer for answer in found}
+
+
+def test_every_question_has_its_answer(ready: Settings) -> None:
+    found = told(ready)
+    assert found["How many seeds?"] == "one training seed (0), so nothing is known about others"
+    assert found["Which price?"].startswith(
+        "$0.05 an hour for 2 shared CPU cores, asked by a cloud's price list on 2026-11-01"
+    )
+    assert "$0.0062 in all, failed attempts included" in found["Which price?"]
+    assert found["What was decided beforehand?"].startswith("level 0.05, two-sided, Holm over the models")
+
+
+def test_tokens_are_those_of_the_records(ready: Settings) -> None:
+    layout = ready.folder
+    trainings = [read_json(path) for path in layout.glob("train/*/*/seed0/training.json")]
+    evaluations = [read_json(path) for path in layout.glob("**/evaluation.json")]
+    written = round(sum(found["n"] * found["length_mean"] for found in evaluations))
+    assert len(trainings) == 4
+    assert told(ready)["How many questions and tokens?"] == (
+        f"120 test questions, answered by 6 policies in {written:,} tokens; "
+        f"{sum(found['completions'] for found in trainings):,} completions of "
+        f"{sum(found['tokens'] for found in trainings):,} tokens in training (prompts not counted)"
+    )
+
+
+def test_what_the_budget_left_out_is_excluded(fresh: Settings) -> None:
+    path = fresh.folder / "train/tiny-phi/random_reward/seed0/training.json"
+    write_json(path, read_json(path) | {"stopped": "stopped by budget at step 3 of 40", "steps_skipped": 2})
+    found = told(fresh)["What was excluded?"]
+    assert "2 steps that were not finite" in found
+    assert "by the budget: 1 jobs, named there" in found
+
+
+def test_a_second_commit_is_named(fresh: Settings) -> None:
+    path = fresh.folder / "trained/tiny-phi/random_reward/seed0/evaluation.json"
+    write_json(path, read_json(path) | {"made_with": {"git_commit": "abc", "image": "sha256:1"}})
+    assert "abc in the container image sha256:1" in told(fresh)["Which commit?"]
