@@ -17,6 +17,9 @@ from reinforce_lite.accounting.tracking import open_experiment
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Settings
 
+METHOD = 2
+"""Counts what has changed in how rates are measured, so that rates of an older method are not planned with."""
+
 
 def foresee(settings: Settings, to_download: Callable[[str], bool]) -> dict[str, Any]:
     """Rehearse unless that has been done for these settings, plan the experiment, print the plan and keep it.
@@ -84,4 +87,5 @@ def rehearsed(settings: Settings) -> str:
     unrelated = {"steps", "learning_rate", "schedule", "max_skipped", "engine"}
     said["training"] = training.model_dump(mode="json", exclude=unrelated)
     said["evaluation"] = settings.evaluation.model_dump(mode="json", include={"max_new_tokens", "batch_size"})
+    said["method"] = METHOD
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -1,17 +1,18 @@
 """A few real steps of everything, on the rented device and with the real model, to learn what the rest will cost."""
 
 import gc
+import math
 import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from reinforce_lite.accounting import clock
-from reinforce_lite.accounting.forecast import Rates
+from reinforce_lite.accounting.forecast import Interval, Rates, pushed_per_question, step_tokens
 from reinforce_lite.accounting.gate import Gate
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Evaluation, Settings, Training
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from reinforce_lite.policy import Policy
     from reinforce_lite.tasks import Dataset, Problem
 
-STEPS = 3
-"""Steps of training; the first one warms up, and the last one measures drift."""
+STEPS = 5
+"""Steps of training; the first one warms up, the last one measures drift, and the median step counts."""
 CAP = 128
 """Most tokens of a rehearsed completion: enough to see what a token costs, not enough to cost much."""
 CUT = 0.5
@@ -97,6 +98,10 @@ def _measure(settings: Settings, model: str, data: "Dataset", process: float, pa
     load = time.perf_counter() - began
     part()
     usual = training_of(settings, model, settings.variants[0])
+    demonstrated = None
+    if chosen.start is not None:  # untrained it would write to the limit; a token's cost depends on how many there are
+        demonstrated = demonstrated_lengths(policy, data)
+        usual = usual.model_copy(update={"max_new_tokens": min(usual.max_new_tokens, math.ceil(demonstrated[0]))})
     training = measure_training(policy, data.train, prompt, usual, lambda: part(finished=False))
     part()
     start_step = None
@@ -105,8 +110,8 @@ def _measure(settings: Settings, model: str, data: "Dataset", process: float, pa
         part()
     harness, position = _evaluation(policy, data.test, prompt, evaluation_of(settings, model))
     part()
-    if chosen.start is not None:
-        training["lengths"] = demonstrated_lengths(policy, data)
+    if demonstrated is not None:
+        training["lengths"] = demonstrated
     del policy
     _forget()
     return Rates(
@@ -153,17 +158,25 @@ def measure_training(
     rows = [step.metrics for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]
     batches = -(-few.questions_per_step // max(1, few.rollout_batch // few.group_size))
-    tokens = [few.questions_per_step * few.group_size * (prompt_tokens + row["length_mean"]) for row in rows]
     usual = range(1, STEPS)
     working = [row["seconds_rollout"] + row["seconds_reward"] + row["seconds_update"] for row in rows]
     cut = fmean(row["truncated"] for row in rows) >= CUT and few.max_new_tokens < training.max_new_tokens
+
+    def tokens(step: int, completions: int) -> float:
+        """Of one step, so many of a question's completions."""
+        return step_tokens(few, prompt_tokens, Interval.exactly(rows[step]["length_mean"]), completions).expected
+
+    def pushed(step: int) -> float:
+        """Those that carried a gradient."""
+        return max(1.0, tokens(step, pushed_per_question(few)) * (1 - rows[step]["groups_dropped"]))
+
     return {
-        "warm_up": max(0.0, working[0] - fmean(working[step] for step in usual)),
-        "rollout_position": fmean(rows[step]["seconds_rollout"] / (batches * longest[step]) for step in usual),
-        "update_token": fmean(
-            (rows[step]["seconds_reward"] + rows[step]["seconds_update"]) / tokens[step] for step in usual
+        "warm_up": max(0.0, working[0] - median(working[step] for step in usual)),
+        "rollout_position": median(rows[step]["seconds_rollout"] / (batches * longest[step]) for step in usual),
+        "update_token": median(
+            (rows[step]["seconds_reward"] + rows[step]["seconds_update"]) / pushed(step) for step in usual
         ),
-        "drift_token": rows[-1]["seconds_drift"] / tokens[-1],
+        "drift_token": rows[-1]["seconds_drift"] / tokens(-1, few.completions_per_question),
         "prompt_tokens": prompt_tokens,
         "lengths": None if cut else (fmean(row["length_mean"] for row in rows), float(max(longest))),
     }

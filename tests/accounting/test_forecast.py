@@ -23,12 +23,14 @@ def near(interval: Interval, low: float, expected: float, high: float) -> bool:
 
 def test_a_training_by_hand() -> None:
     found = forecast.training_from(RATES, TRAINING, RATES.lengths)
-    # around: 2 + 2 x 10 + 1 = 23 s. A step: 2 batches of 4 questions x 150 positions x 0.01 = 3 s of rollout, and
-    # 80 completions x (50 + 100) tokens x (0.001 + 0.002 / 4) = 18 s. Lengths x .7, 1, 1.5 and speed x .8, 1, 1.3,
-    # the high lengths cut at 200: 150 x 1.5 = 225 -> 200 positions (4 s), 100 x 1.5 = 150 tokens (24 s).
+    # around: 2 + 2 x 10 + 1 = 23 s. A step: 2 batches of 4 questions x (100 + 150) / 2 positions x 0.01 = 2.5 s of
+    # rollout, 80 completions x (50 + 100) tokens x 0.002 / 4 = 6 s of drift, and 80% of them x 0.001 = 9.6 s. Lengths
+    # x .7, 1, 1.5, the high ones cut at 200: (150 + 200) / 2 positions (3.5 s), 150 tokens; 40% to 100% of the groups
+    # carry a gradient; speed x .8, 1, 1.3.
     assert near(found.around, 0.8 * 23, 23, 1.3 * 23)
-    assert near(found.step, 0.8 * (0.7 * 3 + 80 * 120 * 0.0015), 21, 1.3 * (4 + 24))
-    assert found.total.expected == pytest.approx(23 + 20 * 21)
+    low, high = 0.7 * 2.5 + 80 * 120 * (0.0005 + 0.4 * 0.001), 3.5 + 80 * 200 * (0.0005 + 0.001)
+    assert near(found.step, 0.8 * low, 18.1, 1.3 * high)
+    assert found.total.expected == pytest.approx(23 + 20 * 18.1)
     assert found.after.expected == 10
 
 
@@ -37,9 +39,15 @@ def test_controls_by_hand() -> None:
         training = TRAINING.model_copy(update=change)
         return forecast.training_from(RATES, training, RATES.lengths).step.expected
 
-    # 3 s of rollout and 80 x 150 tokens, of which a pass costs 0.001 s, drift 0.0005, each further network 0.001.
-    assert step(ratio_clip=0.2, passes=4) == pytest.approx(3 + 12_000 * (0.004 + 0.0005 + 0.001))
-    assert step(kl_coefficient=0.1) == pytest.approx(3 + 12_000 * (0.001 + 0.0005 + 0.001))
+    # 2.5 s of rollout and 80 x 150 tokens: drift costs each 0.0005 s, a further network 0.001, and a pass 0.001 for
+    # the 80% that carry a gradient; with a coin all do, with a reward for the format 30% are expected to.
+    assert step(ratio_clip=0.2, passes=4) == pytest.approx(2.5 + 12_000 * (0.0032 + 0.0005 + 0.001))
+    assert step(kl_coefficient=0.1) == pytest.approx(2.5 + 12_000 * (0.0008 + 0.0005 + 0.001))
+    assert step(reward="random") == pytest.approx(2.5 + 12_000 * (0.001 + 0.0005))
+    assert step(reward="format") == pytest.approx(2.5 + 12_000 * (0.0003 + 0.0005))
+    # Of ten completions the article's estimator pushes one. Where nothing is recomputed a prompt counts once a group.
+    assert step(estimator="as_published") == pytest.approx(2.5 + 12_000 * (0.00008 + 0.0005))
+    assert step(gradient_checkpointing=False) == pytest.approx(2.5 + 8 * (50 + 10 * 100) * (0.0008 + 0.0005))
     assert step(estimator="supervised") == pytest.approx(8 * 150 * (0.001 + 0.0005))  # one solution a question
     assert not forecast.plain(TRAINING.model_copy(update={"kl_coefficient": 0.1})) and forecast.plain(TRAINING)
 
