@@ -45,16 +45,27 @@ def test_what_changes_a_training_is_in_its_key(config: Settings) -> None:
     assert differing(before, keys.training_key(config, "tiny-llama", "leave_one_out", 1)) == {"seed"}
 
 
+def test_a_variants_own_prompt_is_in_the_keys_of_its_training_and_evaluation(config: Settings) -> None:
+    variants = {**config.training_variants, "shown": {"prompt": "one_shot_bare"}, "same": {"prompt": "bare"}}
+    other = config.model_copy(update={"training_variants": variants})
+    policy = Layout.of(config).policy("tiny-llama")
+    for name, expected in {"shown": {"task.prompt"}, "same": set()}.items():
+        assert differing(training(other), keys.training_key(other, "tiny-llama", name, 0)) == expected
+        evaluations = [keys.evaluation_key(other, "tiny-llama", variant, policy) for variant in ("leave_one_out", name)]
+        assert differing(*evaluations) == expected
+    assert keys.evaluation_key(other, "tiny-llama", None, policy)["task.prompt"] == "bare"
+
+
 def test_the_engine_that_is_decided_is_in_the_keys(config: Settings) -> None:
     policy = Layout.of(config).policy("tiny-llama")
-    before, evaluation = training(config), keys.evaluation_key(config, "tiny-llama", policy)
+    before, evaluation = training(config), keys.evaluation_key(config, "tiny-llama", None, policy)
     assert (before["training.engine"], evaluation["evaluation.engine"]) == ("generate", "generate")
     assert training(changed(config, "training", engine="generate")) == before, "auto is what it is decided to be"
     other = changed(config, "training", engine="continuous")
     assert differing(before, training(other)) == {"training.engine", "transformers"}
-    assert keys.evaluation_key(other, "tiny-llama", policy) == evaluation
+    assert keys.evaluation_key(other, "tiny-llama", None, policy) == evaluation
     other = changed(config, "evaluation", engine="continuous")
-    assert differing(evaluation, keys.evaluation_key(other, "tiny-llama", policy)) == {
+    assert differing(evaluation, keys.evaluation_key(other, "tiny-llama", None, policy)) == {
         "evaluation.engine",
         "transformers",
     }
@@ -83,10 +94,10 @@ def test_files_are_in_the_keys_by_their_contents(config: Settings) -> None:
     layout = Layout.of(config)
     policy = layout.policy("tiny-llama")
     before, start = training(config), keys.start_key(config, "tiny-llama")
-    evaluation = keys.evaluation_key(config, "tiny-llama", policy)
+    evaluation = keys.evaluation_key(config, "tiny-llama", None, policy)
     (policy / "weights/model.safetensors").write_text("other content")
     assert differing(before, training(config)) == {"start policy, sha256"}
-    assert differing(evaluation, keys.evaluation_key(config, "tiny-llama", policy)) == {"policy, sha256"}
+    assert differing(evaluation, keys.evaluation_key(config, "tiny-llama", None, policy)) == {"policy, sha256"}
     (layout.data / "train.jsonl").write_text("other")
     assert "train.jsonl, sha256" in differing(before, training(config))
     (layout.data / "demonstrations.jsonl").write_text("other")

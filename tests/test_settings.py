@@ -58,7 +58,14 @@ def test_as_published_is_as_published() -> None:
         ("budgett", 3, "budgett: unknown key"),
         ("training.lerning_rate", 1e-3, "training.lerning_rate: unknown key"),
         ("training.steps", "many", "training.steps: .*integer.*it is 'many'"),
-        ("training.steps", 0, "training.steps: .*greater than or equal to 1"),
+        ("training.steps", -1, "training.steps: .*greater than or equal to 0"),
+        ("training.steps", 0, "variants: the first one is the result, and 'leave_one_out' takes no step"),
+        ("training_variants.leave_one_out", {"same_cost_as": "x"}, "'x' is not one of the `variants` that are run"),
+        (
+            "training_variants.leave_one_out",
+            {"same_cost_as": "leave_one_out"},
+            r"leave_one_out.same_cost_as: 'leave_one_out' has no cost of its own",
+        ),
         ("budget.limit_usd", -1, "budget.limit_usd: .*greater than 0.*it is -1"),
         ("hardware.price_date", ..., "hardware.price_date: this key is needed"),
         ("hardware.price_date", "soon", "hardware.price_date: .*date"),
@@ -83,7 +90,7 @@ def test_bad_values_name_the_key(path: str, value: Any, said: str) -> None:
 
 def test_every_bad_key_is_told_at_once() -> None:
     config = changed("budget.limit_usd", -1)
-    config["training"]["steps"] = 0
+    config["training"]["steps"] = -1
     with pytest.raises(UserError, match=r"(?s)budget.limit_usd.*training.steps"):
         validate(config)
 

@@ -91,10 +91,15 @@ def _handed_on(settings: Settings, job: Job) -> str | None:
     told = read_json(layout.preflight).get("plan", {}).get("refused")
     if told is not None:
         return str(told)
+    like = settings.variant(job.variant).same_cost_as if job.variant else None
     before = {
         "fetch_policy": [],
         "evaluate_baseline": [Job("fetch_policy", job.model)],
-        "train": [Job("fetch_policy", job.model), Job("evaluate_baseline", job.model)],
+        "train": [
+            Job("fetch_policy", job.model),
+            Job("evaluate_baseline", job.model),
+            *([Job("train", job.model, like, job.seed)] if like else []),
+        ],
         "evaluate_trained": [Job("train", job.model, job.variant, job.seed)],
     }[job.stage]
     for earlier in before:

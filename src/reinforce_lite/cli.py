@@ -13,8 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from reinforce_lite import __version__, interrupt, keys, settings
-from reinforce_lite.accounting import ledger_command
+from reinforce_lite import __version__, interrupt, keys, settings, untrained
+from reinforce_lite.accounting import ledger_command, same_cost
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import power_command
 from reinforce_lite.files import read_json, write_json, write_jsonl
@@ -123,12 +123,10 @@ def evaluate(arguments: Arguments) -> None:
         policy = load(source, config.policies[model], config.hardware.device)
         problems = load_split(layout.data, "test")[: config.evaluation.limit]
         account.log_dataset(layout.data / "test.jsonl", "test")
-        key = keys.evaluation_key(config, model, source)
+        key, prompt = keys.evaluation_key(config, model, arguments.variant, source), config.prompt(arguments.variant)
         written = Written(layout.evaluation_progress(model, **run) / "completions.jsonl", key)
         gate.begin(-(-len(problems) // config.evaluation.batch_size), "batch")
-        summary, items = harness.evaluate(
-            policy, problems, config.task.prompt, evaluation, written, after_batch=gate.check
-        )
+        summary, items = harness.evaluate(policy, problems, prompt, evaluation, written, after_batch=gate.check)
         if config.evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, config.evaluation)
         folder = layout.evaluation(model, **run)
@@ -173,7 +171,7 @@ def _follow(arguments: Arguments) -> None:
     device = parallel.device(config.hardware.device)
     policy = load(layout.policy(arguments.model), config.policies[arguments.model], device)
     learn(
-        policy, load_split(layout.data, "train"), config.task.prompt, training_of(config, *run[:2]), arguments.seed,
+        policy, load_split(layout.data, "train"), config.prompt(run[1]), training_of(config, *run[:2]), arguments.seed,
         stop=parallel.agreed(lambda completed: None), progress=parallel.Follower(layout.training_progress(*run)),
     )  # fmt: skip
 
@@ -196,6 +194,8 @@ def _train(arguments: Arguments) -> None:
         from reinforce_lite.policy.load import load, prepare_torch, save
         from reinforce_lite.tasks.prepare import load_split
 
+        if training.steps == 0:
+            return untrained.record(config, model, variant, seed)
         parallel.invite()
         prepare_torch(config.hardware)
         policy = load(layout.policy(model), config.policies[model], parallel.device(config.hardware.device))
@@ -204,19 +204,21 @@ def _train(arguments: Arguments) -> None:
         folder = layout.train(model, variant, seed)
         key = keys.training_key(config, model, variant, seed)
         progress = parallel.Leader(layout.training_progress(model, variant, seed), key, config.checkpoint)
-        problems, prompt = load_split(layout.data, "train"), config.task.prompt
+        problems, prompt = load_split(layout.data, "train"), config.prompt(variant)
         gate.begin(training.steps)
 
         def log(step: Step) -> None:
             account.log_metrics([step.metrics])
 
-        stop = parallel.agreed(gate.stop)
-        stopped = learn(policy, problems, prompt, training, seed, log, stop=stop, progress=progress)
+        matched = same_cost.rule(config, job, account.attempt, gate.stop)
+        stop = parallel.agreed(matched or gate.stop)
+        learn(policy, problems, prompt, training, seed, log, stop=stop, progress=progress)
         rows, made_with = progress.rows(), origin()
         metrics = [row["metrics"] for row in rows]
         write_jsonl(folder / "metrics.jsonl", metrics)
         write_jsonl(folder / "completions.jsonl", (completion for row in rows for completion in row["completions"]))
-        summary = {**training_summary(metrics, training), "stopped": stopped, "checkpoint": progress.cost()}
+        summary = {**training_summary(metrics, training), "stopped": gate.reason, "checkpoint": progress.cost()}
+        summary["same_cost"] = matched and matched.reached
         summary["processes"] = parallel.processes()
         summary["sums"] = sums(folder / "metrics.jsonl", folder / "completions.jsonl")
         write_json(folder / "training.json", {**summary, "made_with": made_with})
@@ -227,7 +229,7 @@ def _train(arguments: Arguments) -> None:
         provenance |= {"made_with": made_with, "key": keys.digest(key)}
         del provenance["weights"]
         save(policy, folder, provenance)
-        if stopped is None:  # else a larger budget goes on from there
+        if gate.reason is None:  # else a larger budget goes on from there
             progress.finish()
 
 

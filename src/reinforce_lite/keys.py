@@ -19,10 +19,10 @@ def training_key(config: Settings, model: str, variant: str, seed: int) -> dict[
     """All that a training's weights depend on; `max_skipped` only says when to give up, and `lora` is for adapters."""
     layout = Layout.of(config)
     chosen = training_of(config, model, variant)
-    unread = {"max_skipped"} if chosen.weights == "lora" else {"max_skipped", "lora"}
+    unread = {"max_skipped", "prompt", *(() if chosen.weights == "lora" else ("lora",))}
     training = chosen.model_dump(mode="json", exclude=unread)
     return {
-        **_numbers(config, model),
+        **_numbers(config, model, variant),
         **_engine(training["engine"]),
         **{f"training.{name}": value for name, value in training.items()},
         "hardware.count": config.hardware.count,
@@ -42,18 +42,19 @@ def start_key(config: Settings, model: str) -> dict[str, Any]:
     }
 
 
-def evaluation_key(config: Settings, model: str, policy: Path) -> dict[str, Any]:
+def evaluation_key(config: Settings, model: str, variant: str | None, policy: Path) -> dict[str, Any]:
     """All that an evaluation's completions depend on, but the prompts, which the harness adds.
 
     Args:
         config: the configuration.
         model: name of the policy.
+        variant: of its training; None for the policy before it.
         policy: folder of its policy.json.
     """
     unrelated = {"bootstrap_resamples", "cross_check"}
     evaluation = evaluation_of(config, model).model_dump(mode="json", exclude=unrelated)
     return {
-        **_numbers(config, model),
+        **_numbers(config, model, variant),
         **_engine(evaluation["engine"]),
         **{f"evaluation.{name}": value for name, value in evaluation.items()},
         "policy, sha256": policy_sha256(policy),
@@ -79,7 +80,7 @@ def made(config: Settings, job: Job) -> bool:
         files = [folder / name for name in ("policy.json", "training.json", "metrics.jsonl", "completions.jsonl")]
     else:
         source = layout.policy(job.model) if job.variant is None else layout.train(*run)  # type: ignore[arg-type]
-        key = evaluation_key(config, job.model, source)
+        key = evaluation_key(config, job.model, job.variant, source)
         files = [layout.evaluation(*run) / name for name in ("evaluation.json", "items.jsonl")]
     return all(path.exists() for path in files) and read_json(files[0]).get("key") == digest(key)
 
@@ -103,14 +104,14 @@ def _engine(name: str) -> dict[str, str]:
     return {library: version(library)}
 
 
-def _numbers(config: Settings, model: str) -> dict[str, Any]:
+def _numbers(config: Settings, model: str, variant: str | None = None) -> dict[str, Any]:
     """What every forward pass depends on."""
     policy, hardware = config.policies[model], config.hardware
     return {
         "model": model,
         f"policies.{model}.dtype": policy.dtype,
         f"policies.{model}.attention": policy.attention,
-        "task.prompt": config.task.prompt,
+        "task.prompt": config.prompt(variant),
         "hardware.device": hardware.device,
         "hardware.cpu_threads": hardware.cpu_threads,
         "torch": version("torch"),

@@ -17,6 +17,7 @@ from reinforce_lite.errors import UserError
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 EngineName = Literal["auto", "generate", "continuous", "vllm"]
+Prompt = Literal["tagged", "released", "bare", "one_shot", "one_shot_bare"]
 
 
 class Section(BaseModel):
@@ -70,9 +71,10 @@ class TaskSettings(Section):
     path: Path | None = Field(
         None, description="Folder with the original train.jsonl and test.jsonl, used instead of the hub."
     )
-    prompt: Literal["tagged", "released", "bare"] = Field(
+    prompt: Prompt = Field(
         "tagged",
-        description="`tagged` asks for answer tags, `released` is the published code's, `bare` adds nothing.",
+        description="`tagged` asks for answer tags, `released` is the published code's, `bare` adds nothing. "
+        "`one_shot` and `one_shot_bare` show `tagged` and `bare` a worked example first.",
     )
     train_size: int | None = Field(
         None, ge=1, description="Problems in train; null takes all that are left after the dev split."
@@ -173,7 +175,15 @@ class Training(Section):
         description="What earns +1 (otherwise -1): our parsers, the article's, the released code's; or, for controls, "
         "any number in the answer's format, or a coin.",
     )
-    steps: int = Field(ge=1, description="Policy-gradient steps.")
+    prompt: Prompt | None = Field(
+        None, description="Prompt of this variant, in training and in its evaluation; null: that of the task."
+    )
+    steps: int = Field(ge=0, description="Policy-gradient steps; 0 trains nothing, for a control by the prompt alone.")
+    same_cost_as: Name | None = Field(
+        None,
+        description="Another variant: training goes on for as long as it has cost what that one's training cost (same "
+        "model, same seed, every attempt, by the ledger), and `steps` is the most it takes.",
+    )
     questions_per_step: int = Field(ge=1, description="Questions sampled for one step.")
     group_size: int = Field(10, ge=2, description="Completions a question.")
     shuffle: bool = Field(True, description="Shuffle train once an epoch; false keeps the order of the file.")
@@ -355,12 +365,31 @@ class Settings(Section):
             raise ValueError("seeds: a seed stands twice")
         for name in self.training_variants:
             self.variant(name)
+        self._controls_have_something_to_control()
         return self
+
+    def _controls_have_something_to_control(self) -> None:
+        first = self.variants[0]
+        if self.variant(first).steps == 0:
+            raise ValueError(f"variants: the first one is the result, and '{first}' takes no step")
+        for name in self.variants:
+            other = self.variant(name).same_cost_as
+            if other is None:
+                continue
+            where = f"training_variants.{name}.same_cost_as"
+            if other not in self.variants:
+                raise ValueError(f"{where}: '{other}' is not one of the `variants` that are run")
+            if other == name or self.variant(other).same_cost_as is not None:
+                raise ValueError(f"{where}: '{other}' has no cost of its own")
 
     @property
     def folder(self) -> Path:
         """Folder of this experiment's results."""
         return self.results / self.experiment
+
+    def prompt(self, variant: str | None) -> Prompt:
+        """The prompt of one variant; of the policy before training with None."""
+        return (self.variant(variant).prompt if variant else None) or self.task.prompt
 
     def variant(self, name: str) -> Training:
         """The training settings of one variant.

@@ -77,6 +77,22 @@ def test_reasoning_needs_the_control_for_format(fresh: Settings) -> None:
     assert row["runs"] == [*MAIN, "tiny-llama, format_only, seed 0"]
 
 
+@pytest.mark.parametrize(
+    ("claim", "training"),
+    [
+        ("prompt", {"steps": 0, "prompt": "one_shot_bare"}),
+        ("supervised", {"estimator": "supervised", "same_cost_as": "leave_one_out"}),
+    ],
+)
+def test_rivals_are_judged_where_they_are_run(fresh: Settings, claim: str, training: dict[str, Any]) -> None:
+    assert (claim, "tiny-llama") not in judged(fresh)
+    rows = judged(with_variant(fresh, "rival", training, like="random_reward"))
+    assert rows[claim, "tiny-llama"]["verdict"] == "supported"
+    assert rows[claim, "tiny-llama"]["runs"] == [*MAIN, "tiny-llama, rival, seed 0"]
+    worse = judged(with_variant(fresh, "rival", training, like="leave_one_out"))
+    assert worse[claim, "tiny-llama"]["verdict"] == "contradicted", "nothing is left of an advantage"
+
+
 def test_machinery_is_compared_on_the_same_questions(fresh: Settings) -> None:
     assert judged(fresh)["machinery", None]["decides"] == "a training with PPO; a training with KL to the start"
     both = with_variant(fresh, "ppo_clip", {"ratio_clip": 0.2, "passes": 2}, like="leave_one_out")

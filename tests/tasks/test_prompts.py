@@ -5,7 +5,7 @@ import pytest
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.settings import TaskSettings
-from reinforce_lite.tasks import answers, prompts
+from reinforce_lite.tasks import answers, prompts, word_world
 
 QUESTION = "Tom has {3} eggs & <b>2</b> more.\nHow many?"
 
@@ -28,6 +28,25 @@ def test_tagged_asks_for_what_the_parser_reads():
 def test_a_question_that_looks_like_the_template_is_kept():
     [message] = prompts.messages("tagged", "What is {question}?")
     assert message["content"].count("{question}") == 1
+
+
+@pytest.mark.parametrize(("one_shot", "like"), [("one_shot", "tagged"), ("one_shot_bare", "bare")])
+def test_one_shot_shows_a_worked_example_before_the_question(one_shot: str, like: str):
+    asked, reply, *question = prompts.messages(one_shot, QUESTION)
+    assert [asked["role"], reply["role"]] == ["user", "assistant"]
+    assert question == prompts.messages(like, QUESTION)
+    assert answers.strict(reply["content"]) == Decimal(9)
+    assert asked["content"].split("\n")[0] in (prompts.EXAMPLE_QUESTION, prompts.WORLD_EXAMPLE_QUESTION)
+
+
+def test_the_example_of_the_word_world_is_in_its_words_and_no_question_of_its_own():
+    shown = f"{prompts.WORLD_EXAMPLE_QUESTION} {prompts.WORLD_EXAMPLE_REPLY}".split()
+    assert set(shown) <= set(word_world.VOCABULARY)
+    assert prompts.WORLD_EXAMPLE_QUESTION.count("then") == 2, "questions of the world take one change or two sums"
+    left, *sums = prompts.WORLD_EXAMPLE_REPLY.split(" . ")[:3]
+    for written in (left, *sums):
+        terms, result = written.split(" = ")
+        assert eval(terms) == int(result)
 
 
 def test_released_prefills_the_assistant():

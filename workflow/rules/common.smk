@@ -116,13 +116,29 @@ def planned():
     return {**chosen(*keys), "chosen": variants, "evaluation": evaluation}
 
 
+def prompt_of(wildcards):
+    """The prompt of a variant, or of the policy before training."""
+    variant = config["training_variants"].get(getattr(wildcards, "variant", None), {})
+    own = variant.get("prompt", config["training"].get("prompt"))
+    return own if own and hasattr(wildcards, "variant") else config["task"]["prompt"]
+
+
+def same_cost(wildcards):
+    """The training whose cost is the measure for this one, if there is one."""
+    other = config["training_variants"][wildcards.variant].get(
+        "same_cost_as", config["training"].get("same_cost_as")
+    )
+    run = f"{RESULTS}/train/{wildcards.model}/{other}/seed{wildcards.seed}"
+    return f"{run}/training.json" if other else []
+
+
 def training_settings(wildcards):
     """What a training run depends on; the price is not among it."""
     training = {**config["training"], **config["training_variants"][wildcards.variant]}
     count = config["hardware"].get("count", 1)
     return {
         **training,
-        "prompt": config["task"]["prompt"],
+        "prompt": prompt_of(wildcards),
         "count": count,
         **arithmetic(),
     }
@@ -135,7 +151,7 @@ def evaluation_settings(wildcards):
         for key, value in config["evaluation"].items()
         if key != "bootstrap_resamples"
     }
-    return {**evaluation, "prompt": config["task"]["prompt"], **arithmetic()}
+    return {**evaluation, "prompt": prompt_of(wildcards), **arithmetic()}
 
 
 def arithmetic():

@@ -2,6 +2,7 @@ rule train:
     input:
         policy=f"{RESULTS}/policies/{{model}}/policy.json",
         problems=f"{RESULTS}/data/train.jsonl",
+        measure=same_cost,
     output:
         policy=f"{RESULTS}/train/{RUN}/policy.json",
         metrics=f"{RESULTS}/train/{RUN}/metrics.jsonl",

@@ -6,7 +6,7 @@ machine will be while others use it too. What has been run is better known, and 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reinforce_lite.settings import Evaluation, Settings, Start, Training
 
@@ -168,6 +168,9 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
             found = training_like(seen, rates, training)
         else:
             found = training_from(rates, training, lengths)
+        if training.same_cost_as is not None:
+            like = forecast(settings, replace(job, variant=training.same_cost_as), rates, evidence)
+            found = lasting(found, like.total.expected / devices)
     else:
         likes = [seconds for other, seconds in evidence.seconds.items() if other.model == job.model]
         problems = min(settings.evaluation.limit or TEST_PROBLEMS, settings.task.test_size or TEST_PROBLEMS)
@@ -228,6 +231,12 @@ def carrying(training: Training) -> Interval:
     if training.estimator == "supervised":
         return Interval.exactly(1.0)
     return Interval(*CARRYING_CONTROLS.get(training.reward, CARRYING))
+
+
+def lasting(duration: Duration, seconds: float) -> Duration:
+    """The same with as many of its steps as are expected to fit into so many seconds."""
+    step = max(duration.step.expected, 1e-9)
+    return replace(duration, steps=min(duration.steps, max(0, math.ceil((seconds - duration.around.expected) / step))))
 
 
 def plain(training: Training) -> bool:

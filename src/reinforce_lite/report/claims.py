@@ -29,6 +29,21 @@ def judge(evidence: Evidence) -> list[dict[str, Any]]:
     return rows + [_row(evidence, *claim) for claim in _of_all(evidence)]
 
 
+RIVALS = {
+    "prompt": (
+        "a worked example in the prompt",
+        "It takes training: a worked example in the prompt does less.",
+        "better than the untrained policy with that prompt, on the same questions",
+    ),
+    "supervised": (
+        "supervised training at the same cost",
+        "A reward teaches more than worked solutions for the same money.",
+        "better than supervised training that cost the same, on the same questions",
+    ),
+}
+"""Claims that the article does not make and a reader will ask about, judged where their control is run: by name, the
+control's role, the wording, and the rule."""
+
 Claim = tuple[str, str | None, str, str, Verdict, list[Run]]
 
 
@@ -46,6 +61,7 @@ def _of_model(evidence: Evidence, model: str) -> list[Claim]:
             "It is reasoning that improves.",
             "more right numbers in any format, and more than for format alone",
         ),
+        *((name, said, rule) for name, (role, said, rule) in RIVALS.items() if evidence.controls(role)),
     ]
     if figures["not_run"]:
         nothing = verdicts.untested(str(figures["not_run"]))
@@ -56,6 +72,7 @@ def _of_model(evidence: Evidence, model: str) -> list[Claim]:
         "accuracy": (_rises(evidence, model, "strict"), [main]),
         "reward": _better(evidence, model, "random reward"),
         "reasoning": _reasoning(evidence, model),
+        **{name: _better(evidence, model, role) for name, (role, _, _) in RIVALS.items()},
     }
     if gain is not None:
         found["size"] = verdicts.size(gain, figures["ci95"], evidence.needed(model, "strict", gain)), [main]

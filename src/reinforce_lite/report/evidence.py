@@ -16,12 +16,22 @@ from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.settings import Settings, Training
 
 ROLES: dict[str, Callable[[Training], bool]] = {
-    "random reward": lambda training: training.reward == "random",
-    "format-only reward": lambda training: training.reward == "format",
+    "random reward": lambda training: rewarded(training) and training.reward == "random",
+    "format-only reward": lambda training: rewarded(training) and training.reward == "format",
+    "a worked example in the prompt": lambda training: training.steps == 0,
+    "supervised training at the same cost": lambda training: (
+        training.estimator == "supervised" and training.same_cost_as is not None
+    ),
     "PPO": lambda training: training.ratio_clip is not None,
     "KL to the start": lambda training: training.kl_coefficient > 0,
 }
 """What makes a variant a control, told from its settings."""
+
+
+def rewarded(training: Training) -> bool:
+    """Whether a reward has a part in it at all."""
+    return training.steps > 0 and training.estimator != "supervised"
+
 
 Run = tuple[str, str, int]
 """Model, variant, seed."""

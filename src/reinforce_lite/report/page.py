@@ -126,7 +126,7 @@ def _model_view(name: str, summary: Mapping[str, Any], own: Sequence[Run]) -> di
 
 
 def _training(run: Run) -> dict[str, Any]:
-    absent: dict[str, Any] = dict.fromkeys(("not_run", "stopped", "steps_planned"))
+    absent: dict[str, Any] = dict.fromkeys(("not_run", "stopped", "steps_planned", "same_cost"))
     return absent | read_json(run.trained / "training.json")
 
 

@@ -36,6 +36,7 @@ def answers(settings: Settings, folder: Path, summary: Mapping[str, Any]) -> lis
         Answer("Which commit?", _commits(provenance["origins"]), "provenance"),
         Answer("Which data?", _data(settings, folder, provenance), "provenance"),
         Answer("Which weights?", _weights(provenance["revisions"]["models"]), "provenance"),
+        Answer("Which variants?", _variants(settings), "results"),
         Answer("How many seeds?", _seeds(settings), "results"),
         Answer("How many questions and tokens?", _tokens(settings, folder), "training"),
         Answer("What was excluded?", _excluded(settings, folder), "cost"),
@@ -71,6 +72,14 @@ def _weights(models: Mapping[str, Mapping[str, Any]]) -> str:
     for name, source in models.items():
         revision = f", revision {source['revision']}" if source.get("revision") else ""
         told.append(f"{name}: {source.get('source') or 'source unknown'}{revision}")
+    return "; ".join(told)
+
+
+def _variants(settings: Settings) -> str:
+    told = []
+    for name in settings.variants:
+        keys = ", ".join(f"{key} {value}" for key, value in settings.training_variants[name].items())
+        told.append(f"{name} ({keys})" if keys else name)
     return "; ".join(told)
 
 

@@ -1,0 +1,37 @@
+"""A training of no steps points to the weights that it started from."""
+
+from pathlib import Path
+
+import torch
+
+from reinforce_lite import keys, settings, untrained
+from reinforce_lite.accounting.forecast import Job
+from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.layout import Layout
+from reinforce_lite.policy.load import load, save
+from toys import toy_policy
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_its_policy_is_the_start_policy(tmp_path: Path) -> None:
+    layers = [ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"]
+    config = settings.load(layers).model_copy(update={"results": tmp_path})
+    layout = Layout.of(config)
+    start = toy_policy("llama")
+    save(start, layout.policy("tiny-llama"), {"model": "tiny-llama", "key": "of the start"})
+    layout.data.mkdir(parents=True)
+    (layout.data / "train.jsonl").write_text("{}\n")
+
+    untrained.record(config, "tiny-llama", "prompt_only", 0)
+
+    folder = layout.train("tiny-llama", "prompt_only", 0)
+    again = load(folder, config.policies["tiny-llama"], "cpu")
+    for mine, theirs in zip(again.model.parameters(), start.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert not list(folder.rglob("*.safetensors")), "nothing was copied"
+    told = read_json(folder / "training.json")
+    assert (told["steps"], told["completions"], told["weights_changed"], told["stopped"]) == (0, 0, None, None)
+    assert read_jsonl(folder / "metrics.jsonl") == [] == read_jsonl(folder / "completions.jsonl")
+    assert read_json(folder / "policy.json")["training"]["prompt"] == "one_shot_bare"
+    assert keys.made(config, Job("train", "tiny-llama", "prompt_only", 0))
