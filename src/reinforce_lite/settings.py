@@ -334,7 +334,9 @@ class Settings(Section):
         description="Which of `training_variants` to run; the first one is the result, the others are controls.",
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
-        min_length=1, description="Training seeds; the first one is the result."
+        min_length=1,
+        description="Training seeds; the first one is the result, all of them bear on the claims. If the money does "
+        "not suffice for all, the last ones are given up whole.",
     )
     hardware: Hardware
     budget: Budget

@@ -75,6 +75,19 @@ def test_a_part_that_is_worth_nothing_ends_in_an_error() -> None:
         asked.complete()
 
 
+def test_a_seed_that_is_given_up_may_not_start() -> None:
+    sure = Interval.exactly
+    entries = [
+        Entry(Job(stage, "m", "v", seed), "pending", Duration(sure(5)))
+        for seed in (0, 1)
+        for stage in ("train", "evaluate_trained")
+    ]
+    made = plan.make(14, 1.0, 1.0, entries, min_steps=1)
+    assert gate.refusal(made, Job("train", "m", "v", 0), 1) is None
+    assert "suffice for 1 of 2 seeds" in str(gate.refusal(made, Job("train", "m", "v", 1), 1))
+    assert gate.refusal(made, Job("evaluate_trained", "m", "v", 0), 1) is None
+
+
 COSTS = st.lists(st.floats(0.01, 5), min_size=1, max_size=60)
 
 

@@ -160,3 +160,48 @@ def test_left_after_some_steps() -> None:
     whole = Duration(Interval.exactly(5), Interval.exactly(2), 10)
     assert plan.left(whole, 4).total.expected == 17 and plan.left(whole, 12).steps == 0
     assert plan.nothing_left().total == ZERO
+
+
+def three_seeds(limit: float, begun: tuple[int, ...] = (), refused: tuple[int, ...] = ()) -> Plan:
+    """At $1 a device-second, $1 spent: fetch 2, and a seed: training of 5 + 10 x 2 (1-3) and evaluation of 4."""
+    entries = [entry("fetch_policy", 2, 2, 2)]
+    for seed in (0, 1, 2):
+        state: plan.State = "not run" if seed in refused else "pending"
+        duration = Duration(ZERO) if seed in refused else Duration(Interval.exactly(5), Interval(1, 2, 3), 10)
+        entries.append(Entry(Job("train", "m", "v", seed), state, duration, begun=seed in begun))
+        entries.append(Entry(Job("evaluate_trained", "m", "v", seed), state, Duration(Interval.exactly(4))))
+    return plan.make(limit, 1.0, 1.0, entries, min_steps=3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "seeds", "steps"),
+    [
+        (90, [0, 1, 2], 10),  # 1 + 2 + 3 x (25 + 4)
+        (89.9, [0, 1], 10),
+        (61, [0, 1], 10),  # 1 + 2 + 2 x 29
+        (60.9, [0], 10),
+        (31, [0], 9),  # one is never given up, but cut: 1 + 2 + 4 + 5 + 9 x 2 = 30
+    ],
+)
+def test_the_last_seeds_are_given_up_whole(limit: float, seeds: list[int], steps: int) -> None:
+    made = three_seeds(limit)
+    assert made.seeds == seeds and made.given_up == [seed for seed in (0, 1, 2) if seed not in seeds]
+    assert made.steps == steps and made.refused is None and made.enough_usd == 90
+    assert {job.seed for job in made.shares_usd} == set(seeds)
+    for seed in (0, 1, 2):
+        reason = plan.given_up(made, Job("train", "m", "v", seed))
+        assert (reason is None) == (seed in seeds)
+        assert made.entry(Job("evaluate_trained", "m", "v", seed)).state == ("pending" if reason is None else "not run")
+    assert ("given up: " in plan.table(made)) == (len(seeds) < 3)
+
+
+def test_a_seed_that_was_begun_is_gone_on_with_and_one_that_was_left_out_stays_so() -> None:
+    assert three_seeds(61, begun=(0, 2)).seeds == [0, 2]
+    assert three_seeds(40, begun=(0, 1, 2)).seeds == [0, 1, 2], "then all of them are cut"
+    assert three_seeds(90, refused=(1,)).seeds == [0, 2], "half of a seed is none"
+
+
+@given(st.floats(1, 100), st.floats(0, 100), st.sets(st.integers(0, 2)))
+def test_more_money_never_gives_up_more_seeds(limit: float, more: float, begun: set[int]) -> None:
+    less, richer = three_seeds(limit, tuple(begun)), three_seeds(limit + more, tuple(begun))
+    assert set(less.seeds) <= set(richer.seeds) and {0, *begun} <= set(less.seeds)

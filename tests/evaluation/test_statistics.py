@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reinforce_lite.evaluation.statistics import (
     discordance,
     hierarchical_bootstrap,
+    hierarchical_contrast,
     holm,
     mcnemar_exact,
     paired_bootstrap,
@@ -226,6 +227,25 @@ def test_hierarchical_bootstrap_of_two_seeds_that_differ_wholly() -> None:
     data = [False] * 30, [[True] * 30, [False] * 30]
     assert hierarchical_bootstrap(*data, resamples=2000, seed=0) == (0.0, 1.0)
     assert hierarchical_bootstrap(*data, resamples=2000, seed=0, confidence=0.4) == (0.5, 0.5)
+
+
+def test_a_contrast_of_two_trainings_pairs_their_seeds() -> None:
+    # Under both seeds the one answers the first 20 of 30 questions and the other the last 20: no difference. One that
+    # answers all of them is ahead by a third.
+    first, last = [True] * 20 + [False] * 10, [False] * 10 + [True] * 20
+    low, high = hierarchical_contrast([first, first], [last, last], resamples=4000, seed=0)
+    assert low == pytest.approx(-high, abs=0.02) and low < 0 < high
+    low, high = hierarchical_contrast([first, last], [[True] * 30] * 2, resamples=4000, seed=0)
+    assert 0 < low < 1 / 3 < high
+    assert hierarchical_contrast([first], [last], resamples=300, seed=5) == paired_bootstrap(
+        first, last, resamples=300, seed=5
+    )
+    before, after = crossed(np.random.default_rng(3), seeds=3, n=80, gain=0.1, spread=0.05)
+    assert hierarchical_contrast([before] * 3, after, resamples=500, seed=1) == hierarchical_bootstrap(
+        before, after, resamples=500, seed=1
+    )
+    with pytest.raises(ValueError, match="the same seeds: 1 and 2"):
+        hierarchical_contrast([first], [last, last], resamples=10, seed=0)
 
 
 def test_hierarchical_bootstrap_repeats_with_its_seed() -> None:

@@ -349,7 +349,8 @@ def test_parameters_are_the_keys_that_are_used(fresh: Settings) -> None:
     told = {found[slot["@id"]]["name"]: found[slot["@id"]] for slot in slots}
     assert told["training.steps"] == {
         "@id": "#parameter/training.steps", "@type": "FormalParameter", "name": "training.steps",
-        "additionalType": "Integer", "description": "Policy-gradient steps.",
+        "additionalType": "Integer",
+        "description": "Policy-gradient steps; 0 trains nothing, for a control by the prompt alone.",
     }  # fmt: skip
     assert told["training.shuffle"]["additionalType"] == "Boolean" and told["seeds"]["additionalType"] == "Integer"
     assert told["hardware.price_date"]["additionalType"] == "Text"

@@ -18,7 +18,7 @@ def told(settings: Settings) -> dict[str, str]:
 
 def test_every_question_has_its_answer(ready: Settings) -> None:
     found = told(ready)
-    assert found["How many seeds?"] == "one training seed (0), so nothing is known about others"
+    assert found["How many seeds?"] == "1 training seed (0), so nothing is known about others"
     assert found["Which price?"].startswith(
         "$0.05 an hour for 2 shared CPU cores, asked by a cloud's price list on 2026-11-01"
     )

@@ -1,4 +1,4 @@
-"""Controls that are no training with a reward, through the whole DAG."""
+"""Controls that are no training with a reward, and two training seeds, through the whole DAG."""
 
 import json
 
@@ -12,11 +12,11 @@ from reinforce_lite.accounting.same_cost import cost_usd
 from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.report.verify import verify
 
-CONTROLS = ["--config", f"variants={json.dumps(['leave_one_out', 'supervised', 'prompt_only'])}"]
+CONTROLS = ["--config", f"variants={json.dumps(['leave_one_out', 'supervised', 'prompt_only'])}", "seeds=[0, 1]"]
 
 
 @pytest.mark.slow
-def test_the_prompt_alone_and_the_same_money(workflow: Workflow) -> None:
+def test_the_prompt_alone_the_same_money_and_two_seeds(workflow: Workflow) -> None:
     done = workflow.run(*CONTROLS)
     assert done.returncode == 0, done.stdout[-3000:]
     folder = workflow.results()
@@ -35,8 +35,14 @@ def test_the_prompt_alone_and_the_same_money(workflow: Workflow) -> None:
     mine, other = (cost_usd(ledger, Job("train", "tiny-llama", name, 0)) for name in ("supervised", "leave_one_out"))
     assert told["stopped"] is None and told["steps"] < told["steps_planned"] and "leave_one_out" in told["same_cost"]
     assert mine >= other, "it ends with the step that reaches it"
-    order = [row.variant for row in ledger if row.stage == "train"]
-    assert order.index("leave_one_out") < order.index("supervised")
+    order = [(row.seed, row.variant) for row in ledger if row.stage == "train"]
+    assert [seed for seed, _ in order] == [0, 0, 0, 1, 1, 1], "whole seeds, one after the other"
+    assert order.index((0, "leave_one_out")) < order.index((0, "supervised"))
+
+    rows = {row["variant"]: row for row in read_json(folder / "summary.json")["models"]["tiny-llama"]["over_seeds"]}
+    assert list(rows) == ["leave_one_out", "supervised", "prompt_only"]
+    assert all(row["seeds"] == [0, 1] for row in rows.values())
+    assert rows["prompt_only"]["sd"] == 0, "there is nothing that a seed could change"
 
     page = (folder / "report.html").read_text()
     assert told["same_cost"] in page and "prompt_only (prompt one_shot_bare, steps 0)" in page

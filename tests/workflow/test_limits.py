@@ -87,6 +87,36 @@ def test_more_money_runs_what_was_not_run_and_nothing_twice(finished: Workflow, 
 
 @pytest.mark.slow
 @pytest.mark.faults
+@pytest.mark.survives("a budget that suffices for some of the training seeds")
+def test_a_seed_is_given_up_whole_and_run_with_more_money(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    workflow, more = copy_workflow(tmp_path), {"training": {"steps": 300}, "seeds": [0, 1]}
+    folder = workflow.results()
+    planned = workflow.run("results/mini/preflight.json", *budget(ENOUGH, **more))
+    assert planned.returncode == 0, planned.stdout[-3000:]
+    (plan,) = read_json(folder / "plan.json")["plans"]
+    assert plan["seeds"] == [0, 1] and plan["given_up"] == []
+    second = next(job for job in plan["jobs"] if job["stage"] == "train" and job["seed"] == 1)
+    limit = plan["enough_usd"] - 0.8 * second["usd"]["expected"]
+    done = workflow.run(*budget(limit, **more))
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert_kept(workflow, limit, record_property)
+    told = [read_json(folder / f"train/tiny-llama/leave_one_out/seed{seed}/training.json") for seed in (0, 1)]
+    assert told[0]["steps"] == 300 and told[0]["stopped"] is None, "the first seed is not cut for the second"
+    assert "seed 1 is given up, for the money is expected to suffice for 1 of 2 seeds" in told[1]["not_run"]
+    assert "1 training seed (0) of 2 planned" in (folder / "report.html").read_text()
+    assert "Nothing to be done" in workflow.run("-n", *budget(limit, **more)).stdout
+
+    done = workflow.run(*budget(ENOUGH, **more))
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert summary_of(workflow)["models"]["tiny-llama"]["over_seeds"][0]["seeds"] == [0, 1]
+    stages = [(a.stage, a.seed) for a in attempts(folder / "ledger.jsonl")]
+    assert stages.count(("train", 0)) == stages.count(("train", 1)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.survives("a budget that ends in the middle of a training")
 def test_a_training_is_stopped_and_goes_on_with_more_money(
     tmp_path: Path, record_property: Callable[[str, object], None]

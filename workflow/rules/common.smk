@@ -132,6 +132,11 @@ def same_cost(wildcards):
     return f"{run}/training.json" if other else []
 
 
+def training_priority(wildcards):
+    """All trainings of one seed come before those of the next: what the money leaves out are whole seeds."""
+    return max(1, 40 - config["seeds"].index(int(wildcards.seed)))
+
+
 def training_settings(wildcards):
     """What a training run depends on; the price is not among it."""
     training = {**config["training"], **config["training_variants"][wildcards.variant]}

@@ -12,6 +12,7 @@ rule train:
         f"{LOGS}/train/{RUN}.log",
     benchmark:
         f"{BENCHMARKS}/train/{RUN}.jsonl"
+    priority: training_priority
     resources:
         device=1,
     params:

@@ -13,7 +13,7 @@ from reinforce_lite.accounting import clock
 from reinforce_lite.accounting.budget import spent_usd
 from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
-from reinforce_lite.accounting.plan import Plan, dollars
+from reinforce_lite.accounting.plan import Plan, dollars, given_up
 from reinforce_lite.settings import Settings
 
 RECENT = 8
@@ -89,6 +89,8 @@ def refusal(plan: Plan, job: Job, min_steps: int) -> str | None:
 
     A training needs the money for `min_steps`, or for what it has left if that is less.
     """
+    if (reason := given_up(plan, job)) is not None:
+        return reason
     allowed, duration = allowance(plan, job), plan.entry(job).duration
     steps = min(min_steps, duration.steps) if job.stage == "train" else duration.steps
     before = max(0.0, duration.around.expected - duration.after.expected)

@@ -22,11 +22,13 @@ class Entry:
         job: which one.
         state: `done` costs nothing more; `not run` will not be run under this budget.
         duration: what is left of it, in device-seconds.
+        begun: whether something has been spent on it.
     """
 
     job: Job
     state: State
     duration: Duration
+    begun: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Plan:
         enough_usd: the smallest limit under which all is expected to fit.
         steps: most steps of every training that are expected to fit; None if not even `min_steps` are.
         refused: why the plan can't fit; None if it can.
+        seeds: the training seeds that the money is expected to suffice for.
+        given_up: those that it is not; their trainings are not run, nor are the evaluations of these.
     """
 
     limit_usd: float
@@ -56,6 +60,8 @@ class Plan:
     enough_usd: float
     steps: int | None
     refused: str | None
+    seeds: Sequence[int] = ()
+    given_up: Sequence[int] = ()
 
     def entry(self, job: Job) -> Entry:
         """The entry of a job."""
@@ -80,23 +86,14 @@ def make(limit_usd: float, spent_usd: float, usd_per_second: float, entries: Seq
         entries: every job with what is left of it.
         min_steps: fewest steps worth starting a training for.
     """
-    trainings = pending(entries, "train")
-    evaluations = pending(entries, "evaluate_trained")
-    others = [e for e in pending(entries) if e.job.stage not in ("train", "evaluate_trained")]
-    reserve = usd_per_second * sum(entry.duration.total.high for entry in evaluations)
-    rest = usd_per_second * sum(entry.duration.total.expected for entry in others)
-    around = usd_per_second * sum(entry.duration.around.expected for entry in trainings)
-    before_steps = spent_usd + reserve + rest + around
-
-    def cost(steps: int) -> float:
-        """Of so many steps of each training, or as many as it has left."""
-        taken = sum(min(steps, entry.duration.steps) * entry.duration.step.expected for entry in trainings)
-        return before_steps + usd_per_second * taken
-
-    most = max((entry.duration.steps for entry in trainings), default=0)
+    everything = Bill.of(spent_usd, usd_per_second, entries)
+    enough = round_up(everything.cost(everything.most))
+    seeds, given_up = whole_seeds(limit_usd, spent_usd, usd_per_second, entries)
+    entries = [without(entry) if entry.job.seed in given_up else entry for entry in entries]
+    bill = Bill.of(spent_usd, usd_per_second, entries)
+    trainings, reserve, rest, cost, most = bill.trainings, bill.reserve_usd, bill.others_usd, bill.cost, bill.most
     lowest = spent_usd + usd_per_second * sum(entry.duration.total.low for entry in pending(entries))
     needed = min(min_steps, most)
-    enough = round_up(cost(most))
     steps = max((steps for steps in range(max(1, needed), most + 1) if cost(steps) <= limit_usd), default=None)
     refused = None
     if lowest > limit_usd:
@@ -110,8 +107,86 @@ def make(limit_usd: float, spent_usd: float, usd_per_second: float, entries: Seq
     )
     return Plan(
         limit_usd, spent_usd, usd_per_second, entries, reserve, rest, shares, enough, steps,
-        refused and f"budget.limit_usd {dollars(limit_usd)} cannot be kept: {refused}",
+        refused and f"budget.limit_usd {dollars(limit_usd)} cannot be kept: {refused}", seeds, given_up,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What pending jobs are expected to cost, US dollars.
+
+    Attributes:
+        trainings: the pending ones.
+        reserve_usd: for the evaluations after training, at the high end of their forecasts.
+        others_usd: for what is neither training nor reserved.
+        before_steps_usd: all of it but the steps of the trainings, with what has been spent.
+        usd_per_second: price of one device for a second.
+    """
+
+    trainings: Sequence[Entry]
+    reserve_usd: float
+    others_usd: float
+    before_steps_usd: float
+    usd_per_second: float
+
+    @classmethod
+    def of(cls, spent_usd: float, usd_per_second: float, entries: Sequence[Entry]) -> "Bill":
+        """Of these jobs, after so much has been spent."""
+        trainings = pending(entries, "train")
+        evaluations = pending(entries, "evaluate_trained")
+        others = [e for e in pending(entries) if e.job.stage not in ("train", "evaluate_trained")]
+        reserve = usd_per_second * sum(entry.duration.total.high for entry in evaluations)
+        rest = usd_per_second * sum(entry.duration.total.expected for entry in others)
+        around = usd_per_second * sum(entry.duration.around.expected for entry in trainings)
+        return cls(trainings, reserve, rest, spent_usd + reserve + rest + around, usd_per_second)
+
+    @property
+    def most(self) -> int:
+        """Most steps that a training has left."""
+        return max((entry.duration.steps for entry in self.trainings), default=0)
+
+    def cost(self, steps: int) -> float:
+        """Of so many steps of each training, or as many as it has left."""
+        taken = sum(min(steps, entry.duration.steps) * entry.duration.step.expected for entry in self.trainings)
+        return self.before_steps_usd + self.usd_per_second * taken
+
+
+def whole_seeds(
+    limit_usd: float, spent_usd: float, usd_per_second: float, entries: Sequence[Entry]
+) -> tuple[list[int], list[int]]:
+    """Which training seeds the money is expected to suffice for, with all their steps, and which are given up.
+
+    The last ones are given up, whole: two seeds that were trained as planned say more than three that were cut short.
+    The first seed is never given up, nor one on which something has been spent; one of which a training will not be run
+    under this budget is.
+
+    Returns:
+        (kept, given up), in the order of the configuration.
+    """
+    seeds = list(dict.fromkeys(entry.job.seed for entry in entries if entry.job.seed is not None))
+    begun = {entry.job.seed for entry in entries if entry.begun}
+    left_out = {e.job.seed for e in entries if e.job.stage == "train" and e.state == "not run"} - begun
+    fixed = [seed for seed in seeds if seed in begun or seed == seeds[0]]
+    open_ones = [seed for seed in seeds if seed not in fixed and seed not in left_out]
+    for count in range(len(open_ones), -1, -1):
+        kept = {*fixed, *open_ones[:count]}
+        bill = Bill.of(spent_usd, usd_per_second, [e for e in entries if e.job.seed is None or e.job.seed in kept])
+        if count == 0 or bill.cost(bill.most) <= limit_usd:
+            return [seed for seed in seeds if seed in kept], [seed for seed in seeds if seed not in kept]
+    raise AssertionError("the loop ends with no open seed")
+
+
+def without(entry: Entry) -> Entry:
+    """The entry of a job that is not run because its seed is given up."""
+    return replace(entry, state="not run", duration=nothing_left())
+
+
+def given_up(plan: Plan, job: Job) -> str | None:
+    """Why a job is not run, if its seed is given up."""
+    if job.seed not in plan.given_up:
+        return None
+    kept, every = len(plan.seeds), len(plan.seeds) + len(plan.given_up)
+    return f"not run: seed {job.seed} is given up, for the money is expected to suffice for {kept} of {every} seeds"
 
 
 def pending(entries: Sequence[Entry], stage: str | None = None) -> list[Entry]:
@@ -195,6 +270,9 @@ def table(plan: Plan) -> str:
         f"spent {dollars(plan.spent_usd)} of {dollars(plan.limit_usd)}; kept for evaluations after training "
         f"{dollars(plan.reserve_usd)}; expected for what is no training {dollars(plan.others_usd)}"
     )
+    if plan.given_up:
+        names = ", ".join(map(str, plan.given_up))
+        lines.append(f"training seeds: {len(plan.seeds)} fit; given up: {names}")
     return "\n".join([*lines, refused(plan) or enough(plan)])
 
 

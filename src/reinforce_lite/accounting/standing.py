@@ -70,7 +70,7 @@ def survey(settings: Settings, rates: Mapping[str, Rates], spent: float | None =
         standing = state(settings, job)
         duration = forecast(settings, job, rates[job.model], known)
         left = plan.left(duration, _steps_done(settings, job)) if standing == "pending" else plan.nothing_left()
-        entries.append(Entry(job, standing, left))
+        entries.append(Entry(job, standing, left, begun=bool(_own(job, ledger))))
     return plan.make(
         settings.budget.limit_usd,
         spent_usd(ledger) if spent is None else spent,
@@ -107,9 +107,14 @@ def evidence(settings: Settings, ledger: list[Attempt]) -> Evidence:
 
 def _seconds(settings: Settings, job: Job, ledger: list[Attempt]) -> float | None:
     """Seconds of a job that was done in one attempt; None of any other: who goes on takes only what was left."""
-    own = [a for a in ledger if (a.stage, a.model, a.variant, a.seed) == (job.stage, job.model, job.variant, job.seed)]
+    own = _own(job, ledger)
     whole = len(own) == 1 and own[0].outcome == "finished" and state(settings, job) == "done"
     return own[0].seconds if whole else None
+
+
+def _own(job: Job, ledger: list[Attempt]) -> list[Attempt]:
+    """The attempts of a job."""
+    return [a for a in ledger if (a.stage, a.model, a.variant, a.seed) == (job.stage, job.model, job.variant, job.seed)]
 
 
 def _trained(settings: Settings, job: Job, ledger: list[Attempt]) -> Trained | None:
@@ -175,7 +180,8 @@ def described(made: Plan) -> dict[str, Any]:
             }
         )
     figures = ("limit_usd", "spent_usd", "reserve_usd", "others_usd", "enough_usd", "steps", "refused")
-    return {**{key: getattr(made, key) for key in figures}, "jobs": rows}
+    told = {key: getattr(made, key) for key in figures}
+    return {**told, "seeds": list(made.seeds), "given_up": list(made.given_up), "jobs": rows}
 
 
 def _change(settings: Settings, change: Any) -> None:

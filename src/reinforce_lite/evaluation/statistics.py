@@ -127,17 +127,46 @@ def hierarchical_bootstrap(
     Raises:
         ValueError: there is no training seed or no question, the lengths differ, or a bound is not sensible.
     """
+    return hierarchical_contrast(
+        [before] * len(after_by_seed), after_by_seed, resamples=resamples, seed=seed, confidence=confidence
+    )
+
+
+def hierarchical_contrast(
+    control_by_seed: Sequence[Sequence[bool]],
+    result_by_seed: Sequence[Sequence[bool]],
+    *,
+    resamples: int,
+    seed: int,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """The interval of `hierarchical_bootstrap`, for the mean difference of two trainings that share their seeds.
+
+    Args:
+        control_by_seed: for each training seed, verdicts of the one on the questions.
+        result_by_seed: of the other, by the same seeds on the same questions in the same order.
+        resamples: how many resamples.
+        seed: seed of the resampling.
+        confidence: share of the resampled differences inside the interval.
+
+    Raises:
+        ValueError: there is no training seed or no question, the lengths differ, or a bound is not sensible.
+    """
     import numpy as np
 
-    _require_resampling(len(before), resamples, confidence)
-    if any(len(after) != len(before) for after in after_by_seed):
-        raise ValueError(f"a seed has more or fewer verdicts than the {len(before)} of the baseline")
-    S, n = len(after_by_seed), len(before)
+    S = len(result_by_seed)
     if S == 0:
         raise ValueError("there is no training seed to resample")
+    if len(control_by_seed) != S:
+        raise ValueError(f"both trainings need the same seeds: {len(control_by_seed)} and {S}")
+    n = len(result_by_seed[0])
+    _require_resampling(n, resamples, confidence)
+    if any(len(row) != n for row in (*control_by_seed, *result_by_seed)):
+        raise ValueError(f"a seed has more or fewer verdicts than the {n} of the others")
     if S == 1:
-        return paired_bootstrap(before, after_by_seed[0], resamples=resamples, seed=seed, confidence=confidence)
-    differences_SQ = np.array(after_by_seed, dtype=int) - np.array(before, dtype=int)
+        sides = control_by_seed[0], result_by_seed[0]
+        return paired_bootstrap(*sides, resamples=resamples, seed=seed, confidence=confidence)
+    differences_SQ = np.array(result_by_seed, dtype=int) - np.array(control_by_seed, dtype=int)
     patterns_SC, counts_C = np.unique(differences_SQ, axis=1, return_counts=True)
     rng = np.random.default_rng(seed)
     questions_RC = rng.multinomial(n, counts_C / n, size=resamples)

@@ -44,6 +44,8 @@ RIVALS = {
 """Claims that the article does not make and a reader will ask about, judged where their control is run: by name, the
 control's role, the wording, and the rule."""
 
+_SEEDS = "; with several training seeds also the interval over seeds and questions"
+
 Claim = tuple[str, str | None, str, str, Verdict, list[Run]]
 
 
@@ -53,7 +55,7 @@ def _of_model(evidence: Evidence, model: str) -> list[Claim]:
     published = figures["published"]
     gain = published["trained"] - published["baseline"] if published else None
     told = [
-        ("accuracy", "The method improves accuracy.", "McNemar, Holm over models"),
+        ("accuracy", "The method improves accuracy.", f"McNemar, Holm over models{_SEEDS}"),
         ("size", "By the published gain.", "the interval holds the published gain and not 0"),
         ("reward", "What is learnt comes from the reward.", "better than a random reward on the same questions"),
         (
@@ -69,7 +71,7 @@ def _of_model(evidence: Evidence, model: str) -> list[Claim]:
             (name, model, said, rule, nothing, []) for name, said, rule in told if gain is not None or name != "size"
         ]
     found: dict[str, tuple[Verdict, list[Run]]] = {
-        "accuracy": (_rises(evidence, model, "strict"), [main]),
+        "accuracy": (_rises_over_seeds(evidence, model), evidence.every_seed(model, main[1])),
         "reward": _better(evidence, model, "random reward"),
         "reasoning": _reasoning(evidence, model),
         **{name: _better(evidence, model, role) for name, (role, _, _) in RIVALS.items()},
@@ -81,14 +83,28 @@ def _of_model(evidence: Evidence, model: str) -> list[Claim]:
 
 def _better(evidence: Evidence, model: str, role: str) -> tuple[Verdict, list[Run]]:
     """Whether the result beats every control of a role."""
-    alpha, seed = evidence.settings.protocol.alpha, evidence.settings.seeds[0]
+    alpha, result = evidence.settings.protocol.alpha, evidence.settings.variants[0]
     mine = {variant: row for (name, variant), row in evidence.contests(role).items() if name == model}
     if not mine:
         return verdicts.untested(f"a training with {role}"), []
     found = [
         verdicts.beats(row["delta"], row["ci95"], row["adjusted_p"], alpha, variant) for variant, row in mine.items()
     ]
-    return verdicts.together(found), [evidence.main(model), *((model, variant, seed) for variant in mine)]
+    for variant in mine:
+        row = evidence.over_seeds(model, variant)
+        if row and row["behind"]:
+            behind = row["behind"]
+            found.append(verdicts.over_seeds(behind["mean"], behind["ci95"], behind["seeds"], variant))
+    runs = [run for variant in (result, *mine) for run in evidence.every_seed(model, variant)]
+    return verdicts.together(found), runs
+
+
+def _rises_over_seeds(evidence: Evidence, model: str) -> Verdict:
+    """Whether more answers are right, by the first training seed and, if there are several, by all of them."""
+    found, row = [_rises(evidence, model, "strict")], evidence.over_seeds(model)
+    if row is not None:
+        found.append(verdicts.over_seeds(row["mean"], row["ci95"], row["seeds"]))
+    return verdicts.together(found)
 
 
 def _rises(evidence: Evidence, model: str, parser: str) -> Verdict:
@@ -127,7 +143,7 @@ def _of_all(evidence: Evidence) -> list[Claim]:
 
 def _machinery(evidence: Evidence) -> tuple[Verdict, list[Run]]:
     """Whether the result is not worse than PPO and than REINFORCE with a KL."""
-    seed, margin = evidence.settings.seeds[0], evidence.settings.protocol.margin
+    margin = evidence.settings.protocol.margin
     found: list[Verdict] = []
     runs: list[Run] = []
     for role in ("PPO", "KL to the start"):
@@ -135,7 +151,11 @@ def _machinery(evidence: Evidence) -> tuple[Verdict, list[Run]]:
         found += [] if contests else [verdicts.untested(f"a training with {role}")]
         for (model, variant), row in contests.items():
             found.append(verdicts.not_worse(row["delta"], row["ci95"], margin, f"{variant}, {model}"))
-            runs += [evidence.main(model), (model, variant, seed)]
+            several = (evidence.over_seeds(model, variant) or {}).get("behind")
+            if several:
+                told = f"{variant}, {model}, over {len(several['seeds'])} seeds"
+                found.append(verdicts.not_worse(several["mean"], several["ci95"], margin, told))
+            runs += evidence.every_seed(model, evidence.settings.variants[0]) + evidence.every_seed(model, variant)
     return verdicts.together(found), list(dict.fromkeys(runs))
 
 

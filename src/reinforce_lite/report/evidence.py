@@ -93,6 +93,17 @@ class Evidence:
         adjusted = holm([row["mcnemar_p"] for row in found.values()])
         return {pair: {**found[pair], "adjusted_p": p} for pair, p in zip(found, adjusted, strict=True)}
 
+    def over_seeds(self, model: str, variant: str | None = None) -> Mapping[str, Any] | None:
+        """A variant of a model (the result by default) over its training seeds; None with fewer than two."""
+        wanted = variant or self.settings.variants[0]
+        rows: Sequence[Mapping[str, Any]] = self.figures(model)["over_seeds"]
+        return next((row for row in rows if row["variant"] == wanted), None)
+
+    def every_seed(self, model: str, variant: str) -> list[Run]:
+        """The runs of a variant that a verdict rests on: all evaluated seeds, else the first."""
+        row = self.over_seeds(model, variant)
+        return [(model, variant, seed) for seed in (row["seeds"] if row else self.settings.seeds[:1])]
+
     def needed(self, model: str, parser: str, gain: float) -> int | None:
         """Questions that show a gain with the planned power, at the discordance that was seen; None if none do."""
         change, protocol = self.change(model, parser), self.settings.protocol

@@ -37,7 +37,7 @@ def answers(settings: Settings, folder: Path, summary: Mapping[str, Any]) -> lis
         Answer("Which data?", _data(settings, folder, provenance), "provenance"),
         Answer("Which weights?", _weights(provenance["revisions"]["models"]), "provenance"),
         Answer("Which variants?", _variants(settings), "results"),
-        Answer("How many seeds?", _seeds(settings), "results"),
+        Answer("How many seeds?", _seeds(settings, folder), "results"),
         Answer("How many questions and tokens?", _tokens(settings, folder), "training"),
         Answer("What was excluded?", _excluded(settings, folder), "cost"),
         Answer("What was decided beforehand?", _protocol(settings), "claims"),
@@ -83,11 +83,21 @@ def _variants(settings: Settings) -> str:
     return "; ".join(told)
 
 
-def _seeds(settings: Settings) -> str:
-    count, seeds = len(settings.seeds), ", ".join(map(str, settings.seeds))
-    if count == 1:
-        return f"one training seed ({seeds}), so nothing is known about others"
-    return f"{count} training seeds ({seeds}); the first is the result"
+def _seeds(settings: Settings, folder: Path) -> str:
+    planned, layout = settings.seeds, Layout(folder)
+    run = [
+        seed
+        for seed in planned
+        if any(
+            not read_json(layout.evaluation(model, variant, seed) / "evaluation.json").get("not_run")
+            for model, variant in product(settings.models, settings.variants)
+        )
+    ]
+    names = ", ".join(map(str, run)) or "none"
+    left_out = f" of {len(planned)} planned, the budget left the others out" if len(run) < len(planned) else ""
+    if len(run) < 2:
+        return f"{len(run)} training seed ({names}){left_out}, so nothing is known about others"
+    return f"{len(run)} training seeds ({names}){left_out}; the first is the result, and all of them bear on the claims"
 
 
 def _tokens(settings: Settings, folder: Path) -> str:

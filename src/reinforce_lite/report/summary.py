@@ -37,6 +37,7 @@ def summarise(
     provenance: Mapping[str, Any],
     plan: Mapping[str, Any] | None = None,
     seconds: Sequence[Mapping[str, Any]] = (),
+    seeds: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """Put the figures of an experiment together.
 
@@ -49,6 +50,7 @@ def summarise(
         provenance: what `provenance` returns.
         plan: what `money.first_plan` returns.
         seconds: what `reconcile` returns.
+        seeds: what `over_seeds` returns, by model.
 
     Returns:
         A mapping that has passed `validate`.
@@ -63,7 +65,10 @@ def summarise(
         "published": money.published(settings),
         "reconciliation": list(seconds),
     }
-    models = {name: _model(settings, name, comparisons) for name in settings.models}
+    models = {
+        name: {**_model(settings, name, comparisons), "over_seeds": list((seeds or {}).get(name, []))}
+        for name in settings.models
+    }
     named = {"experiment": settings.experiment, "description": settings.description}
     summary = {"schema_version": 1, **named, "models": models, "cost": costs, "provenance": dict(provenance)}
     validate(summary)
