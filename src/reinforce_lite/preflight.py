@@ -176,7 +176,8 @@ def budget(settings: Settings) -> str:
 def disk(settings: Settings) -> str:
     """Results and downloads fit on the disk, or on the two disks they go to."""
     chosen = [settings.policies[name] for name in settings.models]
-    runs = len(settings.variants) * len(settings.seeds)
+    trained = [name for name in settings.variants if settings.variant(name).steps]  # else no weights are written
+    runs = len(trained) * len(settings.seeds)
     results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
     # Of the training that runs, three checkpoints while the third is written; of the one before none is left.
     results += 3 * max(checkpoint_gib(policy, training) for _, policy, training in _trainings(settings))
