@@ -56,6 +56,17 @@ def test_a_variants_own_prompt_is_in_the_keys_of_its_training_and_evaluation(con
     assert keys.evaluation_key(other, "tiny-llama", None, policy)["task.prompt"] == "bare"
 
 
+def test_sampled_answers_are_in_the_key_of_an_evaluation_that_has_them(config: Settings) -> None:
+    policy = Layout.of(config).policy("tiny-llama")
+    none = changed(config, "evaluation", samples=0)
+    before = keys.evaluation_key(none, "tiny-llama", None, policy)
+    assert not [name for name in before if "samples" in name], (
+        "none of its answers depends on them"
+    )
+    after = keys.evaluation_key(changed(none, "evaluation", samples=3), "tiny-llama", None, policy)
+    assert differing(before, after) == {"evaluation.samples", "evaluation.samples_limit"}
+
+
 def test_the_engine_that_is_decided_is_in_the_keys(config: Settings) -> None:
     policy = Layout.of(config).policy("tiny-llama")
     before, evaluation = training(config), keys.evaluation_key(config, "tiny-llama", None, policy)

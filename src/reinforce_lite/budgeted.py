@@ -120,6 +120,7 @@ def record(settings: Settings, job: Job, reason: str, round: int | None) -> None
         told |= {"steps": 0, "steps_planned": settings.variant(str(job.variant)).steps, "stopped": None}
     elif job.stage != "fetch_policy":
         write_jsonl(place.with_name("items.jsonl"), [])
+        place.with_name("samples.jsonl").unlink(missing_ok=True)
     write_json(place, told)
     verdict.write(standing.verdict_file(layout, job), settings, round, reason, "not run")
     print(f"{job}: {reason}", file=sys.stderr, flush=True)

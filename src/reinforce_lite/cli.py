@@ -113,7 +113,7 @@ def evaluate(arguments: Arguments) -> None:
     job = Job(name, model, **run)
     with budgeted(config, job, arguments.round) as (account, gate):
         from reinforce_lite.accounting.provenance import origin, sums
-        from reinforce_lite.evaluation import harness
+        from reinforce_lite.evaluation import avg_at_k, harness, sampling
         from reinforce_lite.evaluation.written import Written
         from reinforce_lite.policy.load import load, prepare_torch
         from reinforce_lite.tasks.prepare import load_split
@@ -125,19 +125,31 @@ def evaluate(arguments: Arguments) -> None:
         account.log_dataset(layout.data / "test.jsonl", "test")
         key, prompt = keys.evaluation_key(config, model, arguments.variant, source), config.prompt(arguments.variant)
         written = Written(layout.evaluation_progress(model, **run) / "completions.jsonl", key)
-        gate.begin(-(-len(problems) // config.evaluation.batch_size), "batch")
+        greedy = -(-len(problems) // config.evaluation.batch_size)
+        gate.begin(greedy + sampling.batches(evaluation, len(problems)), "batch")
         summary, items = harness.evaluate(policy, problems, prompt, evaluation, written, after_batch=gate.check)
         if config.evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, config.evaluation)
         folder = layout.evaluation(model, **run)
         write_jsonl(folder / "items.jsonl", items)
+        files = [folder / "items.jsonl"]
+        sampling.remove(folder)
+        if evaluation.samples:
+            drawn = Written(layout.evaluation_progress(model, **run) / sampling.SAMPLES, key)
+            samples = sampling.sample(
+                policy, problems, prompt, evaluation, drawn, lambda done: gate.check(greedy + done)
+            )
+            write_jsonl(folder / sampling.SAMPLES, samples)
+            files.append(folder / sampling.SAMPLES)
+            summary["sampled"] = avg_at_k.figures(samples)
         provenance = read_json(source / "policy.json")
         made = {"policy": provenance, "engine": evaluation.engine, "made_with": origin(), "key": keys.digest(key)}
-        summary["sums"] = sums(folder / "items.jsonl")
+        summary["sums"] = sums(*files)
         write_json(folder / "evaluation.json", {"model": model, **run, **summary, **made})
         account.log_params({"model": model, **run, "evaluation": evaluation.model_dump(mode="json")})
-        account.log_summary({k: summary[k] for k in ("n", "strict", "flexible", "truncated", "length_mean")})
-        account.log_artifact(folder / "items.jsonl")
+        account.log_summary(avg_at_k.metrics(summary))
+        for path in files:
+            account.log_artifact(path)
         print(f"{name} {model}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)
 
 

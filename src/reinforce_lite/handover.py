@@ -54,4 +54,5 @@ def forget_evaluations(settings: Settings) -> None:
     for job in jobs(settings):
         if job.stage.startswith("evaluate"):
             folder = Layout.of(settings).evaluation_progress(job.model, job.variant, job.seed)
-            Journal(folder / "completions.jsonl").remove()
+            for name in ("completions.jsonl", "samples.jsonl"):
+                Journal(folder / name).remove()

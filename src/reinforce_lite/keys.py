@@ -51,8 +51,9 @@ def evaluation_key(config: Settings, model: str, variant: str | None, policy: Pa
         variant: of its training; None for the policy before it.
         policy: folder of its policy.json.
     """
-    unrelated = {"bootstrap_resamples", "cross_check"}
-    evaluation = evaluation_of(config, model).model_dump(mode="json", exclude=unrelated)
+    chosen = evaluation_of(config, model)
+    unrelated = {"bootstrap_resamples", "cross_check", *(() if chosen.samples else ("samples", "samples_limit"))}
+    evaluation = chosen.model_dump(mode="json", exclude=unrelated)
     return {
         **_numbers(config, model, variant),
         **_engine(evaluation["engine"]),
@@ -81,7 +82,8 @@ def made(config: Settings, job: Job) -> bool:
     else:
         source = layout.policy(job.model) if job.variant is None else layout.train(*run)  # type: ignore[arg-type]
         key = evaluation_key(config, job.model, job.variant, source)
-        files = [layout.evaluation(*run) / name for name in ("evaluation.json", "items.jsonl")]
+        names = ("evaluation.json", "items.jsonl", *(("samples.jsonl",) if config.evaluation.samples else ()))
+        files = [layout.evaluation(*run) / name for name in names]
     return all(path.exists() for path in files) and read_json(files[0]).get("key") == digest(key)
 
 

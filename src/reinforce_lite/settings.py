@@ -270,6 +270,12 @@ class Evaluation(Section):
         "auto", description="What writes the answers, as for `training.engine`; the same for base and trained."
     )
     limit: int | None = Field(None, ge=1, description="Evaluate only the first so many test problems; null for all.")
+    samples: int = Field(
+        0, ge=0, description="Answers sampled a question at temperature 1, for avg@k beside the greedy one; 0 for none."
+    )
+    samples_limit: int | None = Field(
+        None, ge=1, description="Sample only for the first so many test problems; null for all."
+    )
     cross_check: bool = Field(False, description="Also run lm-eval's stock gsm8k_cot_llama (needs the hub).")
     bootstrap_resamples: int = Field(10_000, ge=100, description="Resamples of the paired bootstrap.")
 

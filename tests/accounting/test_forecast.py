@@ -64,6 +64,9 @@ def test_an_evaluation_by_hand() -> None:
     assert near(found, 0.8 * (15 + 6.3), 24, 1.3 * (15 + 13.5))
     twice = evaluation.model_copy(update={"cross_check": True})
     assert forecast.evaluation_seconds(RATES, twice, 100, RATES.lengths).expected == pytest.approx(33)
+    # 50 questions, 10 a batch for 4 answers each: 5 more batches of 150 x 0.02.
+    drawn = evaluation.model_copy(update={"samples": 4, "samples_limit": 50})
+    assert forecast.evaluation_seconds(RATES, drawn, 100, RATES.lengths).expected == pytest.approx(24 + 15)
 
 
 def test_fetching_with_and_without_a_start() -> None:

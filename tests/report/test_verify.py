@@ -225,7 +225,7 @@ def test_an_absent_file_is_named(folder: Path, name: str) -> None:
 def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(folder)]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert len([line for line in shown if line.endswith(": agree")]) == 11
+    assert len([line for line in shown if line.endswith(": agree")]) == 12
     write_json(folder / COMPARE, {**read_json(folder / COMPARE), "delta": 0.5})
     with pytest.raises(SystemExit, match="1"):
         main(["verify", str(folder)])

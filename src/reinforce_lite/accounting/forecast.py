@@ -255,10 +255,14 @@ def training_like(seen: Trained, rates: Rates, training: Training) -> Duration:
 def evaluation_seconds(
     rates: Rates, evaluation: Evaluation, problems: int, lengths: tuple[float, float] | None
 ) -> Interval:
-    """An evaluation by what was rehearsed; the cross-check is taken for a second one."""
+    """An evaluation by what was rehearsed, its sampled answers too; the cross-check is taken for a second one."""
     _, longest = expected_lengths(evaluation.max_new_tokens, lengths)
     batches = math.ceil(problems / evaluation.batch_size)
-    decoding = longest * (batches * rates.evaluation_position * (2 if evaluation.cross_check else 1))
+    batches *= 2 if evaluation.cross_check else 1
+    if evaluation.samples:
+        asked = min(problems, evaluation.samples_limit or problems)
+        batches += math.ceil(asked / max(1, evaluation.batch_size // evaluation.samples))
+    decoding = longest * (batches * rates.evaluation_position)
     return Interval(*SPEED) * (decoding + Interval.exactly(rates.process + rates.harness + rates.load))
 
 

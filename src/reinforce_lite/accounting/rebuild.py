@@ -16,14 +16,13 @@ from reinforce_lite.accounting import ledger
 from reinforce_lite.accounting import mlflow_runs as runs
 from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.accounting.tracking import open_experiment
+from reinforce_lite.evaluation import avg_at_k
 from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings
 
 LOCKED_SECONDS = 60.0
 """A database that somebody keeps locked for so long counts as locked for ever."""
-
-_FIGURES = ("n", "strict", "flexible", "truncated", "length_mean")
 
 
 @dataclass
@@ -99,11 +98,11 @@ def _trained(folder: Path, data: Path, what: Mapping[str, Any]) -> Results:
 
 def _evaluated(folder: Path, data: Path, what: Mapping[str, Any], settings: Settings) -> Results:
     evaluation = _json(folder / "evaluation.json")
-    figures = {key: evaluation[key] for key in _FIGURES if key in evaluation}
+    figures = avg_at_k.metrics(evaluation)
     return Results(
         params={**what, "evaluation": settings.evaluation.model_dump(mode="json")},
         rows=[{"step": 0, **figures}] if figures else [],
-        artifacts=_there(folder / "items.jsonl"),
+        artifacts=_there(folder / "items.jsonl") + _there(folder / "samples.jsonl"),
         dataset=data,
         origin=evaluation.get("made_with") or {},
     )

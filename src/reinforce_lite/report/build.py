@@ -14,6 +14,7 @@ from reinforce_lite.report.claims import judge
 from reinforce_lite.report.evidence import Evidence
 from reinforce_lite.report.page import page_of
 from reinforce_lite.report.runs import Run, runs
+from reinforce_lite.report.sampled import sampled
 from reinforce_lite.report.seeds import over_seeds
 from reinforce_lite.report.summary import BOOTSTRAP_SEED, provenance, reconcile, summarise
 from reinforce_lite.settings import Settings
@@ -37,7 +38,7 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
     """
     ledger = attempts(folder / "ledger.jsonl")
     comparisons = [_compared(run) for run in runs(settings, folder)]
-    summary = summary_of(settings, folder, comparisons, seeds_of(settings, folder), ledger, mlflow_seconds)
+    summary = summary_of(settings, folder, comparisons, more_of(settings, folder), ledger, mlflow_seconds)
     audit = audit_of(settings, folder, summary, ledger)
     page = page_of(settings, folder, summary, ledger, audit)
     summary["provenance"]["files"][PAGE] = hashlib.sha256(page.encode()).hexdigest()
@@ -48,24 +49,30 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
         handle.write(page)
 
 
-def seeds_of(settings: Settings, folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """What `over_seeds` returns, by model.
+def more_of(settings: Settings, folder: Path) -> dict[str, dict[str, Any]]:
+    """By model: over_seeds and sampled, what the functions of these names return.
 
     Raises:
         UserError: an evaluation is absent, damaged, or of other questions than another one.
     """
-    return {model: over_seeds(settings, folder, model, seed=BOOTSTRAP_SEED) for model in settings.models}
+    return {
+        model: {
+            "over_seeds": over_seeds(settings, folder, model, seed=BOOTSTRAP_SEED),
+            "sampled": sampled(settings, folder, model, seed=BOOTSTRAP_SEED),
+        }
+        for model in settings.models
+    }
 
 
 def summary_of(
     settings: Settings,
     folder: Path,
     comparisons: Sequence[Mapping[str, Any]],
-    seeds: Mapping[str, Sequence[Mapping[str, Any]]],
+    more: Mapping[str, Mapping[str, Any]],
     ledger: Sequence[Attempt],
     mlflow_seconds: Mapping[str, float] | None,
 ) -> dict[str, Any]:
-    """The summary of an experiment, from its files and what `compare` and `seeds_of` returned; nothing is written.
+    """The summary of an experiment, from its files and what `compare` and `more_of` returned; nothing is written.
 
     Raises:
         UserError: an input is absent or damaged.
@@ -73,7 +80,7 @@ def summary_of(
     told = [{**row, "stopped": money.stopped(folder, row["model"], row["variant"], row["seed"])} for row in comparisons]
     seconds = reconcile(ledger, folder / "benchmarks", mlflow_seconds)
     made_with, plan = provenance(settings, folder), money.first_plan(folder)
-    return summarise(settings, told, ledger, made_with, plan, seconds, seeds)
+    return summarise(settings, told, ledger, made_with, plan, seconds, more)
 
 
 def audit_of(

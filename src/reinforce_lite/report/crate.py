@@ -179,7 +179,7 @@ def _add_totals(graph: Graph, experiment: Experiment) -> list[Reference]:
     evaluated = [
         row["length"]
         for name in experiment.names
-        if name.endswith("/items.jsonl")
+        if name.endswith(("/items.jsonl", "/samples.jsonl"))
         for row in read_jsonl(experiment.folder / name)
     ]
     counted = {"tokens generated in training": trained, "tokens generated in evaluation": evaluated}

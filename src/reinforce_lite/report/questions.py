@@ -108,9 +108,12 @@ def _tokens(settings: Settings, folder: Path) -> str:
     evaluated = [found for place in places if not (found := read_json(place / "evaluation.json")).get("not_run")]
     asked = max((found["n"] for found in evaluated), default=0)
     written = round(sum(found["n"] * found["length_mean"] for found in evaluated))
+    drawn = [found["sampled"] for found in evaluated if "sampled" in found]
+    sampled = round(sum(found["n"] * found["k"] * found["length_mean"] for found in drawn))
+    more = f" and {sum(found['n'] * found['k'] for found in drawn):,} sampled answers of {sampled:,}" if drawn else ""
     completions, tokens = (sum(found.get(key) or 0 for found in trained) for key in ("completions", "tokens"))
     return (
-        f"{asked:,} test questions, answered by {len(evaluated)} policies in {written:,} tokens; "
+        f"{asked:,} test questions, answered by {len(evaluated)} policies in {written:,} tokens{more}; "
         f"{completions:,} completions of {tokens:,} tokens in training (prompts not counted)"
     )
 

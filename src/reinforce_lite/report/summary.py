@@ -37,7 +37,7 @@ def summarise(
     provenance: Mapping[str, Any],
     plan: Mapping[str, Any] | None = None,
     seconds: Sequence[Mapping[str, Any]] = (),
-    seeds: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Put the figures of an experiment together.
 
@@ -50,7 +50,7 @@ def summarise(
         provenance: what `provenance` returns.
         plan: what `money.first_plan` returns.
         seconds: what `reconcile` returns.
-        seeds: what `over_seeds` returns, by model.
+        more: by model, over_seeds and sampled, what the functions of these names return.
 
     Returns:
         A mapping that has passed `validate`.
@@ -66,7 +66,7 @@ def summarise(
         "reconciliation": list(seconds),
     }
     models = {
-        name: {**_model(settings, name, comparisons), "over_seeds": list((seeds or {}).get(name, []))}
+        name: {**_model(settings, name, comparisons), **(more or {}).get(name, {"over_seeds": [], "sampled": None})}
         for name in settings.models
     }
     named = {"experiment": settings.experiment, "description": settings.description}

@@ -9,7 +9,7 @@ found, as long as not every file that follows from it, sums included, is made an
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.report.verification import evaluations, experiment, ledger, trainings, written
+from reinforce_lite.report.verification import evaluations, experiment, ledger, samples, trainings, written
 from reinforce_lite.report.verification.difference import Check
 from reinforce_lite.report.verification.experiment import Experiment
 
@@ -36,6 +36,7 @@ def verify(folder: Path) -> list[Check]:
         experiment.data(looked),
         evaluations.items(looked, every),
         evaluations.evaluations(looked, every),
+        samples.samples(looked, every),
         compared,
         trainings.trainings(looked),
         ledger.ledger(looked, known),

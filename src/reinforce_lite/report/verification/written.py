@@ -13,7 +13,7 @@ from reinforce_lite.accounting.provenance import origin, sha256_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.report.build import PAGE, TRACES, audit_of, seeds_of, summary_of
+from reinforce_lite.report.build import PAGE, TRACES, audit_of, more_of, summary_of
 from reinforce_lite.report.page import page_of
 from reinforce_lite.report.verification.difference import ABSENT, Check, Difference, differing, differing_sums
 from reinforce_lite.report.verification.experiment import Experiment
@@ -62,10 +62,10 @@ def derived_summary(
     seconds = None if kept is None else {row["stage"]: row["mlflow"] for row in kept if row["mlflow"] is not None}
     settings, folder = experiment.settings, experiment.folder
     try:
-        seeds = seeds_of(settings, folder)
-    except UserError:  # the check of the comparisons says which answers do not pair
-        seeds = {}
-    return summary_of(settings, folder, comparisons, seeds, known, seconds)
+        more = more_of(settings, folder)
+    except UserError:  # the checks of comparisons and samples say which answers do not pair
+        more = {}
+    return summary_of(settings, folder, comparisons, more, known, seconds)
 
 
 def summary(experiment: Experiment, derived: dict[str, Any]) -> Check:

@@ -1,0 +1,98 @@
+"""Several sampled answers a question, beside the greedy one: how much of an accuracy is the luck of the draw."""
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from reinforce_lite.evaluation.written import Written, fixed_batches
+from reinforce_lite.policy import Policy
+from reinforce_lite.rollout import Sampling
+from reinforce_lite.rollout.choose import opened
+from reinforce_lite.settings import Evaluation
+from reinforce_lite.tasks import Problem
+from reinforce_lite.tasks.answers import flexible, is_correct, strict
+from reinforce_lite.tasks.prompts import messages
+
+SAMPLES = "samples.jsonl"
+"""Beside items.jsonl, where answers were sampled."""
+
+
+def batches(settings: Evaluation, problems: int) -> int:
+    """How many batches the sampled answers to so many test problems take; 0 if none are sampled.
+
+    >>> batches(Evaluation(max_new_tokens=8, batch_size=10, samples=4, samples_limit=7), 100)  # 2 questions a batch
+    4
+    """
+    asked = min(problems, settings.samples_limit or problems) if settings.samples else 0
+    return -(-asked // max(1, settings.batch_size // max(1, settings.samples)))
+
+
+def draw_seed(problem: str) -> int:
+    """The seed of all answers to a question: the same for every policy, so that base and trained share their luck."""
+    return random.Random(f"evaluate/{problem}").getrandbits(62)
+
+
+def sample(
+    policy: Policy,
+    problems: list[Problem],
+    prompt: str,
+    settings: Evaluation,
+    written: Written | None = None,
+    after_batch: Callable[[int], None] = lambda done: None,
+) -> list[dict[str, Any]]:
+    """Answer the first `samples_limit` problems `samples` times each, at temperature 1 over the whole vocabulary.
+
+    Args:
+        policy: which one.
+        problems: of the test split.
+        prompt: name of the prompt.
+        settings: how.
+        written: keeps finished batches; by default they go with the process.
+        after_batch: called after each batch with the number of those that are done; what it raises ends it all.
+
+    Returns:
+        For each answer, question after question: id, draw (from 0), completion, strict, flexible, truncated, length
+        (tokens).
+    """
+    k, asked = settings.samples, problems[: settings.samples_limit]
+    ids = {problem.id: policy.prompt_ids(messages(prompt, problem.question)) for problem in asked}
+    prompts = {f"{name}/{draw}": tokens for name, tokens in ids.items() for draw in range(k)}
+    rows = k * max(1, settings.batch_size // k)  # whole questions
+    found = {} if written is None else written.resume(prompts, rows)[0]
+    how = Sampling(temperature=1, top_p=1, max_new_tokens=settings.max_new_tokens)
+    with opened(settings.engine, policy, rows, settings.max_new_tokens) as engine:
+        todo = tqdm(fixed_batches(prompts, rows), desc="sample", unit="batch", mininterval=2)
+        for number, batch in enumerate(todo, 1):
+            if batch[0] in found:
+                continue
+            began = time.perf_counter()
+            names = list(dict.fromkeys(answer.rpartition("/")[0] for answer in batch))
+            groups = engine([ids[name] for name in names], k, how, [draw_seed(name) for name in names])
+            pairs = zip(names, groups, strict=True)
+            done = {f"{name}/{draw}": each for name, group in pairs for draw, each in enumerate(group)}
+            if written is not None:
+                written.append(done, time.perf_counter() - began)
+            found |= done
+            after_batch(number)
+    answers = []
+    for problem in asked:
+        for draw in range(k):
+            completion = found[f"{problem.id}/{draw}"]
+            text = policy.text(completion.token_ids)
+            verdicts = {
+                "strict": is_correct(strict(text), problem.answer),
+                "flexible": is_correct(flexible(text), problem.answer),
+                "truncated": completion.finish_reason == "length",
+            }
+            length = len(completion.token_ids)
+            answers.append({"id": problem.id, "draw": draw, "completion": text, **verdicts, "length": length})
+    return answers
+
+
+def remove(folder: Path) -> None:
+    """Forget sampled answers of an earlier evaluation that the present one does not have."""
+    (folder / SAMPLES).unlink(missing_ok=True)
