@@ -60,9 +60,7 @@ def test_sampled_answers_are_in_the_key_of_an_evaluation_that_has_them(config: S
     policy = Layout.of(config).policy("tiny-llama")
     none = changed(config, "evaluation", samples=0)
     before = keys.evaluation_key(none, "tiny-llama", None, policy)
-    assert not [name for name in before if "samples" in name], (
-        "none of its answers depends on them"
-    )
+    assert not [name for name in before if "samples" in name], "none of its answers depends on them"
     after = keys.evaluation_key(changed(none, "evaluation", samples=3), "tiny-llama", None, policy)
     assert differing(before, after) == {"evaluation.samples", "evaluation.samples_limit"}
 

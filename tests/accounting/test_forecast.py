@@ -88,6 +88,12 @@ def test_what_has_been_run_replaces_what_was_measured(settings: Settings) -> Non
     assert near(trained.step, 0.7 * 2.5, 2.5, 1.5 * 2.5) and trained.around.expected == 7
 
 
+def test_a_training_without_a_step_costs_a_process(settings: Settings) -> None:
+    config = settings.model_copy(update={"training_variants": {"v": {"steps": 0}}})
+    found = forecast.forecast(config, Job("train", "m", "v", 0), RATES, Evidence())
+    assert near(found.total, 0.8 * 2, 2, 1.3 * 2) and found.steps == 0
+
+
 def test_the_lengths_of_the_baseline_are_used_for_training(settings: Settings) -> None:
     job, unknown = Job("train", "m", "v", 0), replace(RATES, lengths=None)
     long = forecast.forecast(settings, job, unknown, Evidence())

@@ -164,7 +164,9 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
         seen = evidence.trained.get(job.model)
         training = settings.variant(str(job.variant))
         lengths = sampled_lengths(evidence.lengths.get(job.model), rates.lengths)
-        if seen and plain(training):
+        if training.steps == 0:  # not even the weights are loaded
+            found = Duration(Interval(*SPEED) * rates.process)
+        elif seen and plain(training):
             found = training_like(seen, rates, training)
         else:
             found = training_from(rates, training, lengths)
