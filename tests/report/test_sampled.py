@@ -13,6 +13,7 @@ from reinforce_lite.report.build import build
 from reinforce_lite.report.sampled import change, sampled
 from reinforce_lite.report.verification import evaluations, samples
 from reinforce_lite.report.verification.experiment import Experiment
+from reinforce_lite.report.verify import verify
 from reinforce_lite.settings import Settings, validate
 
 pytestmark = pytest.mark.usefixtures("spent")
@@ -86,5 +87,9 @@ def test_a_changed_answer_is_named(drawn: Settings) -> None:
     (found,) = samples.samples(looked, evaluations.load(looked)).differences
     assert found.key == "strict" and found.place.startswith("line 16 (") and "draw 1" in found.place
     write_jsonl(place / "samples.jsonl", rows[:-1])
+    with pytest.raises(UserError, match=r"samples.jsonl: every question needs the same number of samples: \[1, 2\]"):
+        build(drawn, drawn.folder)
+    named = {one.file for check in verify(drawn.folder) for one in check.differences}
+    assert str(place.relative_to(drawn.folder) / "samples.jsonl") in named, "verify goes on, and names the file"
     (found,) = samples.samples(looked, evaluations.load(looked)).differences
     assert found.key == "rows" and found.stated == 15

@@ -134,7 +134,8 @@ def same_cost(wildcards):
 
 def training_priority(wildcards):
     """All trainings of one seed come before those of the next: what the money leaves out are whole seeds."""
-    return max(1, 40 - config["seeds"].index(int(wildcards.seed)))
+    seeds, seed = config["seeds"], int(wildcards.seed)
+    return max(1, 40 - (seeds.index(seed) if seed in seeds else len(seeds)))
 
 
 def training_settings(wildcards):

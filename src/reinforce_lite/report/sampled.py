@@ -40,8 +40,8 @@ def sampled(settings: Settings, folder: Path, model: str, *, seed: int) -> dict[
         after = samples_of(settings, run.evaluated)
         if after is not None:
             gain = change(before, after, settings.evaluation.bootstrap_resamples, seed, run.evaluated)
-            rows.append({"variant": run.variant, "seed": run.seed, **avg_at_k.figures(after)["strict"], **gain})
-    base = avg_at_k.figures(before)
+            rows.append({"variant": run.variant, "seed": run.seed, **_figures(after, run.evaluated)["strict"], **gain})
+    base = _figures(before, layout.evaluation(model))
     return {"n": base["n"], "k": base["k"], "baseline": base["strict"], "runs": rows}
 
 
@@ -54,6 +54,13 @@ def samples_of(settings: Settings, place: Path) -> Samples | None:
     if not settings.evaluation.samples or "sampled" not in read_json(place / "evaluation.json"):
         return None
     return read_jsonl(place / "samples.jsonl")
+
+
+def _figures(samples: Samples, place: Path) -> dict[str, Any]:
+    try:
+        return avg_at_k.figures(samples)
+    except ValueError as error:
+        raise UserError(f"{place / 'samples.jsonl'}: {error}", "evaluate this policy again") from error
 
 
 def change(before: Samples, after: Samples, resamples: int, seed: int, where: Path) -> dict[str, Any]:
