@@ -125,6 +125,15 @@ def test_it_prints(tab: "Page", request: pytest.FixtureRequest) -> None:
         tab.pdf(path=Path(folder) / f"report-{name}.pdf", format="A4")
 
 
+def test_no_table_is_wider_than_a_printed_page(tab: "Page") -> None:
+    tab.emulate_media(media="print")
+    tab.set_viewport_size({"width": 718, "height": 1000})  # A4 less 1 cm on either side, at 96 dots an inch
+    too_wide = """() => [...document.querySelectorAll("table")].filter(
+        table => table.getBoundingClientRect().right > document.documentElement.clientWidth + 1
+    ).map(table => table.querySelector("caption").textContent.slice(0, 60))"""
+    assert tab.evaluate(too_wide) == []
+
+
 def test_no_script_but_ours_runs(browser: "Browser", report: Path, tmp_path: Path) -> None:
     planted = tmp_path / "planted.html"
     text = report.read_text(encoding="utf-8").replace("</main>", "<script>document.title = 'planted'</script></main>")

@@ -9,6 +9,7 @@ import pytest
 from reinforce_lite.files import read_json, write_json
 from reinforce_lite.layout import Layout
 from reinforce_lite.report.build import build
+from reinforce_lite.report.compare import nothing
 from reinforce_lite.report.seeds import over_seeds
 from reinforce_lite.settings import Settings, validate
 
@@ -47,10 +48,12 @@ def test_seeds_that_agree_support_a_claim(fresh: Settings) -> None:
     assert control["behind"]["mean"] == pytest.approx(37 / 120)
     assert result["ci95"][0] > 0 and control["behind"]["ci95"][0] > 0
     row = claims(both)["accuracy", "tiny-llama"]
-    assert row["verdict"] == "supported" and "over 2 seeds and the questions" in row["why"]
+    assert row["verdict"] == "supported" and "over 2 seeds and the questions, adjusted" in row["why"]
     assert row["runs"] == ["tiny-llama, leave_one_out, seed 0", "tiny-llama, leave_one_out, seed 1"]
     page = (both.folder / "report.html").read_text()
     assert "Over training seeds" in page and "0: +29.2, 1: +29.2" in page
+    assert "Over 2 training seeds: +29.2 points" in " ".join(page.split())
+    assert result["adjusted"][0] < result["ci95"][0] and result["ci95"][1] < result["adjusted"][1]
 
 
 def test_a_lucky_first_seed_is_not_enough(fresh: Settings) -> None:
@@ -63,6 +66,36 @@ def test_a_lucky_first_seed_is_not_enough(fresh: Settings) -> None:
     assert found["accuracy", "tiny-llama"]["verdict"] == "undecidable"
     assert found["accuracy", "tiny-llama"]["decides"] == "more training seeds"
     assert found["reward", "tiny-llama"]["verdict"] == "undecidable"
+    assert found["one network", None]["verdict"] == "undecidable"
+
+
+def test_an_unlucky_first_seed_does_not_contradict_by_itself(fresh: Settings) -> None:
+    swapped = with_seed(fresh, {"leave_one_out": "leave_one_out", "random_reward": "random_reward"})
+    layout = Layout.of(swapped)
+    for folder in (layout.train, layout.evaluation):
+        shutil.rmtree(folder("tiny-llama", "leave_one_out", 0))
+        shutil.copytree(folder("tiny-llama", "random_reward", 0), folder("tiny-llama", "leave_one_out", 0))
+    coin = read_json(layout.comparison("tiny-llama", "random_reward", 0))
+    write_json(layout.comparison("tiny-llama", "leave_one_out", 0), {**coin, "variant": "leave_one_out"})
+    assert claims(swapped)["accuracy", "tiny-llama"]["verdict"] == "undecidable"
+
+
+def test_a_seed_that_was_given_up_is_no_part_of_the_price_claim(fresh: Settings) -> None:
+    both = with_seed(fresh, {"leave_one_out": "leave_one_out", "random_reward": "random_reward"})
+    layout, reason = Layout.of(both), "not run: seed 1 is given up"
+    for model in both.models:
+        for variant in both.variants:
+            for path in (layout.evaluation(model, variant, 1) / "evaluation.json",
+                         layout.train(model, variant, 1) / "training.json"):  # fmt: skip
+                write_json(path, {"not_run": reason, "steps": 0, "steps_planned": 40, "stopped": None})
+            for name in ("metrics.jsonl", "completions.jsonl"):
+                (layout.train(model, variant, 1) / name).write_text("")
+            place = layout.comparison(model, variant, 1)
+            write_json(place, {**read_json(place), **nothing(layout.evaluation(model) / "items.jsonl", reason)})
+    rows = claims(both)
+    assert rows["price", None]["verdict"] == "supported"
+    assert rows["accuracy", "tiny-llama"]["verdict"] == "supported", "by the one seed that there is"
+    assert "1 training seed (0) of 2 planned" in (both.folder / "report.html").read_text()
 
 
 def test_a_seed_that_was_given_up_is_left_out(fresh: Settings) -> None:

@@ -7,6 +7,7 @@ import pytest
 from dag_runner import Workflow, copy_workflow
 from test_dag import assert_clocks_agree
 
+from reinforce_lite.accounting.ledger import attempts
 from reinforce_lite.files import read_json
 from reinforce_lite.report.summary import validate
 
@@ -30,6 +31,9 @@ def test_tiny_shows_the_effect_and_its_control_does_not(tmp_path_factory: pytest
         (control,) = (run for run in figures["runs"] if run["variant"] == "random_reward")
         assert not (control["delta"] > 0 and control["mcnemar_p"] < 0.05), name
     assert_clocks_agree(workflow, "tiny")
+    order = [attempt.stage for attempt in attempts(workflow.results("tiny") / "ledger.jsonl")]
+    later = set(order[order.index("train") :])
+    assert not later & {"fetch_policy", "evaluate_baseline"}, "every model is measured before any is trained"
     report = (workflow.results("tiny") / "report.html").read_text()
     assert "no evidence about 3B models" in " ".join(report.split())
     assert "No Llama-3.2-3B or Phi-3.5-mini weights were run" in report

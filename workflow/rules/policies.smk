@@ -7,6 +7,7 @@ rule fetch_policy:
         f"{LOGS}/fetch_policy/{{model}}.log",
     benchmark:
         f"{BENCHMARKS}/fetch_policy/{{model}}.jsonl"
+    priority: 60  # before training: the plan shares by what all models need, and seeds are trained whole, over all models
     resources:
         device=1,
     params:

@@ -21,7 +21,7 @@ class Entry:
     Attributes:
         job: which one.
         state: `done` costs nothing more; `not run` will not be run under this budget.
-        duration: what is left of it, in device-seconds.
+        duration: what is left of it, in device-seconds; of what is not run, what it would take.
         begun: whether something has been spent on it.
     """
 
@@ -43,7 +43,7 @@ class Plan:
         reserve_usd: kept for the evaluations after training, at the high end of their forecasts.
         others_usd: expected for what is left and is no training and not reserved.
         shares_usd: what each pending training may spend.
-        enough_usd: the smallest limit under which all is expected to fit.
+        enough_usd: the smallest limit under which all is expected to fit, what is not run under this one too.
         steps: most steps of every training that are expected to fit; None if not even `min_steps` are.
         refused: why the plan can't fit; None if it can.
         seeds: the training seeds that the money is expected to suffice for.
@@ -86,10 +86,11 @@ def make(limit_usd: float, spent_usd: float, usd_per_second: float, entries: Seq
         entries: every job with what is left of it.
         min_steps: fewest steps worth starting a training for.
     """
-    everything = Bill.of(spent_usd, usd_per_second, entries)
+    wanted = [replace(entry, state="pending") if entry.state == "not run" else entry for entry in entries]
+    everything = Bill.of(spent_usd, usd_per_second, wanted)
     enough = round_up(everything.cost(everything.most))
     seeds, given_up = whole_seeds(limit_usd, spent_usd, usd_per_second, entries)
-    entries = [without(entry) if entry.job.seed in given_up else entry for entry in entries]
+    entries = [without(entry) if entry.state == "not run" or entry.job.seed in given_up else entry for entry in entries]
     bill = Bill.of(spent_usd, usd_per_second, entries)
     trainings, reserve, rest, cost, most = bill.trainings, bill.reserve_usd, bill.others_usd, bill.cost, bill.most
     lowest = spent_usd + usd_per_second * sum(entry.duration.total.low for entry in pending(entries))
@@ -174,7 +175,7 @@ def whole_seeds(
 
 
 def without(entry: Entry) -> Entry:
-    """The entry of a job that is not run because its seed is given up."""
+    """The entry of a job that is not run: it costs nothing."""
     return replace(entry, state="not run", duration=nothing_left())
 
 

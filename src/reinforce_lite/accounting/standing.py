@@ -69,7 +69,7 @@ def survey(settings: Settings, rates: Mapping[str, Rates], spent: float | None =
     for job in jobs(settings):
         standing = state(settings, job)
         duration = forecast(settings, job, rates[job.model], known)
-        left = plan.left(duration, _steps_done(settings, job)) if standing == "pending" else plan.nothing_left()
+        left = plan.nothing_left() if standing == "done" else plan.left(duration, _steps_done(settings, job))
         entries.append(Entry(job, standing, left, begun=bool(_own(job, ledger))))
     return plan.make(
         settings.budget.limit_usd,

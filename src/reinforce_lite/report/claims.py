@@ -44,7 +44,7 @@ RIVALS = {
 """Claims that the article does not make and a reader will ask about, judged where their control is run: by name, the
 control's role, the wording, and the rule."""
 
-_SEEDS = "; with several training seeds also the interval over seeds and questions"
+_SEEDS = "; with several training seeds the interval over seeds and questions instead"
 
 Claim = tuple[str, str | None, str, str, Verdict, list[Run]]
 
@@ -77,7 +77,9 @@ def _of_model(evidence: Evidence, model: str) -> list[Claim]:
         **{name: _better(evidence, model, role) for name, (role, _, _) in RIVALS.items()},
     }
     if gain is not None:
-        found["size"] = verdicts.size(gain, figures["ci95"], evidence.needed(model, "strict", gain)), [main]
+        over = evidence.over_seeds(model) or figures
+        size = verdicts.size(gain, over["ci95"], evidence.needed(model, "strict", gain))
+        found["size"] = size, evidence.every_seed(model, main[1])
     return [(name, model, said, rule, *found[name]) for name, said, rule in told if name in found]
 
 
@@ -87,24 +89,23 @@ def _better(evidence: Evidence, model: str, role: str) -> tuple[Verdict, list[Ru
     mine = {variant: row for (name, variant), row in evidence.contests(role).items() if name == model}
     if not mine:
         return verdicts.untested(f"a training with {role}"), []
-    found = [
-        verdicts.beats(row["delta"], row["ci95"], row["adjusted_p"], alpha, variant) for variant, row in mine.items()
-    ]
-    for variant in mine:
-        row = evidence.over_seeds(model, variant)
-        if row and row["behind"]:
-            behind = row["behind"]
-            found.append(verdicts.over_seeds(behind["mean"], behind["ci95"], behind["seeds"], variant))
+    found = []
+    for variant, row in mine.items():
+        behind = (evidence.over_seeds(model, variant) or {}).get("behind")
+        if behind:
+            found.append(verdicts.over_seeds(behind["mean"], behind["adjusted"], behind["seeds"], variant))
+        else:
+            found.append(verdicts.beats(row["delta"], row["ci95"], row["adjusted_p"], alpha, variant))
     runs = [run for variant in (result, *mine) for run in evidence.every_seed(model, variant)]
     return verdicts.together(found), runs
 
 
 def _rises_over_seeds(evidence: Evidence, model: str) -> Verdict:
-    """Whether more answers are right, by the first training seed and, if there are several, by all of them."""
-    found, row = [_rises(evidence, model, "strict")], evidence.over_seeds(model)
-    if row is not None:
-        found.append(verdicts.over_seeds(row["mean"], row["ci95"], row["seeds"]))
-    return verdicts.together(found)
+    """Whether more answers are right: over all training seeds if there are several, else by the one."""
+    row = evidence.over_seeds(model)
+    if row is None:
+        return _rises(evidence, model, "strict")
+    return verdicts.over_seeds(row["mean"], row["adjusted"], row["seeds"])
 
 
 def _rises(evidence: Evidence, model: str, parser: str) -> Verdict:
@@ -150,11 +151,12 @@ def _machinery(evidence: Evidence) -> tuple[Verdict, list[Run]]:
         contests = evidence.contests(role)
         found += [] if contests else [verdicts.untested(f"a training with {role}")]
         for (model, variant), row in contests.items():
-            found.append(verdicts.not_worse(row["delta"], row["ci95"], margin, f"{variant}, {model}"))
             several = (evidence.over_seeds(model, variant) or {}).get("behind")
             if several:
                 told = f"{variant}, {model}, over {len(several['seeds'])} seeds"
                 found.append(verdicts.not_worse(several["mean"], several["ci95"], margin, told))
+            else:
+                found.append(verdicts.not_worse(row["delta"], row["ci95"], margin, f"{variant}, {model}"))
             runs += evidence.every_seed(model, evidence.settings.variants[0]) + evidence.every_seed(model, variant)
     return verdicts.together(found), list(dict.fromkeys(runs))
 
@@ -205,7 +207,7 @@ def _one_network(evidence: Evidence) -> Verdict:
     training = evidence.settings.variant(evidence.settings.variants[0])
     if training.kl_coefficient or not evidence.models:
         return verdicts.untested("a training that keeps a single network")
-    found = {model: _rises(evidence, model, "strict") for model in evidence.models}
+    found = {model: _rises_over_seeds(evidence, model) for model in evidence.models}
     return verdicts.together([replace(verdict, why=f"{model} {verdict.why}") for model, verdict in found.items()])
 
 
@@ -224,8 +226,18 @@ def _stability(evidence: Evidence) -> Verdict:
 
 
 def _price(evidence: Evidence) -> Verdict:
-    left_out = [row["job"] for row in money.not_run(evidence.settings, evidence.folder)]
+    # The article has one seed: another one that was given up is no part of its claim.
+    first, *others = evidence.settings.seeds
+    counted = {None, first, *(seed for seed in others if _evaluated(evidence, seed))}
+    rows = money.not_run(evidence.settings, evidence.folder)
+    left_out = [row["job"] for row in rows if row["seed"] in counted]
     return verdicts.affordable(evidence.summary["cost"]["usd"], PUBLISHED_LIMIT_USD, left_out)
+
+
+def _evaluated(evidence: Evidence, seed: int) -> bool:
+    """Whether anything of a training seed was evaluated."""
+    runs = (run for model in evidence.settings.models for run in evidence.figures(model)["runs"])
+    return any(run["seed"] == seed and not run["not_run"] for run in runs)
 
 
 def _row(

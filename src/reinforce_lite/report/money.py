@@ -79,15 +79,15 @@ def published(settings: Settings) -> dict[str, float]:
     }
 
 
-def not_run(settings: Settings, folder: Path) -> list[dict[str, str]]:
-    """What was not run or was stopped, and why: job, reason; jobs in the order of the configuration."""
+def not_run(settings: Settings, folder: Path) -> list[dict[str, Any]]:
+    """What was not run or was stopped, and why: job, its seed or None, reason; in the order of the configuration."""
     layout, told = Layout(folder), []
     for job in jobs(settings):
         path = standing.result_file(layout, job)
         found = read_json(path) if path.exists() else {}
         reason = found.get("not_run") or (found.get("stopped") if job.stage == "train" else None)
         if reason:
-            told.append({"job": str(job), "reason": str(reason)})
+            told.append({"job": str(job), "seed": job.seed, "reason": str(reason)})
     return told
 
 

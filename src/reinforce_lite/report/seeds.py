@@ -26,8 +26,9 @@ def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> li
 
     Returns:
         For each such variant, the result first: variant, seeds, deltas (strict, by seed, as fractions), mean, sd
-        (between seeds), ci95 (over seeds and questions); and, of a control, behind: the mean and ci95 of the result
-        less it, over the seeds that both have; None of the result itself, or without two common seeds.
+        (between seeds), ci95 (over seeds and questions), adjusted (the same at a level of alpha / number of models, for
+        the claims: Bonferroni's bound, which is never narrower than Holm's); and, of a control, behind: the same of the
+        result less it, over the seeds that both have; None of the result itself, or without two common seeds.
 
     Raises:
         UserError: an evaluation is absent or damaged.
@@ -39,10 +40,10 @@ def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> li
         pairs = paired(run.baseline / "items.jsonl", run.evaluated / "items.jsonl")
         before.setdefault(run.variant, {})[run.seed] = [base["strict"] for base, _ in pairs]
         after.setdefault(run.variant, {})[run.seed] = [trained["strict"] for _, trained in pairs]
-    resamples, result, rows = settings.evaluation.bootstrap_resamples, settings.variants[0], []
+    result, rows = settings.variants[0], []
     for variant in (name for name in settings.variants if len(after.get(name, {})) > 1):
-        change = _contrast(before[variant], after[variant], resamples, seed)
-        behind = None if variant == result else _contrast(after[variant], after.get(result, {}), resamples, seed)
+        change = _contrast(settings, before[variant], after[variant], seed)
+        behind = None if variant == result else _contrast(settings, after[variant], after.get(result, {}), seed)
         rows.append({"variant": variant, **(change or {}), "behind": behind})
     return rows
 
@@ -51,12 +52,19 @@ def _evaluated(run: Run) -> bool:
     return not any(read_json(side / "evaluation.json").get("not_run") for side in (run.baseline, run.evaluated))
 
 
-def _contrast(control: Verdicts, result: Verdicts, resamples: int, seed: int) -> dict[str, Any] | None:
-    """seeds, deltas, mean, sd and ci95 of the one less the other; None without two common seeds."""
+def _contrast(settings: Settings, control: Verdicts, result: Verdicts, seed: int) -> dict[str, Any] | None:
+    """seeds, deltas, mean, sd, ci95 and adjusted of the one less the other; None without two common seeds."""
     seeds = [name for name in result if name in control]
     if len(seeds) < 2:
         return None
     sides: list[Sequence[Sequence[bool]]] = [[side[name] for name in seeds] for side in (control, result)]
     deltas = [fmean(theirs) - fmean(ours) for ours, theirs in zip(*sides, strict=True)]
-    interval = hierarchical_contrast(*sides, resamples=resamples, seed=seed)
-    return {"seeds": seeds, "deltas": deltas, "mean": fmean(deltas), "sd": stdev(deltas), "ci95": list(interval)}
+    intervals = {
+        name: list(
+            hierarchical_contrast(
+                *sides, resamples=settings.evaluation.bootstrap_resamples, seed=seed, confidence=confidence
+            )
+        )
+        for name, confidence in (("ci95", 0.95), ("adjusted", 1 - settings.protocol.alpha / len(settings.models)))
+    }
+    return {"seeds": seeds, "deltas": deltas, "mean": fmean(deltas), "sd": stdev(deltas), **intervals}

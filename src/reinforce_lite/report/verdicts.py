@@ -72,22 +72,22 @@ def size(published: float, ci95: Sequence[float], questions: int | None) -> Verd
     return Verdict("undecidable", f"{told} holds 0 as well", more)
 
 
-def over_seeds(mean: float, ci95: Sequence[float], seeds: Sequence[int], over: str | None = None) -> Verdict:
-    """Whether several training seeds agree that accuracy rose, or that a training did better than a control.
+def over_seeds(mean: float, adjusted: Sequence[float], seeds: Sequence[int], over: str | None = None) -> Verdict:
+    """Whether accuracy rose over several training seeds, or a training did better than a control over them.
 
     Supported if the interval over seeds and questions lies above 0, contradicted if it lies below.
 
     Args:
         mean: mean change over the seeds, as a fraction.
-        ci95: its interval over seeds and questions.
+        adjusted: its interval over seeds and questions, adjusted for the number of models.
         seeds: the training seeds.
         over: the control, if the change is the difference from one.
     """
     against = f" over {over}" if over else ""
-    told = f"{points(mean)}{against} {interval(ci95)} over {len(seeds)} seeds and the questions"
-    if ci95[0] > 0:
+    told = f"{points(mean)}{against} {interval(adjusted)} over {len(seeds)} seeds and the questions, adjusted"
+    if adjusted[0] > 0:
         return Verdict("supported", told)
-    if ci95[1] < 0:
+    if adjusted[1] < 0:
         return Verdict("contradicted", told)
     return Verdict("undecidable", told, "more training seeds")
 
