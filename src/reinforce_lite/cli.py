@@ -113,6 +113,7 @@ def evaluate(arguments: Arguments) -> None:
     job = Job(name, model, **run)
     with budgeted(config, job, arguments.round) as (account, gate):
         from reinforce_lite.accounting.provenance import origin, sums
+        from reinforce_lite.accounting.rebuild import evaluation_metrics
         from reinforce_lite.evaluation import avg_at_k, harness, sampling
         from reinforce_lite.evaluation.written import Written
         from reinforce_lite.policy.load import load, prepare_torch
@@ -147,7 +148,7 @@ def evaluate(arguments: Arguments) -> None:
         summary["sums"] = sums(*files)
         write_json(folder / "evaluation.json", {"model": model, **run, **summary, **made})
         account.log_params({"model": model, **run, "evaluation": evaluation.model_dump(mode="json")})
-        account.log_summary(avg_at_k.metrics(summary))
+        account.log_summary(evaluation_metrics(summary))
         for path in files:
             account.log_artifact(path)
         print(f"{name} {model}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)

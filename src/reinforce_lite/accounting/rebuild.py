@@ -16,7 +16,6 @@ from reinforce_lite.accounting import ledger
 from reinforce_lite.accounting import mlflow_runs as runs
 from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.accounting.tracking import open_experiment
-from reinforce_lite.evaluation import avg_at_k
 from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings
@@ -98,7 +97,7 @@ def _trained(folder: Path, data: Path, what: Mapping[str, Any]) -> Results:
 
 def _evaluated(folder: Path, data: Path, what: Mapping[str, Any], settings: Settings) -> Results:
     evaluation = _json(folder / "evaluation.json")
-    figures = avg_at_k.metrics(evaluation)
+    figures = evaluation_metrics(evaluation)
     return Results(
         params={**what, "evaluation": settings.evaluation.model_dump(mode="json")},
         rows=[{"step": 0, **figures}] if figures else [],
@@ -106,6 +105,13 @@ def _evaluated(folder: Path, data: Path, what: Mapping[str, Any], settings: Sett
         dataset=data,
         origin=evaluation.get("made_with") or {},
     )
+
+
+def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
+    """The single numbers of an evaluation.json, for curves; avg_at_k among them if answers were sampled."""
+    names = ("n", "strict", "flexible", "truncated", "length_mean")
+    told = {name: evaluation[name] for name in names if name in evaluation}
+    return told | ({"avg_at_k": evaluation["sampled"]["strict"]["avg"]} if "sampled" in evaluation else {})
 
 
 def _fetched(folder: Path, data: Path) -> Results:

@@ -52,10 +52,3 @@ def _figures(verdicts_QK: Sequence[Sequence[bool]]) -> dict[str, float | None]:
     within = fmean(variance(map(float, answers)) for answers in verdicts_QK) if k > 1 else None
     drawn = None if within is None or spread == 0 else min(1.0, within / k / spread)
     return {"avg": fmean(means), "se": (spread / n) ** 0.5, "passed": fmean(map(any, verdicts_QK)), "drawn": drawn}
-
-
-def metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
-    """The single numbers of an evaluation.json, for curves; avg_at_k among them if answers were sampled."""
-    names = ("n", "strict", "flexible", "truncated", "length_mean")
-    told = {name: evaluation[name] for name in names if name in evaluation}
-    return told | ({"avg_at_k": evaluation["sampled"]["strict"]["avg"]} if "sampled" in evaluation else {})
