@@ -127,7 +127,7 @@ def evaluate(arguments: Arguments) -> None:
         key, prompt = keys.evaluation_key(config, model, arguments.variant, source), config.prompt(arguments.variant)
         written = Written(layout.evaluation_progress(model, **run) / "completions.jsonl", key)
         greedy = -(-len(problems) // config.evaluation.batch_size)
-        gate.begin(greedy + sampling.batches(evaluation, len(problems)), "batch")
+        gate.begin(greedy + evaluation.sampled_batches(len(problems)), "batch")
         summary, items = harness.evaluate(policy, problems, prompt, evaluation, written, after_batch=gate.check)
         if config.evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, config.evaluation)

@@ -279,6 +279,17 @@ class Evaluation(Section):
     cross_check: bool = Field(False, description="Also run lm-eval's stock gsm8k_cot_llama (needs the hub).")
     bootstrap_resamples: int = Field(10_000, ge=100, description="Resamples of the paired bootstrap.")
 
+    def sampled_batches(self, problems: int) -> int:
+        """Batches that the sampled answers to so many test problems take, whole questions in each; 0 without any.
+
+        >>> Evaluation(max_new_tokens=8, batch_size=10, samples=4, samples_limit=7).sampled_batches(100)  # 2 in each
+        4
+        """
+        if not self.samples:
+            return 0
+        asked = min(problems, self.samples_limit or problems)
+        return -(-asked // max(1, self.batch_size // self.samples))
+
 
 class Protocol(Section):
     """What is decided before any test question is read; the report prints it."""

@@ -55,7 +55,7 @@ def test_it_goes_on_batch_by_batch(policy: Policy, tmp_path: Path) -> None:
 )
 def test_batches_are_counted_beforehand(policy: Policy, changes: dict[str, Any], wanted: int) -> None:
     settings, taken = SETTINGS.model_copy(update=changes), []
-    assert sampling.batches(settings, len(PROBLEMS)) == wanted
+    assert settings.sampled_batches(len(PROBLEMS)) == wanted
     if settings.samples:
         sampling.sample(policy, PROBLEMS, "bare", settings, after_batch=taken.append)
         assert len(taken) == wanted

@@ -261,9 +261,7 @@ def evaluation_seconds(
     _, longest = expected_lengths(evaluation.max_new_tokens, lengths)
     batches = math.ceil(problems / evaluation.batch_size)
     batches *= 2 if evaluation.cross_check else 1
-    if evaluation.samples:
-        asked = min(problems, evaluation.samples_limit or problems)
-        batches += math.ceil(asked / max(1, evaluation.batch_size // evaluation.samples))
+    batches += evaluation.sampled_batches(problems)
     decoding = longest * (batches * rates.evaluation_position)
     return Interval(*SPEED) * (decoding + Interval.exactly(rates.process + rates.harness + rates.load))
 

@@ -166,12 +166,15 @@ def whole_seeds(
     left_out = {e.job.seed for e in entries if e.job.stage == "train" and e.state == "not run"} - begun
     fixed = [seed for seed in seeds if seed in begun or seed == seeds[0]]
     open_ones = [seed for seed in seeds if seed not in fixed and seed not in left_out]
-    for count in range(len(open_ones), -1, -1):
-        kept = {*fixed, *open_ones[:count]}
-        bill = Bill.of(spent_usd, usd_per_second, [e for e in entries if e.job.seed is None or e.job.seed in kept])
-        if count == 0 or bill.cost(bill.most) <= limit_usd:
-            return [seed for seed in seeds if seed in kept], [seed for seed in seeds if seed not in kept]
-    raise AssertionError("the loop ends with no open seed")
+
+    def fits(kept: set[int | None]) -> bool:
+        """Whether the trainings of these seeds, and all that is of none, are expected to stay within the limit."""
+        bill = Bill.of(spent_usd, usd_per_second, [entry for entry in entries if entry.job.seed in {None, *kept}])
+        return bill.cost(bill.most) <= limit_usd
+
+    most = next((n for n in range(len(open_ones), 0, -1) if fits({*fixed, *open_ones[:n]})), 0)
+    kept = {*fixed, *open_ones[:most]}
+    return [seed for seed in seeds if seed in kept], [seed for seed in seeds if seed not in kept]
 
 
 def without(entry: Entry) -> Entry:

@@ -14,9 +14,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
-from tqdm import tqdm
 
-from reinforce_lite.evaluation.written import Prompts, Written, fixed_batches
+from reinforce_lite.evaluation.written import Prompts, Written, fixed_batches, write_batches
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
 from reinforce_lite.rollout import Completion, Sampling, ended
 from reinforce_lite.rollout.choose import opened
@@ -66,17 +65,14 @@ class PolicyLM(LM):
         """Complete the prompts that have not been completed yet."""
         size, limit = self._settings.batch_size, self.sampling.max_new_tokens
         with opened(self._settings.engine, self.policy, size, limit) as engine:
-            batches = tqdm(fixed_batches(prompts, size), desc="evaluate", unit="batch", mininterval=2)
-            for number, batch in enumerate(batches, 1):
-                if batch[0] in self.completions:
-                    continue
-                began = time.perf_counter()
+
+            def complete(batch: list[str]) -> dict[str, Completion]:
+                """The answer to each problem of a batch."""
                 groups = engine([prompts[i] for i in batch], 1, self.sampling, None)
-                done = {i: completion for i, (completion,) in zip(batch, groups, strict=True)}
-                if self._written is not None:
-                    self._written.append(done, time.perf_counter() - began)
-                self.completions |= done
-                self._after_batch(number)
+                return {i: completion for i, (completion,) in zip(batch, groups, strict=True)}
+
+            batches = fixed_batches(prompts, size)
+            write_batches(batches, self.completions, complete, self._written, self._after_batch, "evaluate")
 
     def _check(self, ids: list[str]) -> None:
         """Every problem has one completion, and that has an end."""

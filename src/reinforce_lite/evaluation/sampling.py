@@ -1,16 +1,13 @@
 """Several sampled answers a question, beside the greedy one: how much of an accuracy is the luck of the draw."""
 
 import random
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from reinforce_lite.evaluation.written import Written, fixed_batches
+from reinforce_lite.evaluation.written import Written, fixed_batches, write_batches
 from reinforce_lite.policy import Policy
-from reinforce_lite.rollout import Sampling
+from reinforce_lite.rollout import Completion, Sampling
 from reinforce_lite.rollout.choose import opened
 from reinforce_lite.settings import Evaluation
 from reinforce_lite.tasks import Problem
@@ -19,16 +16,6 @@ from reinforce_lite.tasks.prompts import messages
 
 SAMPLES = "samples.jsonl"
 """Beside items.jsonl, where answers were sampled."""
-
-
-def batches(settings: Evaluation, problems: int) -> int:
-    """How many batches the sampled answers to so many test problems take; 0 if none are sampled.
-
-    >>> batches(Evaluation(max_new_tokens=8, batch_size=10, samples=4, samples_limit=7), 100)  # 2 questions a batch
-    4
-    """
-    asked = min(problems, settings.samples_limit or problems) if settings.samples else 0
-    return -(-asked // max(1, settings.batch_size // max(1, settings.samples)))
 
 
 def draw_seed(problem: str) -> int:
@@ -65,19 +52,15 @@ def sample(
     found = {} if written is None else written.resume(prompts, rows)[0]
     how = Sampling(temperature=1, top_p=1, max_new_tokens=settings.max_new_tokens)
     with opened(settings.engine, policy, rows, settings.max_new_tokens) as engine:
-        todo = tqdm(fixed_batches(prompts, rows), desc="sample", unit="batch", mininterval=2)
-        for number, batch in enumerate(todo, 1):
-            if batch[0] in found:
-                continue
-            began = time.perf_counter()
+
+        def complete(batch: list[str]) -> dict[str, Completion]:
+            """All answers to the questions of a batch."""
             names = list(dict.fromkeys(answer.rpartition("/")[0] for answer in batch))
             groups = engine([ids[name] for name in names], k, how, [draw_seed(name) for name in names])
             pairs = zip(names, groups, strict=True)
-            done = {f"{name}/{draw}": each for name, group in pairs for draw, each in enumerate(group)}
-            if written is not None:
-                written.append(done, time.perf_counter() - began)
-            found |= done
-            after_batch(number)
+            return {f"{name}/{draw}": each for name, group in pairs for draw, each in enumerate(group)}
+
+        write_batches(fixed_batches(prompts, rows), found, complete, written, after_batch, "sample")
     answers = []
     for problem in asked:
         for draw in range(k):

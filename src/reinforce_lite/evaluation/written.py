@@ -3,10 +3,13 @@
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from reinforce_lite.journal import Journal
 from reinforce_lite.rollout import Completion
@@ -69,3 +72,32 @@ class Written:
         """Keep a batch."""
         rows = {i: {k: v for k, v in asdict(c).items() if k != "prompt_ids"} for i, c in completions.items()}
         self._journal.append({"completions": rows, "seconds": seconds})
+
+
+def write_batches(
+    batches: Sequence[list[str]],
+    found: dict[str, Completion],
+    complete: Callable[[list[str]], dict[str, Completion]],
+    written: Written | None,
+    after_batch: Callable[[int], None],
+    what: str,
+) -> None:
+    """Complete what has not been completed yet, batch by batch, each kept as soon as it is written.
+
+    Args:
+        batches: ids; of a batch either all are in `found` or none.
+        found: completions by id; what is written is added to it.
+        complete: writes the completions of a batch.
+        written: keeps finished batches; None keeps them in this process only.
+        after_batch: called after each batch with the number of those that are done; what it raises ends it all.
+        what: name of the progress bar.
+    """
+    for number, batch in enumerate(tqdm(batches, desc=what, unit="batch", mininterval=2), 1):
+        if batch[0] in found:
+            continue
+        began = time.perf_counter()
+        fresh = complete(batch)
+        if written is not None:
+            written.append(fresh, time.perf_counter() - began)
+        found.update(fresh)
+        after_batch(number)
