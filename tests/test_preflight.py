@@ -22,7 +22,7 @@ def configured(tmp_path: Path, name: str = "tiny", **changes: Any) -> Settings:
 def test_tiny_passes_everywhere(tmp_path: Path) -> None:
     checks = preflight.preflight(configured(tmp_path))
     assert {check["name"] for check in checks} == {
-        "device", "memory", "engine", "price", "budget", "disk", "task", "policies", "hub",
+        "device", "memory", "engine", "price", "budget", "disk", "task", "policies", "hub", "prompts",
     }  # fmt: skip
     assert all(check["ok"] for check in checks)
 
@@ -82,9 +82,18 @@ def test_an_engine_that_is_not_installed_is_named(
     assert "training.engine of tiny-phi: generate" in passed["engine"]
 
 
-def test_continuous_batching_without_flash_attention_comes_with_a_remark(tmp_path: Path) -> None:
-    said = preflight.engines(configured(tmp_path, training={"engine": "continuous"}))
-    assert "training.engine of tiny-llama: continuous without flash attention, slower than generate" in said
+def test_a_prompt_that_no_engine_takes_is_named_before_anything_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reinforce_lite.rollout.choose._has_vllm", lambda: True)
+    small = {"train_size": 30, "test_size": 20, "dev_size": 10}
+    asked = configured(tmp_path, training={"engine": "vllm"}, task=small)
+    assert preflight.prompts(asked) == "at most 2,048 tokens"
+    assert preflight.prompts(configured(tmp_path, task=small)) == "of any length", "generate takes all"
+    monkeypatch.setattr("reinforce_lite.rollout.vllm.PROMPT_TOKENS", 10)
+    with pytest.raises(UserError, match=r"(?s)prompts: train-\d+: its prompt has \d+ tokens for tiny-llama.*takes 10\n"):
+        preflight.preflight(asked)
+    assert not list(tmp_path.iterdir()), "nothing was written"
 
 
 def test_downloads_and_results_may_be_on_two_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

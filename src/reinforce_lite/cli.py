@@ -115,6 +115,7 @@ def evaluate(arguments: Arguments) -> None:
         from reinforce_lite.accounting.provenance import origin, sums
         from reinforce_lite.accounting.rebuild import evaluation_metrics
         from reinforce_lite.evaluation import avg_at_k, harness, sampling
+        from reinforce_lite.evaluation.sampling import opened_for
         from reinforce_lite.evaluation.written import Written
         from reinforce_lite.policy.load import load, prepare_torch
         from reinforce_lite.tasks.prepare import load_split
@@ -126,23 +127,27 @@ def evaluate(arguments: Arguments) -> None:
         account.log_dataset(layout.data / "test.jsonl", "test")
         key, prompt = keys.evaluation_key(config, model, arguments.variant, source), config.prompt(arguments.variant)
         written = Written(layout.evaluation_progress(model, **run) / "completions.jsonl", key)
-        greedy = -(-len(problems) // config.evaluation.batch_size)
+        greedy = -(-len(problems) // evaluation.size)
         gate.begin(greedy + evaluation.sampled_batches(len(problems)), "batch")
-        summary, items = harness.evaluate(policy, problems, prompt, evaluation, written, after_batch=gate.check)
-        if config.evaluation.cross_check:
-            summary["cross_check"] = harness.cross_check(policy, config.evaluation)
         folder = layout.evaluation(model, **run)
-        write_jsonl(folder / "items.jsonl", items)
         files = [folder / "items.jsonl"]
         sampling.remove(folder)
-        if evaluation.samples:
-            drawn = Written(layout.evaluation_progress(model, **run) / sampling.SAMPLES, key)
-            samples = sampling.sample(
-                policy, problems, prompt, evaluation, drawn, lambda done: gate.check(greedy + done)
-            )
-            write_jsonl(folder / sampling.SAMPLES, samples)
-            files.append(folder / sampling.SAMPLES)
-            summary["sampled"] = avg_at_k.figures(samples)
+        # One engine for both kinds of answers: vLLM cannot be opened twice in a process.
+        with opened_for(policy, evaluation) as engine:
+            summary, items = harness.evaluate(policy, problems, prompt, evaluation, written, gate.check, engine)
+            if config.evaluation.cross_check:
+                summary["cross_check"] = harness.cross_check(policy, evaluation)
+            write_jsonl(folder / "items.jsonl", items)
+            if evaluation.samples:
+                drawn = Written(layout.evaluation_progress(model, **run) / sampling.SAMPLES, key)
+
+                def check(done: int) -> None:
+                    gate.check(greedy + done)
+
+                samples = sampling.sample(policy, problems, prompt, evaluation, drawn, check, engine)
+                write_jsonl(folder / sampling.SAMPLES, samples)
+                files.append(folder / sampling.SAMPLES)
+                summary["sampled"] = avg_at_k.figures(samples)
         provenance = read_json(source / "policy.json")
         made = {"policy": provenance, "engine": evaluation.engine, "made_with": origin(), "key": keys.digest(key)}
         summary["sums"] = sums(*files)
@@ -180,11 +185,12 @@ def _follow(arguments: Arguments) -> None:
     if not parallel.invited():
         return
     layout, run = Layout.of(config), (arguments.model, arguments.variant, arguments.seed)
-    prepare_torch(config.hardware)
+    training = training_of(config, *run[:2])
+    prepare_torch(config.hardware, training.deterministic_update)
     device = parallel.device(config.hardware.device)
     policy = load(layout.policy(arguments.model), config.policies[arguments.model], device)
     learn(
-        policy, load_split(layout.data, "train"), config.prompt(run[1]), training_of(config, *run[:2]), arguments.seed,
+        policy, load_split(layout.data, "train"), config.prompt(run[1]), training, arguments.seed,
         stop=parallel.agreed(lambda completed: None), progress=parallel.Follower(layout.training_progress(*run)),
     )  # fmt: skip
 
@@ -210,7 +216,7 @@ def _train(arguments: Arguments) -> None:
         if training.steps == 0:
             return untrained.record(config, model, variant, seed)
         parallel.invite()
-        prepare_torch(config.hardware)
+        prepare_torch(config.hardware, training.deterministic_update)
         policy = load(layout.policy(model), config.policies[model], parallel.device(config.hardware.device))
         account.log_params({"model": model, "variant": variant, "seed": seed, **training.model_dump(mode="json")})
         account.log_dataset(layout.data / "train.jsonl", "train")

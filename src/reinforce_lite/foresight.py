@@ -17,7 +17,7 @@ from reinforce_lite.accounting.tracking import open_experiment
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Settings
 
-METHOD = 2
+METHOD = 3
 """Counts what has changed in how rates are measured, so that rates of an older method are not planned with."""
 
 
@@ -79,13 +79,14 @@ def rehearsed(settings: Settings) -> str:
     said = settings.model_dump(mode="json", include=kept)  # type: ignore[arg-type]
     said["policies"] = [settings.policies[model].model_dump(mode="json") for model in settings.models]
     first = settings.variants[0]
-    engines = [
-        (training_of(settings, model, first).engine, evaluation_of(settings, model).engine) for model in settings.models
+    decided = [(training_of(settings, model, first), evaluation_of(settings, model)) for model in settings.models]
+    said["engines"] = [
+        (training.engine, training.rollout_batch, evaluation.engine, evaluation.size)
+        for training, evaluation in decided
     ]
-    said["engines"] = engines
     training = settings.variant(first)
-    unrelated = {"steps", "learning_rate", "schedule", "max_skipped", "engine"}
+    unrelated = {"steps", "learning_rate", "schedule", "max_skipped", "engine", "rollout_batch", "sampler_gap_limit"}
     said["training"] = training.model_dump(mode="json", exclude=unrelated)
-    said["evaluation"] = settings.evaluation.model_dump(mode="json", include={"max_new_tokens", "batch_size"})
+    said["evaluation"] = settings.evaluation.max_new_tokens
     said["method"] = METHOD
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

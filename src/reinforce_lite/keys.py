@@ -19,7 +19,7 @@ def training_key(config: Settings, model: str, variant: str, seed: int) -> dict[
     """All that a training's weights depend on; `max_skipped` only says when to give up, and `lora` is for adapters."""
     layout = Layout.of(config)
     chosen = training_of(config, model, variant)
-    unread = {"max_skipped", "prompt", *(() if chosen.weights == "lora" else ("lora",))}
+    unread = {"max_skipped", "prompt", "kv_cache_gib", *(() if chosen.weights == "lora" else ("lora",))}
     training = chosen.model_dump(mode="json", exclude=unread)
     return {
         **_numbers(config, model, variant),
@@ -52,7 +52,8 @@ def evaluation_key(config: Settings, model: str, variant: str | None, policy: Pa
         policy: folder of its policy.json.
     """
     chosen = evaluation_of(config, model)
-    unrelated = {"bootstrap_resamples", "cross_check", *(() if chosen.samples else ("samples", "samples_limit"))}
+    of_samples = () if chosen.samples else ("samples", "samples_limit")
+    unrelated = {"bootstrap_resamples", "cross_check", "kv_cache_gib", *of_samples}
     evaluation = chosen.model_dump(mode="json", exclude=unrelated)
     return {
         **_numbers(config, model, variant),
@@ -100,10 +101,9 @@ def policy_sha256(folder: Path) -> str:
 
 def _engine(name: str) -> dict[str, str]:
     """The version of the library that decodes, if it is not the policy's own forward pass that does."""
-    library = {"continuous": "transformers", "vllm": "vllm"}.get(name)
-    if library is None or find_spec(library) is None:  # that it is absent, preflight tells
+    if name != "vllm" or find_spec("vllm") is None:  # that it is absent, preflight tells
         return {}
-    return {library: version(library)}
+    return {"vllm": version("vllm")}
 
 
 def _numbers(config: Settings, model: str, variant: str | None = None) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from typing import Literal, cast
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.rollout.choose import Name, Place, decide, unavailable
-from reinforce_lite.settings import Evaluation, Hardware, PolicySettings, Settings, Training
+from reinforce_lite.rollout.choose import ANSWERS, ROWS, Name, Place, decide, rows_at_once, unavailable
+from reinforce_lite.settings import Auto, Evaluation, Hardware, PolicySettings, Settings, Training
 
 Scheme = Literal["nearest", "master", "stochastic", "kahan", "8bit", "offload", "lora"]
 
@@ -119,25 +119,46 @@ def evaluation_place(settings: Settings, model: str) -> Place:
 
 def _place(policy: PolicySettings, hardware: Hardware, kept_gib: float) -> Place:
     free = hardware.memory_gib - kept_gib
-    return Place(hardware.device, weights_gib(policy), free, policy.dtype == "bfloat16")
+    return Place(hardware.device, weights_gib(policy), free)
 
 
 def training_of(settings: Settings, model: str, variant: str) -> Training:
-    """The training settings of a run, with `weights` and `engine` decided."""
+    """The training settings of a run, with `weights`, `engine`, `rollout_batch` and `kv_cache_gib` decided."""
     policy, training = settings.policies[model], settings.variant(variant)
     training = training.model_copy(update={"weights": scheme(policy, training, settings.hardware)})
-    engine = decide(training.engine, training_place(policy, training, settings.hardware))
-    return training.model_copy(update={"engine": engine})
+    place = training_place(policy, training, settings.hardware)
+    engine = decide(training.engine, place)
+    completions = training.questions_per_step * training.group_size
+    rows = rows_at_once(training.rollout_batch, ROWS[engine], completions)
+    return training.model_copy(
+        update={"engine": engine, "rollout_batch": rows, "kv_cache_gib": _cache_gib(training, engine, place)}
+    )
 
 
 def evaluation_of(settings: Settings, model: str) -> Evaluation:
-    """The evaluation settings of a model, with `engine` decided."""
-    engine = decide(settings.evaluation.engine, evaluation_place(settings, model))
-    return settings.evaluation.model_copy(update={"engine": engine})
+    """The evaluation settings of a model, with `engine`, `batch_size` and `kv_cache_gib` decided."""
+    place, asked = evaluation_place(settings, model), settings.evaluation
+    engine = decide(asked.engine, place)
+    size = rows_at_once(asked.batch_size, ANSWERS[engine], ANSWERS[engine])
+    return asked.model_copy(
+        update={"engine": engine, "batch_size": size, "kv_cache_gib": _cache_gib(asked, engine, place)}
+    )
+
+
+def _cache_gib(asked: Training | Evaluation, engine: Name, place: Place) -> float | Auto:
+    """GiB for keys and values as asked, else what is free; on a CPU it stays `auto`, for nothing is reserved there."""
+    free = place.cache_gib(engine)
+    return free if asked.kv_cache_gib == "auto" and free is not None else asked.kv_cache_gib
+
+
+def engines_of(settings: Settings, model: str) -> set[str]:
+    """The engines that write for a model, in training and evaluation."""
+    trained = {training_of(settings, model, variant).engine for variant in settings.variants}
+    return {*trained, evaluation_of(settings, model).engine}
 
 
 def engines(settings: Settings) -> str:
-    """The engines of all stages can be had; which ones, and where that is slow.
+    """The engines of all stages can be had; which ones, and what memory they get.
 
     Raises:
         UserError: one of them is not installed, or does not fit.
@@ -151,11 +172,11 @@ def engines(settings: Settings) -> str:
             stages.append(("training.engine", training.engine, place))
         for key, engine, place in stages:
             name = cast(Name, engine)  # decided
+            cache = "" if (gib := place.cache_gib(name)) is None else f" ({gib:.1f} GiB for keys and values)"
             if (missing := unavailable(name, place)) is not None:
                 reason, fix = missing
                 raise UserError(f"{key}: {name} for {model} {reason}", fix)
-            slow = " without flash attention, slower than generate" if name == "continuous" and not place.flash else ""
-            said[f"{key} of {model}: {name}{slow}"] = None
+            said[f"{key} of {model}: {name}{cache}"] = None
     return "; ".join(said)
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,15 @@ from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
-from reinforce_lite.precision import GIB, checkpoint_gib, cpu_gib, engines, training_gib, training_of
+from reinforce_lite.precision import (
+    GIB,
+    checkpoint_gib,
+    cpu_gib,
+    engines,
+    engines_of,
+    training_gib,
+    training_of,
+)
 from reinforce_lite.settings import PolicySettings, Settings, Training
 
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -36,7 +45,7 @@ class Check:
 
 
 def preflight(settings: Settings) -> list[dict[str, Any]]:
-    """Run every check; the network is asked only if nothing nearer is wrong.
+    """Run every check; the network is asked only if nothing nearer is wrong, and then small files are fetched.
 
     Returns:
         The checks, all of them passed.
@@ -44,9 +53,10 @@ def preflight(settings: Settings) -> list[dict[str, Any]]:
     Raises:
         UserError: at least one failed; the message lists all that did.
     """
-    checks = [_run(name, check, settings) for name, check in LOCAL.items()]
-    if all(check.ok for check in checks):
-        checks += [_run(name, check, settings) for name, check in REMOTE.items()]
+    checks: list[Check] = []
+    for nearer in (LOCAL, REMOTE, DOWNLOADED):
+        if all(check.ok for check in checks):
+            checks += [_run(name, check, settings) for name, check in nearer.items()]
     failed = [check for check in checks if not check.ok]
     if failed:
         raise UserError("preflight stopped the run; nothing was spent.\n" + "\n".join(_lines(failed)))
@@ -273,6 +283,36 @@ def hub(settings: Settings) -> str:
     return f"reached for {', '.join(asked)}" if asked else "not needed"
 
 
+def prompts(settings: Settings) -> str:
+    """No prompt is longer than an engine takes. Needs data and tokenizers, but no weights.
+
+    Raises:
+        UserError: one is, or the data or a tokenizer cannot be had.
+    """
+    asked = [model for model in settings.models if "vllm" in engines_of(settings, model)]
+    if not asked:
+        return "of any length"
+    from reinforce_lite.policy import encode_prompt, fetch, render_prompt
+    from reinforce_lite.rollout.vllm import PROMPT_TOKENS
+    from reinforce_lite.tasks.prompts import messages
+
+    data = import_module(f"reinforce_lite.tasks.{settings.task.name}").build(settings.task)
+    for model in asked:
+        tokenizer = fetch.tokenizer(settings.policies[model])
+        for prompt in dict.fromkeys([settings.task.prompt, *map(settings.prompt, settings.variants)]):
+            for problem in (*data.train, *data.test[: settings.evaluation.limit]):
+                text = render_prompt(tokenizer, messages(prompt, problem.question))
+                if len(text.encode()) <= PROMPT_TOKENS:  # no token has less than a byte
+                    continue
+                if (length := len(encode_prompt(tokenizer, text))) > PROMPT_TOKENS:
+                    raise UserError(
+                        f"{problem.id}: its prompt has {length:,} tokens for {model}, and the engine vllm takes "
+                        f"{PROMPT_TOKENS:,}",
+                        "leave the question out of the data, or set training.engine and evaluation.engine: generate",
+                    )
+    return f"at most {PROMPT_TOKENS:,} tokens"
+
+
 def _cached(repo: str, revision: str, kind: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
@@ -305,3 +345,4 @@ LOCAL: dict[str, Callable[[Settings], str]] = {
     "policies": policies,
 }
 REMOTE: dict[str, Callable[[Settings], str]] = {"hub": hub}
+DOWNLOADED: dict[str, Callable[[Settings], str]] = {"prompts": prompts}

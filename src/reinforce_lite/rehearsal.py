@@ -4,7 +4,8 @@ import gc
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from reinforce_lite.accounting import clock
-from reinforce_lite.accounting.forecast import Interval, Rates, pushed_per_question, step_tokens
+from reinforce_lite.accounting.forecast import Interval, Rates, pushed_per_question, rollout_batches, step_tokens
 from reinforce_lite.accounting.gate import Gate
-from reinforce_lite.precision import evaluation_of, training_of
+from reinforce_lite.alone import alone
+from reinforce_lite.precision import engines_of, evaluation_of, training_of
 from reinforce_lite.settings import Evaluation, Settings, Training
 
 if TYPE_CHECKING:
     from reinforce_lite.policy import Policy
+    from reinforce_lite.rollout import Engine
     from reinforce_lite.tasks import Dataset, Problem
 
 STEPS = 5
@@ -45,13 +48,6 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
         StoppedByBudgetError: the rehearsal costs more than there is.
         UserError: weights or data cannot be had.
     """
-    # What every stage imports, some of it when it loads its policy.
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Phi3ForCausalLM  # noqa: F401
-
-    from reinforce_lite.learning import loop  # noqa: F401
-    from reinforce_lite.policy import start  # noqa: F401
-
-    process = max(0.0, clock.age_seconds(psutil.Process()) - elsewhere)
     data = few_problems(settings)
     parts = sum(3 if settings.policies[model].start is None else 4 for model in settings.models)
     gate.begin(parts, "part of the rehearsal,")
@@ -67,7 +63,10 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
     for model in settings.models:
         if to_download(model):
             print(f"downloading {settings.policies[model].repo}", file=sys.stderr, flush=True)
-        measured[model] = _measure(settings, model, data, process, part)
+        if "vllm" in engines_of(settings, model):  # which a process cannot open for one model after the other
+            measured[model] = alone(_measure, settings, model, data, 0.0, hear=part)
+        else:
+            measured[model] = _measure(part, settings, model, data, elsewhere)
     return measured
 
 
@@ -77,7 +76,7 @@ def few_problems(settings: Settings) -> "Dataset":
     starts = [start.batch_size for model in settings.models if (start := settings.policies[model].start)]
     wanted = {
         "train_size": STEPS * training.questions_per_step,
-        "test_size": settings.evaluation.batch_size,
+        "test_size": max(evaluation_of(settings, model).size for model in settings.models),
         "demonstrations": max(starts, default=0),
     }
     task = settings.task
@@ -86,37 +85,77 @@ def few_problems(settings: Settings) -> "Dataset":
     return found
 
 
-def _measure(settings: Settings, model: str, data: "Dataset", process: float, part: Callable[..., None]) -> Rates:
-    """Everything about one policy; its weights are dropped afterwards."""
-    from reinforce_lite.policy import fetch
+def _measure(part: Callable[[bool], None], settings: Settings, model: str, data: "Dataset", elsewhere: float) -> Rates:
+    """Everything about one policy; its weights are dropped afterwards.
 
+    `part` is told after each part (True), and after each step of a part (False).
+    """
+    process = process_seconds(elsewhere)
+    from reinforce_lite.policy import fetch
+    from reinforce_lite.policy.load import prepare_torch
+
+    prepare_torch(settings.hardware)
     chosen, prompt = settings.policies[model], settings.task.prompt
     if chosen.repo is not None and chosen.path is None:
         fetch.download(chosen)
     began = time.perf_counter()
     policy = fetch.materialise(chosen, chosen.start.seed if chosen.start else 0, settings.hardware.device)
     load = time.perf_counter() - began
-    part()
-    usual = training_of(settings, model, settings.variants[0])
-    demonstrated = None
-    if chosen.start is not None:  # untrained it would write to the limit; a token's cost depends on how many there are
-        demonstrated = demonstrated_lengths(policy, data)
-        usual = usual.model_copy(update={"max_new_tokens": min(usual.max_new_tokens, math.ceil(demonstrated[0]))})
-    training = measure_training(policy, data.train, prompt, usual, lambda: part(finished=False))
-    part()
-    start_step = None
-    if chosen.start is not None:
-        start_step = _start_step(policy, data, prompt, chosen.start)
-        part()
-    harness, position = _evaluation(policy, data.test, prompt, evaluation_of(settings, model))
-    part()
+    part(True)
+    usual, evaluation = training_of(settings, model, settings.variants[0]), evaluation_of(settings, model)
+    began = time.perf_counter()
+    with engines(policy, usual, evaluation) as (writer, answerer):
+        _wait()
+        opening = time.perf_counter() - began
+        demonstrated = None
+        if chosen.start is not None:  # untrained it would write to the limit; a token's cost depends on their number
+            demonstrated = demonstrated_lengths(policy, data)
+            limit = min(usual.max_new_tokens, math.ceil(demonstrated[0]))
+            usual = usual.model_copy(update={"max_new_tokens": limit})
+        training = measure_training(policy, data.train, prompt, usual, lambda: part(False), writer)
+        part(True)
+        start_step = None
+        if chosen.start is not None:
+            start_step = _start_step(policy, data, prompt, chosen.start)
+            part(True)
+        harness, position = _evaluation(policy, data.test, prompt, evaluation, answerer)
+        part(True)
     if demonstrated is not None:
         training["lengths"] = demonstrated
     del policy
     _forget()
     return Rates(
-        process=process, harness=harness, load=load, start_step=start_step, evaluation_position=position, **training
-    )
+        process=process, engine=opening, harness=harness, load=load, start_step=start_step,
+        evaluation_position=position, **training,
+    )  # fmt: skip
+
+
+def process_seconds(elsewhere: float) -> float:
+    """Seconds from the creation of this process until it could begin, but for those `elsewhere`."""
+    # What every stage imports, some of it when it loads its policy.
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Phi3ForCausalLM  # noqa: F401
+
+    from reinforce_lite.learning import loop  # noqa: F401
+    from reinforce_lite.policy import start  # noqa: F401
+
+    return max(0.0, clock.age_seconds(psutil.Process()) - elsewhere)
+
+
+@contextmanager
+def engines(policy: "Policy", training: Training, evaluation: Evaluation) -> "Iterator[tuple[Engine, Engine]]":
+    """The engines of training and evaluation; vLLM, which a process can open once, is the same for both."""
+    from reinforce_lite.evaluation.sampling import opened_for
+    from reinforce_lite.rollout.choose import opened
+
+    if training.engine == evaluation.engine == "vllm":
+        rows = max(int(training.rollout_batch), evaluation.size)
+        longest = max(training.max_new_tokens, evaluation.max_new_tokens)
+        with opened("vllm", policy, rows, longest, training.kv_cache_gib) as both:
+            yield both, both
+        return
+    own = training.rollout_batch, training.max_new_tokens, training.kv_cache_gib
+    with opened(training.engine, policy, *own) as writer, opened_for(policy, evaluation) as answerer:
+        yield writer, answerer
 
 
 def demonstrated_lengths(policy: "Policy", data: "Dataset") -> tuple[float, float]:
@@ -133,10 +172,11 @@ def measure_training(
     prompt: str,
     training: Training,
     after_step: Callable[[], None] = lambda: None,
+    engine: "Engine | None" = None,
 ) -> dict[str, Any]:
     """Take a few steps of the real loop; by a coin for a reward, so that there is a gradient to push.
 
-    `after_step` is called after each; what it raises ends them.
+    `after_step` is called after each; what it raises ends them. Without an open engine, one is opened.
 
     Returns:
         warm_up, rollout_position, update_token, drift_token (seconds), prompt_tokens, lengths: see `Rates`.
@@ -153,11 +193,11 @@ def measure_training(
         steps.append(step)
         after_step()
 
-    train(policy, problems, prompt, few, 0, keep)
+    train(policy, problems, prompt, few, 0, keep, engine=engine)
     prompt_tokens = fmean(len(policy.prompt_ids(messages(prompt, problem.question))) for problem in problems)
     rows = [step.metrics for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]
-    batches = -(-few.questions_per_step // max(1, few.rollout_batch // few.group_size))
+    batches = rollout_batches(few)
     usual = range(1, STEPS)
     working = [row["seconds_rollout"] + row["seconds_reward"] + row["seconds_update"] for row in rows]
     cut = fmean(row["truncated"] for row in rows) >= CUT and few.max_new_tokens < training.max_new_tokens
@@ -193,7 +233,9 @@ def _start_step(policy: "Policy", data: "Dataset", prompt: str, start: Any) -> f
     return (time.perf_counter() - began) / STEPS
 
 
-def _evaluation(policy: "Policy", problems: "list[Problem]", prompt: str, usual: Evaluation) -> tuple[float, float]:
+def _evaluation(
+    policy: "Policy", problems: "list[Problem]", prompt: str, usual: Evaluation, engine: "Engine"
+) -> tuple[float, float]:
     """(seconds that the harness needs around its batches, seconds of one more token in every row of a batch)."""
     began = time.perf_counter()
     from reinforce_lite.evaluation.harness import evaluate
@@ -214,7 +256,7 @@ def _evaluation(policy: "Policy", problems: "list[Problem]", prompt: str, usual:
     watch = Watch()
     limit = min(CAP, usual.max_new_tokens)
     shorter = usual.model_copy(update={"max_new_tokens": limit, "cross_check": False})
-    _, items = evaluate(policy, problems[: shorter.batch_size], prompt, shorter, watch)
+    _, items = evaluate(policy, problems[: shorter.size], prompt, shorter, watch, engine=engine)
     around = time.perf_counter() - began - watch.seconds
     return around, watch.seconds / max(item["length"] for item in items)
 

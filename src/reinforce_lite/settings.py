@@ -16,8 +16,15 @@ from reinforce_lite.errors import UserError
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-EngineName = Literal["auto", "generate", "continuous", "vllm"]
+Auto = Literal["auto"]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+EngineName = Literal["auto", "generate", "vllm"]
 Prompt = Literal["tagged", "released", "bare", "one_shot", "one_shot_bare"]
+
+
+USUAL_IMPORTANCE_CAP = 3.0
+"""TRL's default for the mismatch between sampler and trainer."""
 
 
 class Section(BaseModel):
@@ -157,6 +164,20 @@ class Lora(Section):
     )
 
 
+class SamplerGapLimit(Section):
+    """The mean difference between an engine's log-probabilities and the trainer's, in nats a token, that ends a run.
+
+    More than this says that the engine has other weights than the policy, or broken ones. No step is taken then.
+    """
+
+    float32: float | None = Field(
+        1e-3, gt=0, description="For weights in float32 (measured on a CPU: 1e-6); null for no limit."
+    )
+    bfloat16: float | None = Field(
+        0.25, gt=0, description="For weights in bfloat16 (measured on an H200: 0.04 to 0.07); null for no limit."
+    )
+
+
 class Training(Section):
     """Reinforce-Lite. A variant of the algorithm is a set of these values."""
 
@@ -221,14 +242,38 @@ class Training(Section):
     engine: EngineName = Field(
         "auto",
         description="What writes the completions. `generate`: the policy's own forward pass; runs everywhere. "
-        "`continuous`: transformers' continuous batching, for a GPU with flash attention; slower than `generate` "
-        "without. `vllm`: for a GPU with room for a second copy of the weights; needs "
-        "`pip install 'reinforce-lite[vllm]'`. `auto`: on a CPU `generate`, on a GPU the first of `vllm`, "
-        "`continuous`, `generate` that is installed and fits; a stage says which. One engine's draws are not "
-        "another's, and on a GPU only those of `generate` follow from the seed alone.",
+        "`vllm`: for a GPU with room for a second copy of the weights; `make setup TORCH=cuda` installs it. `auto`: on "
+        "a GPU `vllm` if it is installed and fits, else `generate`; a stage says which. One engine's draws are not "
+        "another's.",
     )
-    rollout_batch: int = Field(
-        256, ge=1, description="Completions decoded side by side; with `continuous` and `vllm`, at most so many."
+    rollout_batch: Count | Auto = Field(
+        "auto",
+        description="Most completions decoded side by side. `auto`: those of a whole step, up to 512 with `vllm` and "
+        "256 with `generate`.",
+    )
+    kv_cache_gib: Positive | Auto = Field(
+        "auto",
+        description="GiB of the GPU's memory for keys and values in a rollout; rows that find no room wait. `auto`: "
+        "what is free beside the weights and all that training keeps. Changes memory and speed.",
+    )
+    sampler_gap_limit: SamplerGapLimit = SamplerGapLimit()
+    importance_cap: Positive | Auto | None = Field(
+        "auto",
+        description="Truncated importance sampling: a token's gradient is weighted by the ratio of its probability in "
+        "the trainer to that in the engine, but by no more than this. Null: no weight. `auto`: 3 on a GPU, where the "
+        "two round differently (TRL's default); null on a CPU, where they agree, with `ratio_clip`, which has a ratio "
+        "of its own, and with `top_p` below 1.",
+    )
+    biased_ratio: bool = Field(
+        False,
+        description="Allow a number for `importance_cap` with `top_p` below 1. The engine's probabilities then add up "
+        "to 1 over the nucleus alone, so that the ratio is too small on average.",
+    )
+    deterministic_update: bool = Field(
+        False,
+        description="On a GPU, use torch's deterministic algorithms in the update. The rollout stays as it is, so a "
+        "run still need not repeat bit for bit. Slower: the mode made `generate` 2.6 times slower on an H200; for an "
+        "update this has not been measured.",
     )
     gradient_checkpointing: bool = Field(True, description="Recompute activations in the backward pass.")
     kl_every: int = Field(
@@ -248,10 +293,37 @@ class Training(Section):
         """Completions of one question in one step; there is one worked solution."""
         return 1 if self.estimator == "supervised" else self.group_size
 
+    def importance_cap_on(self, device: str) -> float | None:
+        """The cap of the importance weight on a device ("cuda" or "cpu"); None for no weight.
+
+        >>> one = Training(steps=1, questions_per_step=1, max_new_tokens=1, learning_rate=1e-6)
+        >>> one.importance_cap_on("cuda"), one.importance_cap_on("cpu")
+        (3.0, None)
+        """
+        if self.importance_cap != "auto":
+            return self.importance_cap
+        of_its_own = self.estimator == "supervised" or self.ratio_clip is not None
+        return None if device == "cpu" or of_its_own or self.top_p < 1 else USUAL_IMPORTANCE_CAP
+
     @model_validator(mode="after")
     def _passes_need_a_ratio(self) -> "Training":
         if self.passes > 1 and self.ratio_clip is None:
             raise ValueError("passes: more than one needs ratio_clip, for the second is no longer the policy's own")
+        return self
+
+    @model_validator(mode="after")
+    def _one_unbiased_ratio(self) -> "Training":
+        if self.importance_cap in ("auto", None):
+            return self
+        if self.ratio_clip is not None:
+            raise ValueError("importance_cap: ratio_clip has a ratio of its own; set one of them to null")
+        if self.estimator == "supervised":
+            raise ValueError("importance_cap: worked solutions are not sampled; set it to null")
+        if self.top_p < 1 and not self.biased_ratio:
+            raise ValueError(
+                "importance_cap: with top_p below 1 the engine's probabilities are those of the nucleus, and the ratio "
+                "is biased; set top_p: 1 or importance_cap: null, or allow it with biased_ratio: true"
+            )
         return self
 
 
@@ -261,10 +333,13 @@ class Evaluation(Section):
     max_new_tokens: int = Field(
         ge=1, description="Longest answer, in tokens; longer ones are cut and counted as truncated."
     )
-    batch_size: int = Field(
-        ge=1,
+    batch_size: Count | Auto = Field(
+        "auto",
         description="Problems decoded side by side, and kept together; fixed, because it can change the last bit of a "
-        "logit. `continuous` and `vllm` like it large: rows that end are replaced only within a batch.",
+        "logit. `auto`: 512 with `vllm`, which replaces rows that end only within a batch, and 64 with `generate`.",
+    )
+    kv_cache_gib: Positive | Auto = Field(
+        "auto", description="As `training.kv_cache_gib`; `auto` is what is free beside the weights."
     )
     engine: EngineName = Field(
         "auto", description="What writes the answers, as for `training.engine`; the same for base and trained."
@@ -288,7 +363,18 @@ class Evaluation(Section):
         if not self.samples:
             return 0
         asked = min(problems, self.samples_limit or problems)
-        return -(-asked // max(1, self.batch_size // self.samples))
+        return -(-asked // max(1, self.size // self.samples))
+
+    @property
+    def size(self) -> int:
+        """`batch_size` as a number.
+
+        Raises:
+            ValueError: it is `auto`, and has not been decided yet (`precision.evaluation_of`).
+        """
+        if self.batch_size == "auto":
+            raise ValueError("evaluation.batch_size is auto; precision.evaluation_of decides it")
+        return self.batch_size
 
 
 class Protocol(Section):

@@ -12,7 +12,6 @@ from reinforce_lite.interrupt import Interrupted
 from reinforce_lite.journal import Journal
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Sampling
-from reinforce_lite.rollout.continuous import ContinuousEngine
 from reinforce_lite.rollout.generate import GenerateEngine
 from reinforce_lite.settings import Evaluation
 from reinforce_lite.tasks import Problem
@@ -82,26 +81,6 @@ def test_it_goes_on_with_the_next_batch(
     decoded.clear()
     assert run(policy, tmp_path / "x") == undisturbed
     assert decoded == whole[batches:]
-
-
-def test_it_goes_on_with_continuous_batching_too(
-    policy: Policy, tmp_path: Path, decoded: Batches, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    generated = run(policy, tmp_path / "generated")
-    monkeypatch.setattr(f"{__name__}.SETTINGS", SETTINGS.model_copy(update={"engine": "continuous"}))
-    real, sizes = ContinuousEngine.__call__, []
-
-    def counted(self: ContinuousEngine, prompts: list[list[int]], *rest: Any) -> Any:
-        sizes.append(len(prompts))
-        return real(self, prompts, *rest)
-
-    monkeypatch.setattr(ContinuousEngine, "__call__", counted)
-    decoded.clear()
-    interrupted(policy, tmp_path / "x", 1, monkeypatch)
-    sizes.clear()
-    continued = run(policy, tmp_path / "x")
-    assert sizes == [3, 2] and not decoded
-    assert {i: c.token_ids for i, c in continued.items()} == {i: c.token_ids for i, c in generated.items()}
 
 
 @pytest.mark.survives("SIGKILL while writing an evaluation's batch")

@@ -11,18 +11,16 @@ from reinforce_lite.rollout.choose import Name, Place, decide, opened, unavailab
 from reinforce_lite.rollout.generate import GenerateEngine
 from reinforce_lite.settings import EngineName
 
-CARD = Place("cuda", weights_gib=6.0, free_gib=20.0, half=True, vllm=True, flash=True)
+CARD = Place("cuda", weights_gib=6.0, free_gib=20.0, vllm=True)
 
 
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
         (CARD, "vllm"),
-        (replace(CARD, vllm=False), "continuous"),
-        (replace(CARD, free_gib=11.9), "continuous"),  # 6 of weights, 6 of cache and activations
+        (replace(CARD, vllm=False), "generate"),
+        (replace(CARD, free_gib=11.9), "generate"),  # 6 of weights, 2 of cache, 4 of everything else
         (replace(CARD, free_gib=12.0), "vllm"),
-        (replace(CARD, vllm=False, flash=False), "generate"),
-        (replace(CARD, vllm=False, half=False), "generate"),  # no flash attention in float32
         (replace(CARD, device="cpu"), "generate"),
     ],
 )
@@ -31,9 +29,9 @@ def test_auto_takes_the_fastest_that_can_be_had(place: Place, expected: Name) ->
     assert unavailable(expected, place) is None
 
 
-@pytest.mark.parametrize("name", ["generate", "continuous", "vllm"])
+@pytest.mark.parametrize("name", ["generate", "vllm"])
 def test_what_is_asked_for_is_taken(name: EngineName) -> None:
-    assert decide(name, replace(CARD, device="cpu", vllm=False, flash=False)) == name
+    assert decide(name, replace(CARD, device="cpu", vllm=False)) == name
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ NO_VLLM = pytest.mark.skipif(
 Open = Callable[..., Engine]
 
 
-@pytest.fixture(params=["generate", "continuous", pytest.param("vllm", marks=NO_VLLM)])
+@pytest.fixture(params=["generate", pytest.param("vllm", marks=NO_VLLM)])
 def name(request: pytest.FixtureRequest) -> EngineName:
     found: EngineName = request.param
     return found

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from reinforce_lite.precision import evaluation_of
 from reinforce_lite.settings import Evaluation, Settings, Start, Training
 
 SPEED = (0.8, 1.0, 1.3)
@@ -86,6 +87,7 @@ class Rates:
         process: from the creation of a process until it could begin.
         harness: what evaluation needs beside that to begin.
         load: to bring the weights to the device; to save them takes about as long.
+        engine: to open what writes completions; seconds with vLLM, nothing with `generate`.
         warm_up: what a first step costs beyond the later ones.
         start_step: one step of the supervised start; None if the policy has none.
         rollout_position: one more token in every row of a rollout batch.
@@ -108,6 +110,7 @@ class Rates:
     evaluation_position: float
     prompt_tokens: float
     lengths: tuple[float, float] | None = None
+    engine: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
             found = Duration(Interval(*AGAIN) * (sum(likes) / len(likes)))
         else:
             lengths = rates.lengths
-            found = Duration(evaluation_seconds(rates, settings.evaluation, problems, lengths))
+            found = Duration(evaluation_seconds(rates, evaluation_of(settings, job.model), problems, lengths))
     return Duration(found.around * devices, found.step * devices, found.steps, found.after * devices)
 
 
@@ -202,12 +205,19 @@ def training_from(rates: Rates, training: Training, lengths: tuple[float, float]
     # Drift is two forward passes over a step's tokens; PPO's old policy and a KL's reference take one each.
     step += tokens * (rates.drift_token / 2 * ((training.ratio_clip is not None) + (training.kl_coefficient > 0)))
     if training.estimator != "supervised":
-        batches = math.ceil(training.questions_per_step / max(1, training.rollout_batch // training.group_size))
+        batches = rollout_batches(training)
         # Rows that have ended leave the batch, so that positions beyond the mean cost less than the ones before it.
         step += (mean + longest) * (0.5 * batches * rates.rollout_position)
-    around = rates.process + 2 * rates.load + rates.warm_up
+    around = rates.process + rates.engine + 2 * rates.load + rates.warm_up
     saving = Interval(*SPEED) * rates.load
     return Duration(Interval(*SPEED) * around, Interval(*SPEED) * step, training.steps, saving)
+
+
+def rollout_batches(training: Training) -> int:
+    """Batches in which the completions of one step are decoded; one if the engine takes what it likes."""
+    if training.rollout_batch == "auto":
+        return 1
+    return math.ceil(training.questions_per_step / max(1, training.rollout_batch // training.group_size))
 
 
 def step_tokens(training: Training, prompt_tokens: float, mean: Interval, completions: int) -> Interval:
@@ -259,11 +269,11 @@ def evaluation_seconds(
 ) -> Interval:
     """An evaluation by what was rehearsed, its sampled answers too; the cross-check is taken for a second one."""
     _, longest = expected_lengths(evaluation.max_new_tokens, lengths)
-    batches = math.ceil(problems / evaluation.batch_size)
+    batches = math.ceil(problems / evaluation.size)
     batches *= 2 if evaluation.cross_check else 1
     batches += evaluation.sampled_batches(problems)
     decoding = longest * (batches * rates.evaluation_position)
-    return Interval(*SPEED) * (decoding + Interval.exactly(rates.process + rates.harness + rates.load))
+    return Interval(*SPEED) * (decoding + Interval.exactly(rates.process + rates.engine + rates.harness + rates.load))
 
 
 def sampled_lengths(

@@ -17,8 +17,8 @@ from lm_eval.tasks import TaskManager
 
 from reinforce_lite.evaluation.written import Prompts, Written, fixed_batches, write_batches
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
-from reinforce_lite.rollout import Completion, Sampling, ended
-from reinforce_lite.rollout.choose import opened
+from reinforce_lite.rollout import Completion, Engine, Sampling, ended
+from reinforce_lite.rollout.choose import kept_open
 from reinforce_lite.settings import Evaluation
 from reinforce_lite.tasks import Problem
 from reinforce_lite.tasks.answers import flexible, is_correct, strict
@@ -42,6 +42,7 @@ class PolicyLM(LM):
         settings: Evaluation,
         written: Written | None = None,
         after_batch: Callable[[int], None] = lambda done: None,
+        engine: Engine | None = None,
     ) -> None:
         super().__init__()
         self.policy = policy
@@ -49,22 +50,23 @@ class PolicyLM(LM):
         self._settings = settings
         self.completions: dict[str, Completion] = {}
         self.resumed_seconds = 0.0
-        self._written, self._after_batch = written, after_batch
+        self._written, self._after_batch, self._engine = written, after_batch, engine
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """The completion of every request, as text; batch by batch, each kept as soon as it is written."""
         ids = [request.doc["id"] for request in requests]
         prompts = {i: encode_prompt(self.policy.tokenizer, r.args[0]) for i, r in zip(ids, requests, strict=True)}
         if self._written is not None:
-            self.completions, self.resumed_seconds = self._written.resume(prompts, self._settings.batch_size)
+            self.completions, self.resumed_seconds = self._written.resume(prompts, self._settings.size)
         self._write(prompts)
         self._check(ids)
         return [self.policy.text(self.completions[i].token_ids) for i in ids]
 
     def _write(self, prompts: Prompts) -> None:
         """Complete the prompts that have not been completed yet."""
-        size, limit = self._settings.batch_size, self.sampling.max_new_tokens
-        with opened(self._settings.engine, self.policy, size, limit) as engine:
+        settings, size = self._settings, self._settings.size
+        needs = settings.engine, self.policy, size, settings.max_new_tokens, settings.kv_cache_gib
+        with kept_open(self._engine, *needs) as engine:
 
             def complete(batch: list[str]) -> dict[str, Completion]:
                 """The answer to each problem of a batch."""
@@ -132,6 +134,7 @@ def evaluate(
     settings: Evaluation,
     written: Written | None = None,
     after_batch: Callable[[int], None] = lambda done: None,
+    engine: Engine | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Evaluate a policy on `problems`, or on those that are left if `written` has kept some.
 
@@ -142,12 +145,13 @@ def evaluate(
         settings: how.
         written: keeps finished batches; by default they go with the process.
         after_batch: called after each batch with the number of those that are done; what it raises ends the evaluation.
+        engine: one that is open already; by default one is opened for this evaluation.
 
     Returns:
         (summary, items): n, mean strict, flexible, truncated (fractions), mean length (tokens) and seconds; and for
         each problem, in order, what was asked, what was written and how it was read.
     """
-    lm = PolicyLM(policy, settings, written, after_batch)
+    lm = PolicyLM(policy, settings, written, after_batch, engine)
     started = time.perf_counter()
     results = evaluator.simple_evaluate(
         model=lm,
@@ -201,7 +205,7 @@ def cross_check(policy: Policy, settings: Evaluation) -> dict[str, float]:
 
     stock: Callable[..., Any] = HFLM
     results = evaluator.simple_evaluate(
-        model=stock(pretrained=policy.model, tokenizer=policy.tokenizer, batch_size=settings.batch_size),
+        model=stock(pretrained=policy.model, tokenizer=policy.tokenizer, batch_size=settings.size),
         tasks=["gsm8k_cot_llama"],
         apply_chat_template=True,
         fewshot_as_multiturn=True,

@@ -2,13 +2,14 @@
 
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from reinforce_lite.evaluation.written import Written, fixed_batches, write_batches
 from reinforce_lite.policy import Policy
-from reinforce_lite.rollout import Completion, Sampling
-from reinforce_lite.rollout.choose import opened
+from reinforce_lite.rollout import Completion, Engine, Sampling
+from reinforce_lite.rollout.choose import kept_open, opened
 from reinforce_lite.settings import Evaluation
 from reinforce_lite.tasks import Problem
 from reinforce_lite.tasks.answers import flexible, is_correct, strict
@@ -30,6 +31,7 @@ def sample(
     settings: Evaluation,
     written: Written | None = None,
     after_batch: Callable[[int], None] = lambda done: None,
+    engine: Engine | None = None,
 ) -> list[dict[str, Any]]:
     """Answer the first `samples_limit` problems `samples` times each, at temperature 1 over the whole vocabulary.
 
@@ -40,6 +42,7 @@ def sample(
         settings: how.
         written: keeps finished batches; by default they go with the process.
         after_batch: called after each batch with the number of those that are done; what it raises ends it all.
+        engine: one that is open already; by default one is opened for this.
 
     Returns:
         For each answer, question after question: id, draw (from 0), completion, strict, flexible, truncated, length
@@ -48,15 +51,15 @@ def sample(
     k, asked = settings.samples, problems[: settings.samples_limit]
     ids = {problem.id: policy.prompt_ids(messages(prompt, problem.question)) for problem in asked}
     prompts = {f"{name}/{draw}": tokens for name, tokens in ids.items() for draw in range(k)}
-    rows = k * max(1, settings.batch_size // k)  # whole questions
+    rows = rows_at_once(settings)
     found = {} if written is None else written.resume(prompts, rows)[0]
     how = Sampling(temperature=1, top_p=1, max_new_tokens=settings.max_new_tokens)
-    with opened(settings.engine, policy, rows, settings.max_new_tokens) as engine:
+    with kept_open(engine, settings.engine, policy, rows, settings.max_new_tokens, settings.kv_cache_gib) as writer:
 
         def complete(batch: list[str]) -> dict[str, Completion]:
             """All answers to the questions of a batch."""
             names = list(dict.fromkeys(answer.rpartition("/")[0] for answer in batch))
-            groups = engine([ids[name] for name in names], k, how, [draw_seed(name) for name in names])
+            groups = writer([ids[name] for name in names], k, how, [draw_seed(name) for name in names])
             pairs = zip(names, groups, strict=True)
             return {f"{name}/{draw}": each for name, group in pairs for draw, each in enumerate(group)}
 
@@ -74,6 +77,17 @@ def sample(
             length = len(completion.token_ids)
             answers.append({"id": problem.id, "draw": draw, "completion": text, **verdicts, "length": length})
     return answers
+
+
+def rows_at_once(settings: Evaluation) -> int:
+    """Answers in a batch: those to as many whole questions as its size allows, at least one."""
+    return settings.samples * max(1, settings.size // settings.samples)
+
+
+def opened_for(policy: Policy, settings: Evaluation) -> AbstractContextManager[Engine]:
+    """The engine for a whole evaluation, its greedy answers and its sampled ones."""
+    rows = max(settings.size, rows_at_once(settings) if settings.samples else 0)
+    return opened(settings.engine, policy, rows, settings.max_new_tokens, settings.kv_cache_gib)
 
 
 def remove(folder: Path) -> None:

@@ -12,12 +12,13 @@ from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.estimators import normaliser
 from reinforce_lite.learning.experience import Experience, ask, rollout, score
 from reinforce_lite.learning.metrics import Clock, completion_rows, step_metrics
-from reinforce_lite.learning.update import anchored, descend, gradient
+from reinforce_lite.learning.update import anchored, check_engine, descend, gradient
 from reinforce_lite.policy import Policy, lora
 from reinforce_lite.policy.logprobs import check_head
 from reinforce_lite.policy.optimizer import learning_rate, optimizer_for, set_learning_rate
 from reinforce_lite.policy.progress import InMemory, Keeper, steps_bar
-from reinforce_lite.rollout.choose import opened
+from reinforce_lite.rollout import Engine
+from reinforce_lite.rollout.choose import kept_open
 from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem
 
@@ -45,6 +46,7 @@ def train(
     *,
     stop: Callable[[int], str | None] = never,
     progress: Keeper | None = None,
+    engine: Engine | None = None,
 ) -> str | None:
     """Train the policy in place for `settings.steps` steps, or what is left of them if `progress` has kept some.
 
@@ -57,21 +59,22 @@ def train(
         on_step: called after each step that is taken here and now.
         stop: asked once a step, with the number of completed steps; a reason ends the training.
         progress: keeps finished steps; by default they go with the process.
+        engine: one that is open already; by default one is opened for this training.
 
     Returns:
         The reason of an early end, else None.
 
     Raises:
-        UserError: too many steps in a row were not finite, `progress` holds another training, or there are more
-            processes than questions.
+        UserError: too many steps in a row were not finite, the engine does not sample from the policy, `progress`
+            holds another training, or there are more processes than questions.
     """
     check(settings)
     prepare(policy, settings, seed)
     start, progress = drift.snapshot(policy), progress or InMemory()
     optimizer = optimizer_for(policy.model, settings, seed)
     denominator = normaliser(settings.estimator, settings.questions_per_step, settings.group_size)
-    engines = opened(settings.engine, policy, settings.rollout_batch, settings.max_new_tokens)
-    with progress.resumed(policy, optimizer) as completed, engines as engine:
+    needs = settings.engine, policy, settings.rollout_batch, settings.max_new_tokens, settings.kv_cache_gib
+    with progress.resumed(policy, optimizer) as completed, kept_open(engine, *needs) as writer:
         reason, skipped = stop(completed) if completed else None, Skipped(settings.max_skipped, progress.rows())
         questions = question_stream(problems, settings.shuffle, seed, first=completed * settings.questions_per_step)
         for step in (bar := steps_bar(completed, settings.steps)):
@@ -80,7 +83,7 @@ def train(
             clock = Clock()
             picked = list(itertools.islice(questions, settings.questions_per_step))
             asked = parallel.share(ask(picked, seed, step))
-            groups_PG = rollout(policy, engine, asked, prompt, settings)
+            groups_PG = rollout(policy, writer, asked, prompt, settings)
             clock.lap("rollout")
 
             experience = Experience.joined(parallel.gather([score(policy, asked, groups_PG, settings)]))
@@ -91,6 +94,7 @@ def train(
             policy.model.train()
             samples = anchored(policy, start, experience.samples(settings), settings)
             result = gradient(policy, samples, denominator, settings)
+            check_engine(policy, result, settings)
             with progress.step():  # the weights move and the step is told, or neither
                 descend(optimizer, result)
                 for _ in range(settings.passes - 1):  # PPO learns from the same completions again

@@ -16,6 +16,21 @@ def reinforce(logprobs_N: torch.Tensor, weights_N: torch.Tensor) -> torch.Tensor
     return -(weights_N * logprobs_N).sum()
 
 
+def truncated_ratio(logprobs_N: torch.Tensor, sampler_N: torch.Tensor, cap: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Truncated importance sampling (Ionides 2008), for an engine whose log-probabilities are not the trainer's.
+
+    Returns:
+        (weights_N, ratios_N): p of the trainer over p of the engine, token by token, cut at `cap` and as it is; both
+        without a gradient, so that the gradient of `reinforce` with the weights is that of weight x log p.
+
+    >>> weights, ratios = truncated_ratio(torch.tensor([0.5, 0.3]).log(), torch.tensor([0.25, 0.6]).log(), cap=1.5)
+    >>> [round(w, 3) for w in weights.tolist()], [round(r, 3) for r in ratios.tolist()]  # 0.5 / 0.25, 0.3 / 0.6
+    ([1.5, 0.5], [2.0, 0.5])
+    """
+    ratios_N = (logprobs_N.detach() - sampler_N).exp()
+    return ratios_N.clamp(max=cap), ratios_N
+
+
 def ppo_clip(logprobs_N: torch.Tensor, weights_N: torch.Tensor, old_N: torch.Tensor, clip: float) -> torch.Tensor:
     """The clipped surrogate of PPO (Schulman et al. 2017, eq. 7): a token gains nothing beyond a ratio of 1 +- clip.
 
@@ -38,6 +53,6 @@ def kl_penalty(logprobs_N: torch.Tensor, reference_N: torch.Tensor) -> torch.Ten
     return (d_N.exp() - 1 - d_N).sum()
 
 
-def outside(logprobs_N: torch.Tensor, old_N: torch.Tensor, clip: float) -> int:
-    """How many tokens have a ratio beyond 1 +- clip."""
-    return int((((logprobs_N.detach() - old_N).exp() - 1).abs() > clip).sum())
+def outside(logprobs_N: torch.Tensor, old_N: torch.Tensor, clip: float) -> torch.Tensor:
+    """How many tokens have a ratio beyond 1 +- clip; stays on the device."""
+    return (((logprobs_N.detach() - old_N).exp() - 1).abs() > clip).sum()

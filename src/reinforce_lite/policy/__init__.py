@@ -27,6 +27,13 @@ class Policy:
         """Where the weights are."""
         return next(self.model.parameters()).device
 
+    @property
+    def cache_bytes_per_token(self) -> int:
+        """Bytes of the keys and values of one token in all layers."""
+        config = self.model.config
+        head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(2 * config.num_hidden_layers * config.num_key_value_heads * head * self.model.dtype.itemsize)
+
     def prompt_ids(self, messages: list[dict[str, str]]) -> list[int]:
         """Token ids of a chat prompt; training and evaluation both come through here.
 

@@ -49,6 +49,32 @@ def materialise(settings: PolicySettings, seed: int, device: str) -> Policy:
     return load.pretrained(str(settings.repo), settings, device, revision=settings.revision, local_files_only=True)
 
 
+def tokenizer(settings: PolicySettings) -> Any:
+    """The tokenizer alone, with its chat template; from the hub if it is not here yet.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    from transformers import AutoTokenizer
+
+    if settings.from_scratch is not None:
+        return scratch.word_tokenizer()
+    path = settings.path
+    if path is None:
+        name, source = str(settings.repo), {"revision": settings.revision}
+    elif path.suffix == ".gguf":
+        name, source = str(path.parent), {"gguf_file": path.name}
+    else:
+        name, source = str(path), {}
+    try:
+        return AutoTokenizer.from_pretrained(name, **source)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot load the tokenizer of {path or settings.repo}: {str(error).splitlines()[0]}",
+            "check policies.<name>, and the network if it is on the hub",
+        ) from error
+
+
 def weights_source(settings: PolicySettings) -> dict[str, Any]:
     """How policy.json points to weights that stay where they are."""
     if settings.path is not None:

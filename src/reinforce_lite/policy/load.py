@@ -1,5 +1,8 @@
 """Load a policy from the hub, a folder, a GGUF file, or what an earlier rule wrote; save one."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,36 @@ from reinforce_lite.policy import Policy
 from reinforce_lite.settings import Hardware, PolicySettings
 
 
-def prepare_torch(hardware: Hardware) -> None:
-    """Fix what makes sums differ between runs: threads, and nondeterministic kernels where there is a choice."""
+def prepare_torch(hardware: Hardware, deterministic_update: bool = False) -> None:
+    """Fix what makes sums differ between runs on a CPU: threads, and nondeterministic kernels where there is a choice.
+
+    On a GPU a rollout does not repeat bit for bit anyway, and torch's deterministic mode made one 2.6 times slower
+    (benchmarks/results/gpu/probe.json). There it is for the update alone, and for who asks (`deterministic_update`).
+    """
     if hardware.cpu_threads:
         torch.set_num_threads(hardware.cpu_threads)
+    if hardware.device == "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    elif deterministic_update:  # cuBLAS reads it once, when it starts
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """Inside, torch takes deterministic kernels where there is a choice, if that is wanted; else all stays as it is."""
+    if not wanted:
+        yield
+        return
+    mode = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def load(folder: Path, settings: PolicySettings, device: str) -> Policy:

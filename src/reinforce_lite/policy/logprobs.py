@@ -23,30 +23,40 @@ class Batch:
     Attributes:
         tokens_BT: token ids.
         attention_BT: 1 where there is a token, 0 where there is padding.
-        chosen_BT: True at the tokens whose log-probability is wanted (the completion, its stop id included).
+        before_N: places in the flattened batch, each the one before a token whose log-probability is wanted.
+        chosen_N: these tokens (the completions, their stop ids included), row after row.
     """
 
     tokens_BT: torch.Tensor
     attention_BT: torch.Tensor
-    chosen_BT: torch.Tensor
+    before_N: torch.Tensor
+    chosen_N: torch.Tensor
 
 
 def pad_right(rows: Sequence[Row], pad_id: int, device: torch.device) -> Batch:
     """Make a batch of (prompt ids, completion ids) rows; padding is marked by position, whatever `pad_id` is.
 
-    >>> pad_right([([5, 6], [7]), ([5], [8, 9, 2])], 0, torch.device("cpu")).chosen_BT.int().tolist()
-    [[0, 0, 1, 0], [0, 1, 1, 1]]
+    >>> batch = pad_right([([5, 6], [7]), ([5], [8, 9, 2])], 0, torch.device("cpu"))
+    >>> batch.tokens_BT.tolist(), batch.before_N.tolist(), batch.chosen_N.tolist()
+    ([[5, 6, 7, 0], [5, 8, 9, 2]], [1, 4, 5, 6], [7, 8, 9, 2])
     """
     width = max(len(prompt) + len(completion) for prompt, completion in rows)
     tokens_BT = torch.full((len(rows), width), pad_id, dtype=torch.long)
     attention_BT = torch.zeros_like(tokens_BT)
-    chosen_BT = torch.zeros_like(tokens_BT, dtype=torch.bool)
+    before: list[int] = []
     for row, (prompt, completion) in enumerate(rows):
         end = len(prompt) + len(completion)
         tokens_BT[row, :end] = torch.tensor(prompt + completion)
         attention_BT[row, :end] = 1
-        chosen_BT[row, len(prompt) : end] = True
-    return Batch(tokens_BT.to(device), attention_BT.to(device), chosen_BT.to(device))
+        before += range(row * width + len(prompt) - 1, row * width + end - 1)
+    chosen = [token for _, completion in rows for token in completion]
+    parts = tokens_BT, attention_BT, torch.tensor(before), torch.tensor(chosen)
+    return Batch(*(sent(part, device) for part in parts))
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A CPU tensor on its way to the device; nobody waits until it is there, nor for what the device still does."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def pad_left(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,15 +67,23 @@ def pad_left(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device
     return torch.tensor(tokens, device=device), torch.tensor(attention, device=device)
 
 
-def completion_logprobs(policy: Policy, rows: Sequence[Row], chunk_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+def completion_logprobs(
+    policy: Policy, rows: Sequence[Row], chunk_tokens: int, temperature: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """As `chosen_logprobs`, of every completion's tokens; a prompt that several rows begin with is computed once.
+
+    Args:
+        policy: whose log-probabilities.
+        rows: prompts and completions.
+        chunk_tokens: tokens whose logits exist at the same time.
+        temperature: what logits are divided by.
 
     Returns:
         (logprobs_N with gradient, entropies_N without), float32, rows one after the other, tokens in order.
     """
     if shares_prompts(policy):
-        return _heads(policy.model, *_after_shared_prompts(policy, rows), chunk_tokens)
-    return chosen_logprobs(policy, pad_right(rows, policy.pad_id, policy.device), chunk_tokens)
+        return _heads(policy.model, *_after_shared_prompts(policy, rows), chunk_tokens, temperature)
+    return chosen_logprobs(policy, pad_right(rows, policy.pad_id, policy.device), chunk_tokens, temperature)
 
 
 def shares_prompts(policy: Policy) -> bool:
@@ -85,14 +103,14 @@ def _after_shared_prompts(policy: Policy, rows: Sequence[Row]) -> tuple[torch.Te
 
     inner, device = policy.model.base_model, policy.device
     places = {prompt: place for place, prompt in enumerate(dict.fromkeys(tuple(prompt) for prompt, _ in rows))}
-    which_B = torch.tensor([places[tuple(prompt)] for prompt, _ in rows], device=device)
+    which_B = sent(torch.tensor([places[tuple(prompt)] for prompt, _ in rows]), device)
     tokens_PT, attention_PT = pad_left(list(places), policy.pad_id, device)
     cache, positions_PT = DynamicCache(config=policy.model.config), (attention_PT.cumsum(1) - 1).clamp(min=0)
     known = {"attention_mask": attention_PT, "position_ids": positions_PT, "past_key_values": cache}
     last_PD = inner(input_ids=tokens_PT, use_cache=True, **known).last_hidden_state[:, -1]
     hidden_BTD = last_PD[which_B][:, None]  # predicts the first token of a completion
-    lengths_B = torch.tensor([len(completion) for _, completion in rows], device=device)
-    longest = int(lengths_B.max())
+    lengths = [len(completion) for _, completion in rows]
+    longest, lengths_B = max(lengths), sent(torch.tensor(lengths), device)
     if longest > 1:
         cache.batch_select_indices(which_B)
         read = [completion[:-1] + [policy.pad_id] * (longest - len(completion)) for _, completion in rows]
@@ -100,15 +118,17 @@ def _after_shared_prompts(policy: Policy, rows: Sequence[Row]) -> tuple[torch.Te
         attention_BT = torch.cat([attention_PT[which_B], (after_T < lengths_B[:, None] - 1).long()], 1)
         positions_BT = attention_PT.sum(1)[which_B][:, None] + after_T
         known = {"attention_mask": attention_BT, "position_ids": positions_BT, "past_key_values": cache}
-        states_BTD = inner(input_ids=torch.tensor(read, device=device), use_cache=True, **known).last_hidden_state
+        states_BTD = inner(input_ids=sent(torch.tensor(read), device), use_cache=True, **known).last_hidden_state
         hidden_BTD = torch.cat([hidden_BTD, states_BTD], 1)
-    written_BT = torch.arange(longest, device=device) < lengths_B[:, None]
-    targets_N = torch.tensor([token for _, completion in rows for token in completion], device=device)
-    return hidden_BTD[written_BT], targets_N
+    written_N = torch.tensor([row * longest + place for row, n in enumerate(lengths) for place in range(n)])
+    targets_N = torch.tensor([token for _, completion in rows for token in completion])
+    return hidden_BTD.flatten(0, 1)[sent(written_N, device)], sent(targets_N, device)
 
 
-def chosen_logprobs(policy: Policy, batch: Batch, chunk_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probability of every chosen token given all tokens before it, at temperature 1 over the whole vocabulary.
+def chosen_logprobs(
+    policy: Policy, batch: Batch, chunk_tokens: int, temperature: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability of every chosen token given all tokens before it, over the whole vocabulary.
 
     The network runs once up to its last hidden state; the logits are then taken `chunk_tokens` rows at a time, in
     float32, and recomputed in the backward pass.
@@ -118,29 +138,31 @@ def chosen_logprobs(policy: Policy, batch: Batch, chunk_tokens: int) -> tuple[to
     """
     inner = policy.model.base_model
     hidden_BTD = inner(input_ids=batch.tokens_BT, attention_mask=batch.attention_BT, use_cache=False).last_hidden_state
-    predicts_BT = batch.chosen_BT[:, 1:]  # position t predicts token t + 1
-    hidden_ND = hidden_BTD[:, :-1][predicts_BT]
-    targets_N = batch.tokens_BT[:, 1:][predicts_BT]
-    return _heads(policy.model, hidden_ND, targets_N, chunk_tokens)
+    hidden_ND = hidden_BTD.flatten(0, 1)[batch.before_N]  # a place predicts the token after it
+    return _heads(policy.model, hidden_ND, batch.chosen_N, chunk_tokens, temperature)
 
 
 def _heads(
-    model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor, chunk_tokens: int
+    model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor, chunk_tokens: int, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities of the targets and entropies, [N] each, chunk by chunk, recomputed in the backward pass."""
     pieces = [
-        checkpoint(_head, model, hidden, targets, use_reentrant=False)
+        checkpoint(_head, model, hidden, targets, temperature, use_reentrant=False, preserve_rng_state=False)
         for hidden, targets in zip(hidden_ND.split(chunk_tokens), targets_N.split(chunk_tokens), strict=True)
     ]
     return torch.cat([piece[0] for piece in pieces]), torch.cat([piece[1] for piece in pieces])
 
 
-def _head(model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _head(
+    model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities of the targets and entropies, [N] each, of one chunk."""
     logits_NV = model.get_output_embeddings()(hidden_ND).float()
     softcap = getattr(model.config, "final_logit_softcapping", None)
     if softcap:
         logits_NV = torch.tanh(logits_NV / softcap) * softcap
+    if temperature != 1:
+        logits_NV = logits_NV / temperature
     logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
     with torch.no_grad():
         entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
@@ -155,7 +177,7 @@ def check_head(policy: Policy) -> None:
     """
     vocabulary = policy.model.get_output_embeddings().weight.shape[0]
     tokens_BT = torch.linspace(0, vocabulary - 1, 16, device=policy.device).long()[None]
-    batch = Batch(tokens_BT, torch.ones_like(tokens_BT), torch.ones_like(tokens_BT, dtype=torch.bool))
+    batch = Batch(tokens_BT, torch.ones_like(tokens_BT), torch.arange(15, device=policy.device), tokens_BT[0, 1:])
     with torch.no_grad():
         ours_N, _ = chosen_logprobs(policy, batch, chunk_tokens=1)
         logits_BTV = policy.model(input_ids=tokens_BT, use_cache=False).logits.float()

@@ -53,6 +53,16 @@ def adapted(model: Any) -> bool:
     return hasattr(model, "peft_config")
 
 
+def merged_state(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """All weights by name as they would be after merging; of a model without adapters, its weights."""
+    weights = merged(model) if adapted(model) else iter(())
+    for name, value in model.state_dict().items():
+        if name.endswith(".base_layer.weight"):
+            yield name.replace(".base_layer.", "."), next(weights)[2]
+        elif ".lora_" not in name:
+            yield name.replace(".base_layer.", "."), value
+
+
 def layers(model: Any) -> list[tuple[str, Any]]:
     """The layers that have an adapter, by name."""
     from peft.tuners.lora import LoraLayer

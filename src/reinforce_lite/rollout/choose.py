@@ -1,4 +1,4 @@
-"""Which engine: what `auto` takes, what cannot be had, and the engine itself by its name.
+"""Which engine: what `auto` takes, what cannot be had, how much memory it gets, and the engine itself by its name.
 
 The choice looks at the configuration and at installed packages, never at a device, so that every stage of an
 experiment makes the same one. This file imports nothing heavy.
@@ -6,32 +6,35 @@ experiment makes the same one. This file imports nothing heavy.
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from reinforce_lite.rollout import Engine
-from reinforce_lite.settings import EngineName
+from reinforce_lite.settings import Auto, EngineName
 
 if TYPE_CHECKING:
     from reinforce_lite.policy import Policy
 
-Name = Literal["generate", "continuous", "vllm"]
+Name = Literal["generate", "vllm"]
 
-VLLM_GIB = 6.0
-"""What vLLM takes beside its copy of the weights: 4 GiB of cache (rollout/vllm.py), and an allowance of 2 GiB for
-activations and CUDA graphs, which is estimated and not measured."""
+OTHER_GIB = 4.0
+"""What a rollout takes on a GPU beside weights and cache: activations, the sampler's logits, CUDA graphs, and what a
+card has less than its name says. Estimated, not measured."""
+SMALLEST_CACHE_GIB = 2.0
+"""With less than this for keys and values vLLM writes a few rows at a time, and `generate` does as well."""
+ROWS: dict[Name, int] = {"generate": 256, "vllm": 512}
+"""Most completions side by side. vLLM captures CUDA graphs for no more rows than 512, and queues what comes beyond."""
+ANSWERS: dict[Name, int] = {"generate": 64, "vllm": 512}
+"""The same for an evaluation, whose batches are kept as they end: more of them lose less to a kill."""
+USUAL_PROMPT = 512
+"""Tokens of a prompt, when rows of `generate` are counted; a question of GSM8K takes 100 to 400."""
 GIB = 2**30
 
 
 def _has_vllm() -> bool:
     return find_spec("vllm") is not None
-
-
-def _has_flash() -> bool:
-    # Installed ones only: `kernels` would fetch one from the hub, or, where that cannot be reached, silently none.
-    return any(find_spec(name) is not None for name in ("flash_attn", "flash_attn_interface"))
 
 
 @dataclass(frozen=True)
@@ -42,39 +45,43 @@ class Place:
         device: "cuda" or "cpu".
         weights_gib: one copy of the policy.
         free_gib: the device's memory beside the policy and whatever else is kept there during a rollout.
-        half: the weights have 16 bits; flash attention takes no others.
         vllm: it is installed.
-        flash: a flash attention is installed.
     """
 
     device: str
     weights_gib: float
     free_gib: float
-    half: bool
     vllm: bool = field(default_factory=lambda: _has_vllm())
-    flash: bool = field(default_factory=lambda: _has_flash())
+
+    def cache_gib(self, engine: Name) -> float | None:
+        """GiB for keys and values: what is left beside everything else; None on a CPU, where nothing is reserved.
+
+        >>> Place("cuda", 6.0, 18.0, True).cache_gib("vllm")  # beside a second copy of the weights
+        8.0
+        >>> Place("cuda", 6.0, 18.0, True).cache_gib("generate")
+        14.0
+        """
+        if self.device != "cuda":
+            return None
+        return self.free_gib - OTHER_GIB - (self.weights_gib if engine == "vllm" else 0.0)
 
     @property
     def vllm_fits(self) -> bool:
         """Whether there is room for a second copy of the weights, and for a cache."""
-        return self.free_gib >= self.weights_gib + VLLM_GIB
+        return self.free_gib >= self.weights_gib + OTHER_GIB + SMALLEST_CACHE_GIB
 
 
 def decide(asked: EngineName, place: Place) -> Name:
     """The engine that is asked for; for `auto`, the fastest that can be had.
 
-    >>> [decide("auto", Place("cuda", 6.0, free, True, True, True)) for free in (20, 8)]
-    ['vllm', 'continuous']
-    >>> decide("auto", Place("cpu", 0.0, 0.0, False, True, True))
+    >>> [decide("auto", Place("cuda", 6.0, free, vllm=True)) for free in (20, 8)]
+    ['vllm', 'generate']
+    >>> decide("auto", Place("cpu", 0.0, 0.0, vllm=True))
     'generate'
     """
     if asked != "auto":
         return asked
-    if place.device != "cuda":
-        return "generate"
-    if place.vllm and place.vllm_fits:
-        return "vllm"
-    return "continuous" if place.flash and place.half else "generate"
+    return "vllm" if place.device == "cuda" and place.vllm and place.vllm_fits else "generate"
 
 
 def unavailable(name: Name, place: Place) -> tuple[str, str] | None:
@@ -82,14 +89,38 @@ def unavailable(name: Name, place: Place) -> tuple[str, str] | None:
     if name != "vllm":
         return None
     if not place.vllm:
-        return "needs the package vllm, which is not installed", "pip install 'reinforce-lite[vllm]', or take auto"
-    if place.device == "cuda" and not place.vllm_fits:
         return (
-            f"needs about {place.weights_gib + VLLM_GIB:.1f} GiB for a second copy of the weights and its cache, and "
+            "needs the package vllm, which is not installed",
+            "make setup TORCH=cuda or pip install 'reinforce-lite[vllm]' on a GPU machine, or take auto",
+        )
+    if place.device == "cuda" and not place.vllm_fits:
+        needed = place.weights_gib + OTHER_GIB + SMALLEST_CACHE_GIB
+        return (
+            f"needs about {needed:.1f} GiB for a second copy of the weights and its cache, and "
             f"{max(0.0, place.free_gib):.1f} GiB are left",
             "take auto, or a larger device",
         )
     return None
+
+
+def rows_at_once(asked: int | Auto, most: int, rows: int) -> int:
+    """Rows decoded side by side: as asked, else all there are, but no more than an engine is good for.
+
+    >>> rows_at_once("auto", 512, 80), rows_at_once("auto", 512, 5276), rows_at_once(30, 512, 80)
+    (80, 512, 30)
+    """
+    return min(most, rows) if asked == "auto" else asked
+
+
+def rows_that_fit(rows: int, policy: "Policy", max_new_tokens: int, cache_gib: float | None) -> int:
+    """Rows whose keys and values fit into so many GiB at their full length, at least one; all of them without a bound.
+
+    `generate` keeps a row whole from its first token on. vLLM needs no such bound: what does not fit waits.
+    """
+    if cache_gib is None:
+        return rows
+    row = (USUAL_PROMPT + max_new_tokens) * policy.cache_bytes_per_token
+    return max(1, min(rows, int(cache_gib * GIB) // row))
 
 
 def here(policy: "Policy") -> Place:
@@ -99,34 +130,54 @@ def here(policy: "Policy") -> Place:
     weights = sum(weight.numel() * weight.element_size() for weight in policy.model.parameters()) / GIB
     on_gpu = policy.device.type == "cuda"
     free = torch.cuda.mem_get_info(policy.device)[0] / GIB if on_gpu else 0.0
-    return Place(policy.device.type, weights, free, policy.model.dtype.itemsize == 2)
+    return Place(policy.device.type, weights, free)
 
 
 @contextmanager
-def opened(asked: EngineName, policy: "Policy", rows_at_once: int, max_new_tokens: int) -> Iterator[Engine]:
+def opened(
+    asked: EngineName,
+    policy: "Policy",
+    rows: int | Auto,
+    max_new_tokens: int,
+    cache_gib: float | Auto = "auto",
+) -> Iterator[Engine]:
     """The engine of that name, told on stderr, and closed afterwards.
 
     Args:
         asked: its name; `auto` is decided by the policy's device.
         policy: who writes.
-        rows_at_once: completions decoded side by side.
+        rows: completions decoded side by side; `auto` is what the engine is good for.
         max_new_tokens: the longest completion that will be asked for.
+        cache_gib: GiB of a GPU for keys and values; `auto` is what is free now.
     """
-    name = decide(asked, here(policy)) if asked == "auto" else asked
+    place = here(policy)
+    name = decide(asked, place)
+    room = place.cache_gib(name) if cache_gib == "auto" else cache_gib
+    at_once = ROWS[name] if rows == "auto" else rows
     print(f"engine: {name}{' (auto)' if asked == 'auto' else ''}", file=sys.stderr)
     if name == "generate":
         from reinforce_lite.rollout.generate import GenerateEngine
 
-        yield GenerateEngine(policy, rows_at_once)
-    elif name == "continuous":
-        from reinforce_lite.rollout.continuous import ContinuousEngine
-
-        yield ContinuousEngine(policy, rows_at_once)
+        yield GenerateEngine(policy, rows_that_fit(at_once, policy, max_new_tokens, room))
     else:
         from reinforce_lite.rollout.vllm import VllmEngine
 
-        engine = VllmEngine(policy, rows_at_once, max_new_tokens)
+        engine = VllmEngine(policy, at_once, max_new_tokens, room)
         try:
             yield engine
         finally:
             engine.close()
+
+
+def kept_open(
+    engine: Engine | None,
+    asked: EngineName,
+    policy: "Policy",
+    rows: int | Auto,
+    max_new_tokens: int,
+    cache_gib: float | Auto = "auto",
+) -> AbstractContextManager[Engine]:
+    """An engine that is open already, and stays so; without one, `opened`."""
+    if engine is not None:
+        return nullcontext(engine)
+    return opened(asked, policy, rows, max_new_tokens, cache_gib)

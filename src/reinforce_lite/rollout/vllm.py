@@ -1,7 +1,8 @@
 """The engine of vLLM, inside this process: the fastest on a GPU, for the price of a second copy of the weights.
 
-It runs with vLLM's CPU build against the tiny models (`tests/rollout/test_engines.py`). Not run on a GPU yet: what is
-written here for one (waking, sleeping, the size of its cache) follows vLLM's documentation. Found while making it work:
+It runs with vLLM's CPU build against the tiny models (`tests/rollout/test_engines.py`), and ran on an H200 with vLLM
+0.24 (`benchmarks/results/gpu/probe.json`); the size of its cache and unseeded draws have not been run on a GPU yet.
+Found while making it work:
 
 - Weights are handed over by `reload_weights`, which packs them for the device again; `load_weights` alone is not enough
   on a CPU, where the packed ones go on being used.
@@ -11,25 +12,32 @@ written here for one (waking, sleeping, the size of its cache) follows vLLM's do
 - Its log-probabilities are the policy's own unless `logprobs_mode` asks for those of what was drawn from.
 - Once it runs, vLLM for a CPU ignores `torch.set_num_threads`: set threads before.
 - It knows only some sizes of attention heads (on a CPU 32, 64, 80, ...; not the 16 of a toy).
+- It cannot start in torch's deterministic mode: Inductor refuses to benchmark there. So the mode is off around it.
+- Its allocator works once a process on a GPU: a process opens one engine and shares it.
+- At its start it wants a share of the whole device to be free, even if the size of its cache is given.
+- A generator for each request is a loop over rows in its sampler. `seeded=False` draws a call from one generator.
 """
 
 import gc
 import json
 import os
+import random
 import tempfile
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from reinforce_lite.policy import Policy
+from reinforce_lite.policy import Policy, lora
 from reinforce_lite.rollout import Completion, Sampling, checked
 
-CACHE_GIB = 4.0
-"""The most that keys and values may take on the device; rows that do not fit wait for those before them."""
 PROMPT_TOKENS = 2048
-"""The longest prompt; the questions of GSM8K take a few hundred."""
+"""The longest prompt; the questions of GSM8K take a few hundred. Preflight refuses longer ones before any money is
+spent (`preflight.prompts`)."""
+BLOCK = 128
+"""Tokens by which the last block of a row may be rounded up."""
 GIB = 2**30
 
 
@@ -40,17 +48,28 @@ class VllmEngine:
         policy: whose weights are handed over at each call.
         rows_at_once: completions decoded side by side.
         max_new_tokens: the longest completion that will be asked for.
+        cache_gib: GiB of a GPU for keys and values; None is room for all rows at their full length.
+        seeded: whether each completion is drawn by a generator of its own; otherwise one generator draws for a whole
+            call, and what is drawn for a prompt depends on the prompts beside it.
     """
 
-    def __init__(self, policy: Policy, rows_at_once: int, max_new_tokens: int) -> None:
-        self.policy = policy
+    def __init__(
+        self,
+        policy: Policy,
+        rows_at_once: int,
+        max_new_tokens: int,
+        cache_gib: float | None = None,
+        seeded: bool = True,
+    ) -> None:
+        self.policy, self._seeded = policy, seeded
         self._on_gpu = policy.device.type == "cuda"
         _prepare_environment()
         import vllm
 
         config = policy.model.config
         longest = min(PROMPT_TOKENS + max_new_tokens, config.max_position_embeddings)
-        with tempfile.TemporaryDirectory() as folder, _own_generators(policy.device):
+        cache_bytes = size_of_cache(policy.cache_bytes_per_token, longest, rows_at_once, cache_gib)
+        with tempfile.TemporaryDirectory() as folder, _as_vllm_needs_it(policy.device):
             told = {**config.to_dict(), "architectures": [type(policy.model).__name__], "tie_word_embeddings": False}
             (Path(folder) / "config.json").write_text(json.dumps(told, default=str), encoding="utf-8")
             self._llm: Any = vllm.LLM(
@@ -61,11 +80,12 @@ class VllmEngine:
                 dtype=str(policy.model.dtype).removeprefix("torch."),
                 max_model_len=longest,
                 max_num_seqs=rows_at_once,
-                kv_cache_memory_bytes=_cache_bytes(policy, longest, rows_at_once),
+                kv_cache_memory_bytes=cache_bytes,
                 logprobs_mode="processed_logprobs",
                 enforce_eager=not self._on_gpu,
                 enable_sleep_mode=self._on_gpu,
-                seed=0,  # of what has no seed of its own; here everything has
+                seed=0,  # of what has no seed of its own
+                **({"gpu_memory_utilization": _share(policy, cache_bytes)} if self._on_gpu else {}),
             )
         self._sleep()
 
@@ -75,7 +95,8 @@ class VllmEngine:
         """Write `group` completions for every prompt, in the order of the prompts; one seed a prompt.
 
         Each completion is drawn with a seed of its own that derives from its prompt's (vLLM adds its place in the
-        group). On a GPU rounding depends on which rows share a batch, and a token may flip.
+        group), unless the engine is not `seeded`. On a GPU rounding depends on which rows share a batch, and a token
+        may flip.
 
         Raises:
             ValueError: a prompt is empty, or longer than the engine was made for.
@@ -89,8 +110,10 @@ class VllmEngine:
         drawn = group if sampling.temperature > 0 else 1
         requests = [prompt for prompt in prompts for _ in range(group // drawn)]
         seeds = seeds or [0] * len(prompts)
-        with _own_generators(self.policy.device):
+        with _as_vllm_needs_it(self.policy.device):
             self._wake_with_weights()
+            if not self._seeded:
+                torch.manual_seed(random.Random(str(seeds)).getrandbits(62))
             try:
                 outputs = self._llm.generate(
                     [{"prompt_token_ids": prompt} for prompt in requests],
@@ -125,7 +148,7 @@ class VllmEngine:
             ignore_eos=True,  # the policy's stop ids are all there are
             logprobs=0,  # of the token itself and no other
             detokenize=False,
-            seed=seed % 2**31 if sampling.temperature > 0 else None,
+            seed=seed % 2**31 if self._seeded and sampling.temperature > 0 else None,
         )
 
     def _wake_with_weights(self) -> None:
@@ -137,8 +160,9 @@ class VllmEngine:
         if self._on_gpu:
             torch.cuda.empty_cache()  # what gradients have left is torch's, and vLLM allocates by itself
             self._llm.wake_up(tags=["weights"])
-        weights = self.policy.model.state_dict().items()
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights)})
+        with torch.no_grad():
+            weights = lora.merged_state(self.policy.model)  # vLLM knows nothing of adapters in training
+            self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
         if self._on_gpu:
             self._llm.wake_up(tags=["kv_cache"])
         if not self._llm.reset_prefix_cache():
@@ -150,10 +174,20 @@ class VllmEngine:
             self._llm.sleep(level=2)
 
 
-def _own_generators(device: torch.device) -> AbstractContextManager[None]:
-    """Put torch's own generators back afterwards: vLLM seeds them, and draws from them what it does not use."""
-    generators: AbstractContextManager[None] = torch.random.fork_rng([device] if device.type == "cuda" else [])
-    return generators
+@contextmanager
+def _as_vllm_needs_it(device: torch.device) -> Iterator[None]:
+    """Inside, deterministic algorithms are off; afterwards they are as they were, and so are torch's own generators.
+
+    vLLM seeds these, and draws from them what has no seed of its own.
+    """
+    mode = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
 
 
 def _prepare_environment() -> None:
@@ -162,15 +196,27 @@ def _prepare_environment() -> None:
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # the threads are training's too
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    # Its sampler would be compiled by nvcc, which no wheel brings, and takes no generator for each request.
+    os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
 
 
-def _cache_bytes(policy: Policy, longest: int, rows: int) -> int:
-    """Keys and values of so many rows of `longest` tokens, at most CACHE_GIB, at least one row of them."""
-    config = policy.model.config
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    token = 2 * config.num_hidden_layers * config.num_key_value_heads * head * policy.model.dtype.itemsize
-    row = token * (longest + 128)  # its last block is rounded up
-    return max(row, min(rows * row, int(CACHE_GIB * GIB)))
+def size_of_cache(bytes_per_token: int, longest: int, rows: int, cache_gib: float | None) -> int:
+    """Bytes for keys and values: of all rows at their full length, or what there is; at least one such row.
+
+    >>> size_of_cache(112 * 1024, 2048 + 1024, 80, 8.0) / GIB  # 80 rows of Llama-3.2-3B would take 27 GiB
+    8.0
+    >>> size_of_cache(384 * 1024, 2048 + 1024, 1, 0.5) / GIB  # one row of Phi-3.5 takes more
+    1.171875
+    """
+    row = bytes_per_token * (longest + BLOCK)
+    all_rows = rows * row
+    return all_rows if cache_gib is None else max(row, min(all_rows, int(cache_gib * GIB)))
+
+
+def _share(policy: Policy, cache_bytes: int) -> float:
+    """The share of the device that vLLM wants to find free when it starts: its weights and its cache."""
+    weights = sum(weight.numel() * weight.element_size() for weight in policy.model.parameters())
+    return min(0.95, (weights + cache_bytes) / torch.cuda.mem_get_info(policy.device)[1])
 
 
 def _in_order(output: Any) -> list[Any]:
