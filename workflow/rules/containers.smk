@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
@@ -27,6 +28,20 @@ def image_address(image):
     return (
         f"docker-archive:{os.path.abspath(image)}" if image.endswith(".tar") else image
     )
+
+
+def find_command():
+    """See that the rules will find the package's command: in the container, on PATH, or beside this Snakemake."""
+    if APPTAINER or shutil.which("reinforce-lite"):
+        return
+    folder = os.path.dirname(sys.executable)
+    if not os.path.exists(os.path.join(folder, "reinforce-lite")):
+        raise WorkflowError(
+            "the command reinforce-lite, which every rule runs, is not installed here\n"
+            "  fix: run the rules in a container (--use-singularity), or install it (make setup) and use the "
+            "Snakemake that comes with it (.venv/bin/snakemake)"
+        )
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 def prepare_apptainer():
