@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from dag_runner import MINI, ROOT, Workflow, copy_workflow
+from dag_runner import MINI, ROOT, Workflow, copy_workflow, rules_file
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
@@ -57,12 +57,9 @@ def configured() -> dict[str, Any]:
 
 def complaint(config: dict[str, Any]) -> str:
     """What the check by schema says of a configuration; empty if nothing."""
-    source = ROOT / "workflow/rules/schema.smk"
-    names: dict[str, Any] = {"config": config}
-    exec(compile(source.read_text(), source, "exec"), names)
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
     try:
-        names["check_by_schema"](schema)
+        rules_file("schema", config=config)["check_by_schema"](schema)
     except WorkflowError as error:
         return str(error)
     return ""
@@ -102,11 +99,8 @@ def test_a_bad_configuration_is_refused_before_any_rule(host: Workflow, change: 
 
 def find_command(*methods: DeploymentMethod) -> None:
     """What the workflow does before its first job, so that the rules find their command."""
-    source = ROOT / "workflow/rules/containers.smk"
     settings = SimpleNamespace(deployment_method=set(methods))
-    names: dict[str, Any] = {"workflow": SimpleNamespace(deployment_settings=settings)}
-    exec(compile(source.read_text(), source, "exec"), names)
-    names["find_command"]()
+    rules_file("containers", workflow=SimpleNamespace(deployment_settings=settings))["find_command"]()
 
 
 def test_the_absent_command_is_named_unless_it_is_in_a_container(
