@@ -93,10 +93,12 @@ LABEL org.opencontainers.image.title="reinforce-lite (CPU)" \
 USER 1000:1000
 
 FROM runtime AS cuda
-# Triton compiles its kernels when they are first used.
+# Triton and Inductor compile when a kernel is first used, and Triton's launcher needs Python's headers.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/ldconfig/aux-cache
+    && apt-get install --yes --no-install-recommends g++ libpython3-dev \
+    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/ldconfig/aux-cache \
+    && gcc -fsyntax-only -include Python.h -x c /dev/null \
+        -I"$(python3 -c 'import sysconfig; print(sysconfig.get_path("include", "posix_prefix"))')"
 COPY --from=build-cuda /opt/venv /opt/venv
 COPY --from=sbom-cuda /sbom.cdx.json /opt/
 COPY . /opt/reinforce-lite
