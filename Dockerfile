@@ -41,7 +41,7 @@ RUN docker/compile.sh /opt/venv
 FROM build AS build-cuda
 COPY envs/cuda.txt envs/
 RUN pip install --no-deps --require-hashes -r envs/cuda.txt && pip check \
-    && python -c 'import torch; assert torch.version.cuda, "this torch has no CUDA"'
+    && python -c 'import torch; assert torch.version.cuda, "this torch has no CUDA"; from vllm import LLM'
 COPY docker/compile.sh docker/
 RUN docker/compile.sh /opt/venv
 
@@ -54,14 +54,16 @@ COPY --from=build-cuda /opt/venv /opt/venv
 RUN /sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o /sbom.cdx.json /opt/venv/bin/python
 
 # What both targets are at run time. Any uid may run them, on a read-only root: no home is needed, and what is written
-# goes to /work, to the hub's cache or to /tmp.
+# goes to /work, to the caches or to /tmp. What is compiled for a GPU lies in the hub's cache: one mount keeps both.
 FROM base AS runtime
 RUN install -d -m 1777 /work /cache/huggingface
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     USER=reinforce-lite \
     HF_HOME=/cache/huggingface \
-    TRITON_CACHE_DIR=/tmp/triton \
+    VLLM_CACHE_ROOT=/cache/huggingface/compiled/vllm \
+    TRITON_CACHE_DIR=/cache/huggingface/compiled/triton \
+    TORCHINDUCTOR_CACHE_DIR=/cache/huggingface/compiled/inductor \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     MLFLOW_DISABLE_TELEMETRY=true \
@@ -91,10 +93,12 @@ LABEL org.opencontainers.image.title="reinforce-lite (CPU)" \
 USER 1000:1000
 
 FROM runtime AS cuda
-# Triton compiles its kernels when they are first used.
+# Triton and Inductor compile when a kernel is first used, and Triton's launcher needs Python's headers.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/ldconfig/aux-cache
+    && apt-get install --yes --no-install-recommends g++ libpython3-dev \
+    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/ldconfig/aux-cache \
+    && gcc -fsyntax-only -include Python.h -x c /dev/null \
+        -I"$(python3 -c 'import sysconfig; print(sysconfig.get_path("include", "posix_prefix"))')"
 COPY --from=build-cuda /opt/venv /opt/venv
 COPY --from=sbom-cuda /sbom.cdx.json /opt/
 COPY . /opt/reinforce-lite

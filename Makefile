@@ -38,6 +38,7 @@ $(VENV)/.installed-%: envs/runtime.txt envs/dev.txt envs/torch.txt envs/cuda.txt
 	$(if $(filter cuda,$*),$(PIP) install --no-deps --require-hashes -r envs/cuda.txt,$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r envs/torch.txt)
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
+	$(if $(filter cuda,$*),$(BIN)/python -c 'from vllm import LLM')
 	@touch $@
 
 # In an environment of its own: the validator of RO-Crates wants a rich that is older than the one of the other locks.
@@ -90,7 +91,7 @@ lint: setup  ## ruff, mypy, snakefmt, snakemake --lint, hadolint, shellcheck, sc
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	hadolint Dockerfile
-	shellcheck docker/*.sh .ci/run
+	shellcheck docker/*.sh envs/*.sh .ci/run
 	check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 
@@ -130,16 +131,14 @@ pin:  ## write a published digest into config/: make pin TARGET=cpu DIGEST=sha25
 	sed -i 's|image: docker://.*|image: docker://$(REPOSITORY)@$(DIGEST)  # $(TAG)|' \
 		$(if $(filter cpu,$(TARGET)),config/tiny.yaml config/smollm.yaml,config/config.yaml)
 
-UV := $(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --quiet --no-header
-# torch and what only its CUDA build needs stand in envs/cuda.txt and envs/torch.txt, not in the other locks.
-CUDA_ONLY := torch triton cuda-bindings cuda-pathfinder cuda-toolkit $(shell grep -oE '^nvidia-[a-z0-9-]+' envs/cuda.txt)
-lock: setup  ## resolve all versions again and write envs/ (maintainers)
-	$(PIP) install uv
-	$(UV) pyproject.toml --extra gguf --extra test $(CUDA_ONLY:%=--no-emit-package %) -o envs/runtime.txt
-	$(UV) pyproject.toml --extra gguf --extra dev $(CUDA_ONLY:%=--no-emit-package %) -c envs/runtime.txt -o envs/dev.txt
-	$(UV) envs/torch.txt -c envs/runtime.txt -o envs/cuda.txt
-	echo cyclonedx-bom==7.5.0 | $(UV) - -o envs/sbom.txt
-	printf 'roc-validator==0.13.0\nrocrate==0.15.0\n' | $(UV) - -o envs/crate.txt  # this rocrate has the context of 1.1
+# In an environment of its own: it needs neither torch nor anything else that the locks pin.
+$(VENV)/lock/.installed:
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip --quiet --disable-pip-version-check install uv==0.13.9
+	@touch $@
+
+lock: $(VENV)/lock/.installed  ## resolve all versions again and write envs/; UPGRADE=1 takes the newest (maintainers)
+	UV=$(VENV)/lock/bin/uv UPGRADE=$(UPGRADE) envs/lock.sh
 
 schema: setup  ## generate what is generated: the JSON schema and the key tables of config/README.md
 	$(BIN)/python -m reinforce_lite.settings > workflow/schemas/config.schema.json

@@ -46,11 +46,16 @@ check_work() {
     "free some disk space, or mount another folder"
 }
 
-# A mounted folder that does not exist yet is made by Docker, as root.
+# A mounted folder that does not exist yet is made by Docker, as root. Without one, what is downloaded and compiled goes
+# with the container.
 check_cache() {
   if [[ ! -d $HF_HOME || ! -w $HF_HOME ]]; then
     mountpoint -q "$HF_HOME" && fail "$HF_HOME cannot be written by $(id -u):$(id -g)" \
       "make the folder on the host first (mkdir -p), as the user that you give with --user"
+    local name
+    for name in VLLM_CACHE_ROOT TRITON_CACHE_DIR TORCHINDUCTOR_CACHE_DIR; do
+      export "$name=${!name/#"$HF_HOME"/\/tmp\/huggingface}"
+    done
     export HF_HOME=/tmp/huggingface
   fi
 }
@@ -89,6 +94,7 @@ ui() {
 
 # In a copy: the tests write beside themselves, and /opt cannot be written.
 run_tests() {
+  check_cache
   local copy; copy=$(mktemp -d)
   cp -r "$IMAGE_HOME/." "$copy"
   cd "$copy"
@@ -105,14 +111,17 @@ word=${1:-reproduce}
 shift || true
 case $word in
   reproduce)
-    mountpoint -q /cache/huggingface || echo "note: nothing is mounted at /cache/huggingface; downloads will go with" \
-      "the container (-v \"\$HOME/.cache/huggingface:/cache/huggingface\")" >&2
+    mountpoint -q /cache/huggingface || echo "note: nothing is mounted at /cache/huggingface; downloads and compiled" \
+      "kernels will go with the container (-v \"\$HOME/.cache/huggingface:/cache/huggingface\")" >&2
     workflow "$@"
     ;;
   tiny) workflow --configfile config/tiny.yaml "$@" ;;
   ui) ui "$@" ;;
   test) run_tests "$@" ;;
-  shell) if (($#)); then exec "$@"; else exec bash; fi ;;
+  shell)
+    check_cache
+    if (($#)); then exec "$@"; else exec bash; fi
+    ;;
   sbom) cat /opt/sbom.cdx.json ;;
   contents) contents ;;
   help | --help | -h) help ;;

@@ -575,7 +575,8 @@ def load(paths: Iterable[Path]) -> Settings:
 
 def json_schema() -> str:
     """The JSON schema of the configuration, as the text of workflow/schemas/config.schema.json."""
-    return json.dumps(Settings.model_json_schema(), indent=2) + "\n"
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps({"$schema": dialect, **Settings.model_json_schema()}, indent=2) + "\n"
 
 
 if __name__ == "__main__":

@@ -63,21 +63,26 @@ def test_local_data_are_seen_inside(sif: str, tmp_path: Path) -> None:
             shutil.rmtree(outside)
 
 
-def test_the_hubs_cache_is_the_same_inside(sif: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rule that prints HF_HOME and what lies there; the workflow's own preparation around it."""
+def test_the_caches_are_the_same_inside(sif: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that says which caches it has and what lies there; the workflow's own preparation around it."""
     workflow = copy_workflow(tmp_path / "w")
-    cache = Path("/srv/reinforce-lite-cache") if os.getuid() == 0 else tmp_path / "cache"
-    monkeypatch.setenv("HF_HOME", str(cache))
-    rule = 'rule look:\n    output: "seen"\n    shell: "echo $HF_HOME > {output}; ls $HF_HOME >> {output}"\n'
+    outside = Path("/srv/reinforce-lite-cache") if os.getuid() == 0 else tmp_path / "cache"
+    names = ("HF_HOME", "VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
+    look = "; ".join(f"echo ${name}; ls ${name}; touch ${name}/made" for name in names)
+    rule = f'rule look:\n    output: "seen"\n    shell: "({look}) > {{output}}"\n'
     (workflow.folder / "Snakefile").write_text((ROOT / "Snakefile").read_text() + "\n\n" + rule)
-    cache.mkdir(parents=True, exist_ok=True)
     try:
-        (cache / "weights").write_text("")
+        for name in names:
+            monkeypatch.setenv(name, str(outside / name))
+            (outside / name).mkdir(parents=True)
+            (outside / name / f"of_{name}").write_text("")
         done = snakemake(workflow, "seen", "--use-singularity", *with_image(sif), config=("config/tiny.yaml",))
         assert done.returncode == 0, done.stdout[-3000:]
-        assert (workflow.folder / "seen").read_text().split() == [str(cache), "weights"]
+        seen = (workflow.folder / "seen").read_text().split()
+        assert seen == [word for name in names for word in (str(outside / name), f"of_{name}")]
+        assert all((outside / name / "made").exists() for name in names)
     finally:
-        shutil.rmtree(cache)
+        shutil.rmtree(outside)
 
 
 @pytest.mark.parametrize("arguments", [("-n",), ()])

@@ -90,6 +90,17 @@ def test_nothing_is_where_it_should_not_be(image: str) -> None:
     assert run(image, "shell", "bash", "-c", unreadable).split() == []
 
 
+def test_what_is_compiled_is_kept_with_what_is_downloaded(image: str, tmp_path: Path) -> None:
+    """In the mounted cache; without one, where the container can write."""
+    names = ("HF_HOME", "VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
+    look = "; ".join(f"mkdir -p ${name}; echo ${name}" for name in names)
+    os.chown(tmp_path, UID, UID)
+    for options, root in (((), "/tmp/huggingface"), (("-v", f"{tmp_path}:/cache/huggingface"), "/cache/huggingface")):
+        places = run(image, "shell", "bash", "-c", look, options=options).split()
+        assert places == [root, *(f"{root}/compiled/{part}" for part in ("vllm", "triton", "inductor"))]
+    assert sorted(part.name for part in (tmp_path / "compiled").iterdir()) == ["inductor", "triton", "vllm"]
+
+
 def test_the_bill_of_materials_is_what_is_installed(image: str) -> None:
     document = json.loads(run(image, "sbom"))
     assert document["bomFormat"] == "CycloneDX"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 MINI = ("config/tiny.yaml", "config/mini.yaml")
@@ -41,3 +42,10 @@ def copy_workflow(folder: Path) -> Workflow:
     shutil.copy(ROOT / "Snakefile", folder)
     shutil.copy(ROOT / "tests/workflow/mini.yaml", folder / "config")
     return Workflow(folder)
+
+
+def rules_file(name: str, **names: Any) -> dict[str, Any]:
+    """The names that a file of workflow/rules without rules defines, where Snakemake gives it these `names`."""
+    path = ROOT / f"workflow/rules/{name}.smk"
+    exec(compile(path.read_text(), path, "exec"), names)
+    return names

@@ -7,7 +7,6 @@ import sys
 
 import yaml
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
 
 def plain(value):
@@ -23,12 +22,11 @@ def plain(value):
 
 
 def check_config():
-    """Check the merged configuration: in words if the package is installed, else against its JSON schema."""
+    """Check the merged configuration: by the package if it is installed, else by its JSON schema."""
     try:
         from reinforce_lite import errors, settings
     except ImportError:
-        validate(config, schema="../schemas/config.schema.json")
-        return
+        return check_by_schema(read_schema())
     try:
         settings.validate(config)
     except errors.UserError as error:

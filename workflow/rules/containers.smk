@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
@@ -29,26 +30,57 @@ def image_address(image):
     )
 
 
+def find_command():
+    """See that the rules will find the package's command: in the container, on PATH, or beside this Snakemake."""
+    if APPTAINER or shutil.which("reinforce-lite"):
+        return
+    folder = os.path.dirname(sys.executable)
+    if not os.path.exists(os.path.join(folder, "reinforce-lite")):
+        raise WorkflowError(
+            "the command reinforce-lite, which every rule runs, is not installed here\n"
+            "  fix: run the rules in a container (--use-singularity), or install it (make setup) and use the "
+            "Snakemake that comes with it (.venv/bin/snakemake)"
+        )
+    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def caches():
+    """Where what is downloaded and what is compiled outlives a stage, by the variables that the libraries read.
+
+    The folders are the libraries' own, but for Inductor's, which would go with the machine's next boot.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    own = {
+        "HF_HOME": f"{home}/huggingface",
+        "VLLM_CACHE_ROOT": f"{home}/vllm",
+        "TRITON_CACHE_DIR": "~/.triton/cache",
+        "TORCHINDUCTOR_CACHE_DIR": f"{home}/torchinductor",
+    }
+    return {
+        name: os.path.abspath(os.path.expanduser(os.environ.get(name) or folder))
+        for name, folder in own.items()
+    }
+
+
 def prepare_apptainer():
-    """Hand the rules in a container what they would have outside: the GPU if there is one, the hub's cache, the
-    folders of data and weights that the configuration names, and the workflow's own.
+    """Hand the rules in a container what they would have outside: the GPU if there is one, the caches, the folders of
+    data and weights that the configuration names, and the workflow's own.
 
     By Apptainer's own environment variables: they reach it however Snakemake calls it, and add to what the user sets.
     """
     if not APPTAINER:
         return
     prefix = "APPTAINER" if shutil.which("apptainer") else "SINGULARITY"
-    cache = os.path.abspath(
-        os.path.expanduser(os.environ.get("HF_HOME", "~/.cache/huggingface"))
-    )
-    os.makedirs(cache, exist_ok=True)
-    places = [cache, WORKFLOW, config["task"].get("path")]
+    for folder in caches().values():
+        os.makedirs(folder, exist_ok=True)
+    places = [*caches().values(), WORKFLOW, config["task"].get("path")]
     places += [config["policies"][model].get("path") for model in config["models"]]
     binds = [os.environ.get(f"{prefix}_BIND")]
     binds += [os.path.abspath(place) for place in places if place]
     os.environ[f"{prefix}_BIND"] = ",".join(filter(None, binds))
     # The variables of the image would go before those of the same name out here.
-    os.environ[f"{prefix}ENV_HF_HOME"] = cache
+    for name, value in caches().items():
+        os.environ[f"{prefix}ENV_{name}"] = value
     os.environ[f"{prefix}ENV_REINFORCE_LITE_IMAGE"] = config["container"]["image"]
     if shutil.which("nvidia-smi"):  # where the driver is, its tool is
         os.environ.setdefault(f"{prefix}_NV", "1")
