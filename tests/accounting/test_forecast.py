@@ -120,6 +120,13 @@ def test_every_job_once(settings: Settings) -> None:
     ]  # fmt: skip
 
 
+def test_controls_have_fewer_seeds(settings: Settings) -> None:
+    two = {"variants": ["v", "w"], "training_variants": {"v": {}, "w": {"reward": "random"}}, "seeds": [0, 1]}
+    some = settings.model_copy(update={**two, "control_seeds": [0]})
+    trained = [str(job) for job in forecast.jobs(some) if job.stage == "train"]
+    assert trained == ["train m v seed0", "train m v seed1", "train m w seed0"]
+
+
 ENDS = st.lists(st.floats(0, 1e4), min_size=3, max_size=3).map(sorted)
 
 

@@ -167,6 +167,16 @@ def test_the_paper_dry_runs_with_both_models(workflow: Workflow) -> None:
         assert f"Training {model}" in done.stdout
 
 
+def test_controls_run_with_their_seeds_alone(workflow: Workflow) -> None:
+    variants = f"variants={json.dumps(['leave_one_out', 'random_reward', 'prompt_only'])}"
+    listed = {
+        some: jobs(workflow.run("-n", "--config", variants, "seeds=[0, 1]", f"control_seeds={some}").stdout)
+        for some in ("[0]", "null")
+    }
+    for rule in ("train", "evaluate_trained", "compare"):
+        assert (listed["[0]"][rule], listed["null"][rule]) == (2 + 1 + 1, 3 * 2), rule
+
+
 def test_ablations_run_every_variant_of_the_catalogue(workflow: Workflow) -> None:
     done = workflow.run("ablations", "-n")
     assert done.returncode == 0, done.stdout

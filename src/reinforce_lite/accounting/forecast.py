@@ -72,7 +72,7 @@ def jobs(settings: Settings) -> list[Job]:
     """Every use of the device after preflight, in the order of the configuration."""
     every = []
     for model in settings.models:
-        runs = [(model, variant, seed) for variant in settings.variants for seed in settings.seeds]
+        runs = [(model, *run) for run in settings.runs]
         every += [Job("fetch_policy", model), Job("evaluate_baseline", model)]
         every += [Job("train", *run) for run in runs] + [Job("evaluate_trained", *run) for run in runs]
     return every
