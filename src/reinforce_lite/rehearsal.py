@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from reinforce_lite.accounting import clock
-from reinforce_lite.accounting.forecast import Interval, Rates, pushed_per_question, step_tokens
+from reinforce_lite.accounting.forecast import Interval, Rates, pushed_per_question, rollout_batches, step_tokens
 from reinforce_lite.accounting.gate import Gate
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Evaluation, Settings, Training
@@ -157,7 +157,7 @@ def measure_training(
     prompt_tokens = fmean(len(policy.prompt_ids(messages(prompt, problem.question))) for problem in problems)
     rows = [step.metrics for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]
-    batches = -(-few.questions_per_step // max(1, few.rollout_batch // few.group_size))
+    batches = rollout_batches(few)
     usual = range(1, STEPS)
     working = [row["seconds_rollout"] + row["seconds_reward"] + row["seconds_update"] for row in rows]
     cut = fmean(row["truncated"] for row in rows) >= CUT and few.max_new_tokens < training.max_new_tokens

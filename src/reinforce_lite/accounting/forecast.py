@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Evaluation, Settings, Start, Training
 
 SPEED = (0.8, 1.0, 1.3)
@@ -162,7 +163,7 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
         found = fetching(rates, settings.policies[job.model].start)
     elif job.stage == "train":
         seen = evidence.trained.get(job.model)
-        training = settings.variant(str(job.variant))
+        training = training_of(settings, job.model, str(job.variant))
         lengths = sampled_lengths(evidence.lengths.get(job.model), rates.lengths)
         if training.steps == 0:  # not even the weights are loaded
             found = Duration(Interval(*SPEED) * rates.process)
@@ -179,8 +180,8 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
         if likes:
             found = Duration(Interval(*AGAIN) * (sum(likes) / len(likes)))
         else:
-            lengths = rates.lengths
-            found = Duration(evaluation_seconds(rates, settings.evaluation, problems, lengths))
+            evaluation = evaluation_of(settings, job.model)
+            found = Duration(evaluation_seconds(rates, evaluation, problems, rates.lengths))
     return Duration(found.around * devices, found.step * devices, found.steps, found.after * devices)
 
 
@@ -202,12 +203,16 @@ def training_from(rates: Rates, training: Training, lengths: tuple[float, float]
     # Drift is two forward passes over a step's tokens; PPO's old policy and a KL's reference take one each.
     step += tokens * (rates.drift_token / 2 * ((training.ratio_clip is not None) + (training.kl_coefficient > 0)))
     if training.estimator != "supervised":
-        batches = math.ceil(training.questions_per_step / max(1, training.rollout_batch // training.group_size))
         # Rows that have ended leave the batch, so that positions beyond the mean cost less than the ones before it.
-        step += (mean + longest) * (0.5 * batches * rates.rollout_position)
+        step += (mean + longest) * (0.5 * rollout_batches(training) * rates.rollout_position)
     around = rates.process + 2 * rates.load + rates.warm_up
     saving = Interval(*SPEED) * rates.load
     return Duration(Interval(*SPEED) * around, Interval(*SPEED) * step, training.steps, saving)
+
+
+def rollout_batches(training: Training) -> int:
+    """Batches that the completions of a step are decoded in, whole groups in each."""
+    return math.ceil(training.questions_per_step / max(1, training.rollout_batch // training.group_size))
 
 
 def step_tokens(training: Training, prompt_tokens: float, mean: Interval, completions: int) -> Interval:
