@@ -138,6 +138,9 @@ def test_the_resolved_configuration_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(settings.model_dump(mode="json")))
     assert load([path]) == settings
+    path.write_text("{")
+    with pytest.raises(UserError, match="config.json is not valid JSON"):
+        load([path])
 
 
 def test_generated_schema_and_tables_are_up_to_date() -> None:

@@ -93,13 +93,22 @@ class Estimate:
 
     @property
     def seconds(self) -> Interval:
-        """Device-seconds of all that is run, preflight included."""
-        return sum((e.duration.total for e in plan.pending(self.plan.entries)), Interval.exactly(self.preflight))
+        """Device-seconds of all that is run, preflight included; of trainings, the steps that are expected to fit."""
+        total, most = Interval.exactly(self.preflight), self.plan.steps or 0
+        for entry in plan.pending(self.plan.entries):
+            total += replace(entry.duration, steps=min(entry.duration.steps, most)).total
+        return total
 
     @property
     def usd(self) -> Interval:
         """The same in US dollars."""
         return self.seconds * self.plan.usd_per_second
+
+    @property
+    def cut(self) -> int | None:
+        """Steps at which the money is expected to end the trainings; None if they take all of theirs."""
+        most = max((e.duration.steps for e in plan.pending(self.plan.entries, "train")), default=0)
+        return None if self.plan.steps is None or self.plan.steps >= most else self.plan.steps
 
     @property
     def lacking(self) -> str | None:

@@ -67,10 +67,15 @@ def as_text(found: Estimate) -> str:
     head = f"{hardware.name}, {hardware.memory_gib:g} GiB, ${hardware.usd_per_hour:g} an hour"
     lacking = [f"this card cannot hold it: {found.lacking}"] if found.lacking else []
     kept = ", ".join(map(str, found.plan.seeds))
-    total = f"in all, preflight included: {hours(found.seconds)} hours, {money(found.usd)}; training seeds kept: {kept}"
+    total = f"in all, preflight included: {hours(found.seconds)} hours, {money(found.usd)}; training seeds: {kept}"
+    total += _cut(found)
     spent = f"counted as spent: preflight, {found.preflight:.0f} s"
     models = [_model(found, name, role) for name, role in found.roles.items()]
     return "\n".join([head, *lacking, plan.table(found.plan), spent, total, *models, "", basis([found])])
+
+
+def _cut(found: Estimate) -> str:
+    return "" if found.cut is None else f", {found.cut} steps"
 
 
 def _model(found: Estimate, name: str, role: Role) -> str:
@@ -94,7 +99,7 @@ def comparison(every: Sequence[Estimate]) -> str:
         weights = ", ".join(role.training.weights for role in found.roles.values())
         told: tuple[str, ...] = ("", "", "", "")
         if not found.lacking:
-            kept = f"{len(found.plan.seeds)} of {len(found.settings.seeds)}"
+            kept = f"{len(found.plan.seeds)} of {len(found.settings.seeds)}{_cut(found)}"
             told = (
                 f"{found.seconds.expected / 3600:.1f}", money(found.usd), "refused" if found.plan.refused else kept,
                 dollars(found.plan.enough_usd),
@@ -105,7 +110,9 @@ def comparison(every: Sequence[Estimate]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     lacking = [f"{found.card.key} cannot hold it: {found.lacking}" for found in every if found.lacking]
     limit = every[0].settings.budget.limit_usd
-    legend = f"hours, dollars and seeds: what would be run under {dollars(limit)}; enough: the limit for all of it"
+    legend = (
+        f"hours, dollars and seeds: what is run under {dollars(limit)}, at which trainings stop; enough: for all of it"
+    )
     return "\n".join([*lines, *lacking, legend, "", basis(every)])
 
 

@@ -505,11 +505,14 @@ def load(paths: Iterable[Path]) -> Settings:
     paths = list(paths)
     for path in paths:
         try:
-            layer = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            # As YAML the 1e-06 of a JSON file is no number but text.
+            layer = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         except FileNotFoundError as error:
             raise UserError(f"{path} does not exist", "name a file of config/") from error
-        except yaml.YAMLError as error:
-            raise UserError(f"{path} is not valid YAML: {error}", "correct the file") from error
+        except (yaml.YAMLError, json.JSONDecodeError) as error:
+            kind = "JSON" if path.suffix == ".json" else "YAML"
+            raise UserError(f"{path} is not valid {kind}: {error}", "correct the file") from error
         if not isinstance(layer, dict):
             raise UserError(f"{path} holds no mapping of keys", "start from config/config.yaml")
         config = merge(config, layer)

@@ -161,7 +161,7 @@ def test_the_paper_dry_runs_with_both_models(workflow: Workflow) -> None:
     assert done.returncode == 0, done.stdout
     listed = jobs(done.stdout)
     assert {name: listed[name] for name in ("train", "evaluate_baseline", "evaluate_trained")} == {
-        "train": 6, "evaluate_baseline": 2, "evaluate_trained": 6,
+        "train": 12, "evaluate_baseline": 2, "evaluate_trained": 12,
     }  # fmt: skip
     for model in ("llama-3.2-3b-instruct", "phi-3.5-mini-instruct"):
         assert f"Training {model}" in done.stdout
