@@ -139,7 +139,7 @@ def test_the_resolved_configuration_reads_back(tmp_path: Path) -> None:
     path.write_text(json.dumps(settings.model_dump(mode="json")))
     assert load([path]) == settings
     path.write_text("{")
-    with pytest.raises(UserError, match="config.json is not valid JSON"):
+    with pytest.raises(UserError, match=r"config\.json is not valid JSON"):
         load([path])
 
 
