@@ -9,7 +9,7 @@ from reinforce_lite.cli import main, parser
 ROOT = Path(__file__).parents[1]
 TINY = [str(ROOT / "config/config.yaml"), str(ROOT / "config/tiny.yaml")]
 
-LOOKING = {"ledger", "power", "traces", "claims", "verify"}
+LOOKING = {"estimate", "ledger", "power", "traces", "claims", "verify"}
 """Subcommands that no rule calls: they only look."""
 
 

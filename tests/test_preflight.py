@@ -97,20 +97,21 @@ def test_a_prompt_that_no_engine_takes_is_named_before_anything_is_spent(
 
 
 def test_downloads_and_results_may_be_on_two_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = type("Usage", (), {"free": 145 * preflight.GIB})
+    usage = type("Usage", (), {"free": 170 * preflight.GIB})
     # 3.21 + 3.82 billion parameters of 2 bytes: 13.1 GiB for each copy. The largest checkpoint is that of the first:
-    # 10 bytes a parameter (stochastic rounding), 29.9 GiB, three times. There are three seeds, and a download.
+    # 10 bytes a parameter (stochastic rounding), 29.9 GiB, three times. There are three seeds, two controls that take a
+    # step and have one seed, and a download.
     config = configured(tmp_path, "config")
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: usage)
     monkeypatch.setattr(preflight, "_cached", lambda *_: False)
     monkeypatch.setattr(preflight, "_hub_cache", lambda: tmp_path / "hub")
-    assert preflight.disk(config) == f"{tmp_path}: about 143.1 GiB needed, 145 free"
-    usage.free = 142 * preflight.GIB
-    with pytest.raises(UserError, match=r"has 142.0 GiB free, and about 143.1 are needed"):
+    assert preflight.disk(config) == f"{tmp_path}: about 169.3 GiB needed, 170 free"
+    usage.free = 168 * preflight.GIB
+    with pytest.raises(UserError, match=r"has 168.0 GiB free, and about 169.3 are needed"):
         preflight.disk(config)
     monkeypatch.setattr(preflight, "_hub_cache", lambda: Path("/dev/shm/hub"))
     said = preflight.disk(config)
-    assert f"{tmp_path}: about 130.0 GiB" in said and "/dev/shm: about 13.1 GiB" in said
+    assert f"{tmp_path}: about 156.2 GiB" in said and "/dev/shm: about 13.1 GiB" in said
     monkeypatch.setattr(preflight.os, "access", lambda place, _: place == tmp_path)
     with pytest.raises(UserError, match="/dev/shm cannot be written by user"):
         preflight.disk(config)

@@ -75,6 +75,10 @@ def test_as_published_is_as_published() -> None:
         ("models", [], "models: .*at least 1"),
         ("variants", ["x"], "variants: 'x' is not one of as_published"),
         ("seeds", [0, 0], "seeds: a seed stands twice"),
+        ("control_seeds", [0, 0], "control_seeds: a seed stands twice"),
+        ("control_seeds", [0, 7], r"control_seeds: 7 is not one of `seeds`, \[0, 1, 2\]"),
+        ("control_seeds", [1], "control_seeds: 0 is the first of `seeds`"),
+        ("control_seeds", [], "control_seeds: .*at least 1"),
         ("experiment", "../escape", "experiment: .*pattern"),
         ("training_variants.leave_one_out", {"stepz": 3}, r"training_variants.leave_one_out.stepz"),
         ("policies/phi-3.5-mini-instruct/revision", ..., "policies.phi-3.5-mini-instruct: revision is needed"),
@@ -86,6 +90,18 @@ def test_bad_values_name_the_key(path: str, value: Any, said: str) -> None:
         validate(changed(path, value))
     assert len(str(error.value).splitlines()) <= 24, "one screen"
     assert "fix:" in str(error.value)
+
+
+def test_controls_have_the_seeds_that_are_theirs() -> None:
+    chosen = {"variants": ["leave_one_out", "supervised", "prompt_only"], "seeds": [4, 5, 6]}
+    some = validate({**changed("control_seeds", [4, 6]), **chosen})
+    first = [("leave_one_out", 4), ("leave_one_out", 5), ("leave_one_out", 6)]
+    assert some.runs == [*first, ("supervised", 4), ("supervised", 6), ("prompt_only", 4), ("prompt_only", 6)]
+    every = validate({**changed("control_seeds", None), **chosen})
+    assert [seed for _, seed in every.runs] == [4, 5, 6] * 3
+    turned = {**chosen, "variants": ["supervised", "leave_one_out"]}
+    with pytest.raises(UserError, match="same_cost_as: 'leave_one_out' is not trained with seed 5; set control_seeds"):
+        validate({**changed("control_seeds", [4]), **turned})
 
 
 def test_every_bad_key_is_told_at_once() -> None:
@@ -122,6 +138,9 @@ def test_the_resolved_configuration_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(settings.model_dump(mode="json")))
     assert load([path]) == settings
+    path.write_text("{")
+    with pytest.raises(UserError, match=r"config\.json is not valid JSON"):
+        load([path])
 
 
 def test_generated_schema_and_tables_are_up_to_date() -> None:

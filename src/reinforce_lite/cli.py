@@ -1,7 +1,7 @@
 """The command `reinforce-lite`: one subcommand for each rule of the DAG, and some that only look.
 
-`ledger` shows what was spent, `power` what a comparison can see, `traces` how the policies reason,
-`verify` whether a report follows from its files.
+`estimate` tells what it would cost on another GPU, `ledger` what was spent, `power` what a comparison can see, `traces`
+how the policies reason, `verify` whether a report follows from its files.
 
 Imports of torch, lm-eval and MLflow are inside the subcommands, so that `--help` and errors come at once.
 """
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from reinforce_lite import __version__, interrupt, keys, settings, untrained
+from reinforce_lite import __version__, estimate_command, interrupt, keys, settings, untrained
 from reinforce_lite.accounting import ledger_command, same_cost
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import power_command
@@ -312,6 +312,11 @@ def ledger(arguments: Arguments) -> None:
         _publish(config)
 
 
+def estimate(arguments: Arguments) -> None:
+    """Show what every stage would take and cost on a GPU that is not here, and what would fit into the budget."""
+    estimate_command.run(settings.load(arguments.config), arguments)
+
+
 def power(arguments: Arguments) -> None:
     """Show how small a gain the comparison can see, before money is spent on it."""
     power_command.run(settings.load(arguments.config), arguments)
@@ -332,9 +337,9 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="reinforce-lite",
         description="One subcommand for each rule of the workflow. Snakemake calls them in order "
-        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `ledger` shows what was spent, "
-        "`power` what a comparison can see, `traces` how the policies reason, `verify` whether a report follows from "
-        "its files.",
+        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `estimate` tells what it would "
+        "cost on a GPU that is not here, `ledger` what was spent, `power` what a comparison can see, `traces` how the "
+        "policies reason, `verify` whether a report follows from its files.",
     )
     root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -374,6 +379,7 @@ def parser() -> argparse.ArgumentParser:
     add(claims)
     where = "folder of the Snakefile that was run; a copy of it becomes part of the crate"
     add(crate).add_argument("--workflow", type=Path, default=Path("workflow"), metavar="FOLDER", help=where)
+    estimate_command.add_options(add(estimate))
     ledger_command.add_options(add(ledger))
     power_command.add_options(add(power))
     traces_command.add_options(add(traces))

@@ -68,9 +68,10 @@ def digest(settings: Settings) -> str:
 
     The limit is not among it: whoever raises it does not have to pay for another look.
     """
-    parts = {"models", "variants", "seeds", "hardware", "task", "policies", "evaluation"}
+    parts = {"models", "variants", "hardware", "task", "policies", "evaluation"}
     looked_at = settings.model_dump(mode="json", include=parts)
     del looked_at["evaluation"]["bootstrap_resamples"]
+    looked_at["runs"] = settings.runs
     looked_at["training"] = [settings.variant(name).model_dump(mode="json") for name in settings.variants]
     return hashlib.sha256(json.dumps(looked_at, sort_keys=True).encode()).hexdigest()
 
@@ -186,8 +187,7 @@ def budget(settings: Settings) -> str:
 def disk(settings: Settings) -> str:
     """Results and downloads fit on the disk, or on the two disks they go to."""
     chosen = [settings.policies[name] for name in settings.models]
-    trained = [name for name in settings.variants if settings.variant(name).steps]  # else no weights are written
-    runs = len(trained) * len(settings.seeds)
+    runs = sum(settings.variant(name).steps > 0 for name, _ in settings.runs)  # else no weights are written
     results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
     # Of the training that runs, three checkpoints while the third is written; of the one before none is left.
     results += 3 * max(checkpoint_gib(policy, training) for _, policy, training in _trainings(settings))

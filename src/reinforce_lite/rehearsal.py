@@ -48,6 +48,9 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
         StoppedByBudgetError: the rehearsal costs more than there is.
         UserError: weights or data cannot be had.
     """
+    # vLLM cannot be opened for one model after the other in a process.
+    apart = {model for model in settings.models if "vllm" in engines_of(settings, model)}
+    process = None if apart == set(settings.models) else process_seconds(elsewhere)
     data = few_problems(settings)
     parts = sum(3 if settings.policies[model].start is None else 4 for model in settings.models)
     gate.begin(parts, "part of the rehearsal,")
@@ -63,10 +66,10 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
     for model in settings.models:
         if to_download(model):
             print(f"downloading {settings.policies[model].repo}", file=sys.stderr, flush=True)
-        if "vllm" in engines_of(settings, model):  # which a process cannot open for one model after the other
-            measured[model] = alone(_measure, settings, model, data, 0.0, hear=part)
+        if model in apart:
+            measured[model] = alone(_measure, settings, model, data, None, hear=part)
         else:
-            measured[model] = _measure(part, settings, model, data, elsewhere)
+            measured[model] = _measure(part, settings, model, data, process)
     return measured
 
 
@@ -85,12 +88,15 @@ def few_problems(settings: Settings) -> "Dataset":
     return found
 
 
-def _measure(part: Callable[[bool], None], settings: Settings, model: str, data: "Dataset", elsewhere: float) -> Rates:
+def _measure(
+    part: Callable[[bool], None], settings: Settings, model: str, data: "Dataset", process: float | None
+) -> Rates:
     """Everything about one policy; its weights are dropped afterwards.
 
-    `part` is told after each part (True), and after each step of a part (False).
+    `part` is told after each part (True), and after each step of a part (False). `process` are the seconds that a
+    process needs to begin; None where this one has just begun.
     """
-    process = process_seconds(elsewhere)
+    process = process_seconds(0.0) if process is None else process
     from reinforce_lite.policy import fetch
     from reinforce_lite.policy.load import prepare_torch
 
@@ -148,7 +154,7 @@ def engines(policy: "Policy", training: Training, evaluation: Evaluation) -> "It
     from reinforce_lite.rollout.choose import opened
 
     if training.engine == evaluation.engine == "vllm":
-        rows = max(int(training.rollout_batch), evaluation.size)
+        rows = max(training.rows, evaluation.size)
         longest = max(training.max_new_tokens, evaluation.max_new_tokens)
         with opened("vllm", policy, rows, longest, training.kv_cache_gib) as both:
             yield both, both

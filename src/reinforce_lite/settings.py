@@ -289,6 +289,17 @@ class Training(Section):
     )
 
     @property
+    def rows(self) -> int:
+        """`rollout_batch` as a number.
+
+        Raises:
+            ValueError: it is `auto`, and has not been decided yet (`precision.training_of`).
+        """
+        if self.rollout_batch == "auto":
+            raise ValueError("training.rollout_batch is auto; precision.training_of decides it")
+        return self.rollout_batch
+
+    @property
     def completions_per_question(self) -> int:
         """Completions of one question in one step; there is one worked solution."""
         return 1 if self.estimator == "supervised" else self.group_size
@@ -441,6 +452,12 @@ class Settings(Section):
         description="Training seeds; the first one is the result, all of them bear on the claims. If the money does "
         "not suffice for all, the last ones are given up whole.",
     )
+    control_seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        min_length=1,
+        description="Which of `seeds` the controls are trained with, the first among them, for it is the one they are "
+        "compared by; null for all. A variant of no steps has nothing that a seed could change: one is enough for it.",
+    )
     hardware: Hardware
     budget: Budget
     task: TaskSettings
@@ -466,12 +483,23 @@ class Settings(Section):
                     raise ValueError(f"{key}: '{name}' is not one of {', '.join(sorted(catalogue))}")
             if len(set(chosen)) != len(chosen):
                 raise ValueError(f"{key}: a name stands twice")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds: a seed stands twice")
+        self._seeds_are_told_apart()
         for name in self.training_variants:
             self.variant(name)
         self._controls_have_something_to_control()
         return self
+
+    def _seeds_are_told_apart(self) -> None:
+        for key, seeds in (("seeds", self.seeds), ("control_seeds", self.control_seeds or [])):
+            if len(set(seeds)) != len(seeds):
+                raise ValueError(f"{key}: a seed stands twice")
+        if self.control_seeds is None:
+            return
+        for seed in self.control_seeds:
+            if seed not in self.seeds:
+                raise ValueError(f"control_seeds: {seed} is not one of `seeds`, {self.seeds}")
+        if self.seeds[0] not in self.control_seeds:
+            raise ValueError(f"control_seeds: {self.seeds[0]} is the first of `seeds`, and controls are compared by it")
 
     def _controls_have_something_to_control(self) -> None:
         first = self.variants[0]
@@ -486,11 +514,23 @@ class Settings(Section):
                 raise ValueError(f"{where}: '{other}' is not one of the `variants` that are run")
             if other == name or self.variant(other).same_cost_as is not None:
                 raise ValueError(f"{where}: '{other}' has no cost of its own")
+            for seed in self.seeds_of(name):
+                if seed not in self.seeds_of(other):
+                    raise ValueError(f"{where}: '{other}' is not trained with seed {seed}; set control_seeds: null")
 
     @property
     def folder(self) -> Path:
         """Folder of this experiment's results."""
         return self.results / self.experiment
+
+    def seeds_of(self, variant: str) -> list[int]:
+        """The training seeds of a variant: all of them for the first, which is the result."""
+        return self.seeds if self.control_seeds is None or variant == self.variants[0] else self.control_seeds
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Every training of a model, (variant, seed): the variants in their order, each with its seeds."""
+        return [(variant, seed) for variant in self.variants for seed in self.seeds_of(variant)]
 
     def prompt(self, variant: str | None) -> Prompt:
         """The prompt of one variant; of the policy before training with None."""
@@ -562,11 +602,14 @@ def load(paths: Iterable[Path]) -> Settings:
     paths = list(paths)
     for path in paths:
         try:
-            layer = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            # As YAML the 1e-06 of a JSON file is no number but text.
+            layer = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
         except FileNotFoundError as error:
             raise UserError(f"{path} does not exist", "name a file of config/") from error
-        except yaml.YAMLError as error:
-            raise UserError(f"{path} is not valid YAML: {error}", "correct the file") from error
+        except (yaml.YAMLError, json.JSONDecodeError) as error:
+            kind = "JSON" if path.suffix == ".json" else "YAML"
+            raise UserError(f"{path} is not valid {kind}: {error}", "correct the file") from error
         if not isinstance(layer, dict):
             raise UserError(f"{path} holds no mapping of keys", "start from config/config.yaml")
         config = merge(config, layer)

@@ -41,7 +41,9 @@ def test_controls_by_hand() -> None:
 
     # 2.5 s of rollout and 80 x 150 tokens: drift costs each 0.0005 s, a further network 0.001, and a pass 0.001 for
     # the 80% that carry a gradient; with a coin all do, with a reward for the format 30% are expected to.
-    assert step(ratio_clip=0.2, passes=4) == pytest.approx(2.5 + 12_000 * (0.0032 + 0.0005 + 0.001))
+    assert step(ratio_clip=0.2, passes=4) == pytest.approx(2.5 + 12_000 * (0.0032 + 0.0005))
+    cooler = step(ratio_clip=0.2, passes=4, temperature=0.7)  # its old policy is recomputed
+    assert cooler == pytest.approx(2.5 + 12_000 * (0.0032 + 0.0005 + 0.001))
     assert step(kl_coefficient=0.1) == pytest.approx(2.5 + 12_000 * (0.0008 + 0.0005 + 0.001))
     assert step(reward="random") == pytest.approx(2.5 + 12_000 * (0.001 + 0.0005))
     assert step(reward="format") == pytest.approx(2.5 + 12_000 * (0.0003 + 0.0005))
@@ -118,6 +120,13 @@ def test_every_job_once(settings: Settings) -> None:
     assert [str(job) for job in forecast.jobs(settings)] == [
         "fetch_policy m", "evaluate_baseline m", "train m v seed0", "evaluate_trained m v seed0",
     ]  # fmt: skip
+
+
+def test_controls_have_fewer_seeds(settings: Settings) -> None:
+    two = {"variants": ["v", "w"], "training_variants": {"v": {}, "w": {"reward": "random"}}, "seeds": [0, 1]}
+    some = settings.model_copy(update={**two, "control_seeds": [0]})
+    trained = [str(job) for job in forecast.jobs(some) if job.stage == "train"]
+    assert trained == ["train m v seed0", "train m v seed1", "train m w seed0"]
 
 
 ENDS = st.lists(st.floats(0, 1e4), min_size=3, max_size=3).map(sorted)

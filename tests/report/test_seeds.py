@@ -28,6 +28,23 @@ def with_seed(settings: Settings, like: dict[str, str]) -> Settings:
     return validate({**settings.model_dump(mode="json"), "seeds": [0, 1]})
 
 
+def test_a_control_with_one_seed_is_compared_by_that_seed(fresh: Settings) -> None:
+    both = with_seed(fresh, {"leave_one_out": "leave_one_out"})
+    some = validate({**both.model_dump(mode="json"), "control_seeds": [0]})
+    assert [row["variant"] for row in over_seeds(some, some.folder, "tiny-llama", seed=0)] == ["leave_one_out"]
+    found = claims(some)
+    assert found["accuracy", "tiny-llama"]["runs"] == [f"tiny-llama, leave_one_out, seed {seed}" for seed in (0, 1)]
+    reward = found["reward", "tiny-llama"]
+    assert reward["runs"] == ["tiny-llama, leave_one_out, seed 0", "tiny-llama, random_reward, seed 0"]
+    assert reward["verdict"] == "supported" and found["price", None]["verdict"] == "supported"
+    layout = Layout.of(some)
+    rows = read_json(layout.root / "summary.json")["models"]["tiny-llama"]["runs"]
+    assert [(row["variant"], row["seed"]) for row in rows] == some.runs
+    assert not layout.train("tiny-llama", "random_reward", 1).exists()
+    page = " ".join((some.folder / "report.html").read_text().split())
+    assert "all of them bear on the claims; controls have 0 alone" in page
+
+
 def claims(settings: Settings) -> dict[tuple[str, str | None], dict[str, Any]]:
     build(settings, settings.folder)
     return {(row["claim"], row["about"]): row for row in read_json(Layout.of(settings).verdicts)["claims"]}

@@ -161,10 +161,20 @@ def test_the_paper_dry_runs_with_both_models(workflow: Workflow) -> None:
     assert done.returncode == 0, done.stdout
     listed = jobs(done.stdout)
     assert {name: listed[name] for name in ("train", "evaluate_baseline", "evaluate_trained")} == {
-        "train": 6, "evaluate_baseline": 2, "evaluate_trained": 6,
+        "train": 12, "evaluate_baseline": 2, "evaluate_trained": 12,
     }  # fmt: skip
     for model in ("llama-3.2-3b-instruct", "phi-3.5-mini-instruct"):
         assert f"Training {model}" in done.stdout
+
+
+def test_controls_run_with_their_seeds_alone(workflow: Workflow) -> None:
+    variants = f"variants={json.dumps(['leave_one_out', 'random_reward', 'prompt_only'])}"
+    listed = {
+        some: jobs(workflow.run("-n", "--config", variants, "seeds=[0, 1]", f"control_seeds={some}").stdout)
+        for some in ("[0]", "null")
+    }
+    for rule in ("train", "evaluate_trained", "compare"):
+        assert (listed["[0]"][rule], listed["null"][rule]) == (2 + 1 + 1, 3 * 2), rule
 
 
 def test_ablations_run_every_variant_of_the_catalogue(workflow: Workflow) -> None:

@@ -104,14 +104,16 @@ def policy_settings(wildcards):
 
 def planned():
     """What preflight plans with; the limit is not among it, for what has found room under one is not looked at again."""
-    keys = ("models", "variants", "seeds", "hardware", "task", "policies", "training")
+    keys = ("models", "variants", "hardware", "task", "policies", "training")
+    seeds = {name: seeds_of(name) for name in config["variants"]}
     variants = {name: config["training_variants"][name] for name in config["variants"]}
     evaluation = {
         key: value
         for key, value in config["evaluation"].items()
         if key != "bootstrap_resamples"
     }
-    return {**chosen(*keys), "chosen": variants, "evaluation": evaluation}
+    more = {"seeds": seeds, "chosen": variants, "evaluation": evaluation}
+    return {**chosen(*keys), **more}
 
 
 def prompt_of(wildcards):
@@ -176,11 +178,20 @@ def launcher():
     )
 
 
+def seeds_of(variant):
+    """The training seeds of a variant, as `Settings.seeds_of` has them."""
+    some = config.get("control_seeds")
+    return config["seeds"] if some is None or variant == config["variants"][0] else some
+
+
 def runs(path):
-    """`path` for every model, variant and seed."""
-    return expand(
-        path, model=config["models"], variant=config["variants"], seed=config["seeds"]
-    )
+    """`path` for every model and each of its trainings."""
+    return [
+        one
+        for model in config["models"]
+        for variant in config["variants"]
+        for one in expand(path, model=model, variant=variant, seed=seeds_of(variant))
+    ]
 
 
 def budget_round(stage):

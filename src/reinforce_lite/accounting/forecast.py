@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from reinforce_lite.precision import evaluation_of
+from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Evaluation, Settings, Start, Training
 
 SPEED = (0.8, 1.0, 1.3)
@@ -73,7 +73,7 @@ def jobs(settings: Settings) -> list[Job]:
     """Every use of the device after preflight, in the order of the configuration."""
     every = []
     for model in settings.models:
-        runs = [(model, variant, seed) for variant in settings.variants for seed in settings.seeds]
+        runs = [(model, *run) for run in settings.runs]
         every += [Job("fetch_policy", model), Job("evaluate_baseline", model)]
         every += [Job("train", *run) for run in runs] + [Job("evaluate_trained", *run) for run in runs]
     return every
@@ -165,7 +165,7 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
         found = fetching(rates, settings.policies[job.model].start)
     elif job.stage == "train":
         seen = evidence.trained.get(job.model)
-        training = settings.variant(str(job.variant))
+        training = training_of(settings, job.model, str(job.variant))
         lengths = sampled_lengths(evidence.lengths.get(job.model), rates.lengths)
         if training.steps == 0:  # not even the weights are loaded
             found = Duration(Interval(*SPEED) * rates.process)
@@ -182,8 +182,8 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
         if likes:
             found = Duration(Interval(*AGAIN) * (sum(likes) / len(likes)))
         else:
-            lengths = rates.lengths
-            found = Duration(evaluation_seconds(rates, evaluation_of(settings, job.model), problems, lengths))
+            evaluation = evaluation_of(settings, job.model)
+            found = Duration(evaluation_seconds(rates, evaluation, problems, rates.lengths))
     return Duration(found.around * devices, found.step * devices, found.steps, found.after * devices)
 
 
@@ -202,22 +202,21 @@ def training_from(rates: Rates, training: Training, lengths: tuple[float, float]
     tokens = step_tokens(training, rates.prompt_tokens, mean, training.completions_per_question)
     pushed = step_tokens(training, rates.prompt_tokens, mean, pushed_per_question(training)) * carrying(training)
     step = pushed * (training.passes * rates.update_token) + tokens * (rates.drift_token / training.kl_every)
-    # Drift is two forward passes over a step's tokens; PPO's old policy and a KL's reference take one each.
-    step += tokens * (rates.drift_token / 2 * ((training.ratio_clip is not None) + (training.kl_coefficient > 0)))
+    # Drift is two forward passes over a step's tokens; a KL's reference takes one, and so does PPO's old policy where
+    # the sampler's log-probabilities are those of another distribution.
+    recomputed = training.ratio_clip is not None and (training.temperature != 1 or training.top_p != 1)
+    step += tokens * (rates.drift_token / 2 * (recomputed + (training.kl_coefficient > 0)))
     if training.estimator != "supervised":
-        batches = rollout_batches(training)
         # Rows that have ended leave the batch, so that positions beyond the mean cost less than the ones before it.
-        step += (mean + longest) * (0.5 * batches * rates.rollout_position)
+        step += (mean + longest) * (0.5 * rollout_batches(training) * rates.rollout_position)
     around = rates.process + rates.engine + 2 * rates.load + rates.warm_up
     saving = Interval(*SPEED) * rates.load
     return Duration(Interval(*SPEED) * around, Interval(*SPEED) * step, training.steps, saving)
 
 
 def rollout_batches(training: Training) -> int:
-    """Batches in which the completions of one step are decoded; one if the engine takes what it likes."""
-    if training.rollout_batch == "auto":
-        return 1
-    return math.ceil(training.questions_per_step / max(1, training.rollout_batch // training.group_size))
+    """Batches in which the completions of one step are decoded, whole groups in each."""
+    return math.ceil(training.questions_per_step / max(1, training.rows // training.group_size))
 
 
 def step_tokens(training: Training, prompt_tokens: float, mean: Interval, completions: int) -> Interval:

@@ -102,7 +102,8 @@ def make(limit_usd: float, spent_usd: float, usd_per_second: float, entries: Seq
     elif cost(needed) > limit_usd:
         refused = f"{dollars(cost(needed))} is expected for no more than {needed} steps of each training"
     needs = {entry.job: usd_per_second * entry.duration.total.high for entry in trainings}
-    shares = _shares(limit_usd - spent_usd - reserve - rest, needs, {e.job: e.duration.steps for e in trainings})
+    expected = {e.job: e.duration.step.expected * e.duration.steps for e in trainings}
+    shares = _shares(limit_usd - spent_usd - reserve - rest, needs, expected)
     return Plan(
         limit_usd, spent_usd, usd_per_second, entries, reserve, rest, shares, enough, steps,
         refused and f"budget.limit_usd {dollars(limit_usd)} cannot be kept: {refused}", seeds, given_up,
@@ -229,13 +230,17 @@ def share(available: float, needs: Mapping[Key, float], weights: Mapping[Key, fl
     return {key: value + (rest * weights[key] / total if total else 0.0) for key, value in shares.items()}
 
 
-def _shares(available: float, needs: Mapping[Key, float], steps: Mapping[Key, int]) -> dict[Key, float]:
-    """Divide what is available in proportion to steps; what has no step left cannot be cut short, and comes first."""
-    whole = {key: need for key, need in needs.items() if not steps[key]}
-    others = {key: need for key, need in needs.items() if steps[key]}
+def _shares(available: float, needs: Mapping[Key, float], expected: Mapping[Key, float]) -> dict[Key, float]:
+    """Divide what is available in proportion to what the steps are expected to cost.
+
+    So if all is expected to fit, nobody gets less than it is expected to need. What has no step left cannot be cut
+    short, and comes first.
+    """
+    whole = {key: need for key, need in needs.items() if not expected[key]}
+    others = {key: need for key, need in needs.items() if expected[key]}
     if not others:
         return share(available, whole, dict.fromkeys(whole, 1.0))
-    return whole | share(available - sum(whole.values()), others, {key: float(steps[key]) for key in others})
+    return whole | share(available - sum(whole.values()), others, {key: expected[key] for key in others})
 
 
 def round_up(usd: float) -> float:

@@ -17,8 +17,8 @@ from reinforce_lite.settings import Settings
 
 Kind = Literal["not run", "stopped"]
 
-DECIDING = {"models", "variants", "seeds", "hardware", "budget", "task", "policies", "training", "training_variants",
-            "evaluation"}  # fmt: skip
+DECIDING = {"models", "variants", "seeds", "control_seeds", "hardware", "budget", "task", "policies", "training",
+            "training_variants", "evaluation"}  # fmt: skip
 """The settings that can change what the budget lets a stage do."""
 
 

@@ -85,7 +85,7 @@ def _of_model(evidence: Evidence, model: str) -> list[Claim]:
 
 def _better(evidence: Evidence, model: str, role: str) -> tuple[Verdict, list[Run]]:
     """Whether the result beats every control of a role."""
-    alpha, result = evidence.settings.protocol.alpha, evidence.settings.variants[0]
+    alpha = evidence.settings.protocol.alpha
     mine = {variant: row for (name, variant), row in evidence.contests(role).items() if name == model}
     if not mine:
         return verdicts.untested(f"a training with {role}"), []
@@ -96,8 +96,8 @@ def _better(evidence: Evidence, model: str, role: str) -> tuple[Verdict, list[Ru
             found.append(verdicts.over_seeds(behind["mean"], behind["adjusted"], behind["seeds"], variant))
         else:
             found.append(verdicts.beats(row["delta"], row["ci95"], row["adjusted_p"], alpha, variant))
-    runs = [run for variant in (result, *mine) for run in evidence.every_seed(model, variant)]
-    return verdicts.together(found), runs
+    runs = [run for variant in mine for run in evidence.beside(model, variant)]
+    return verdicts.together(found), list(dict.fromkeys(runs))
 
 
 def _rises_over_seeds(evidence: Evidence, model: str) -> Verdict:
@@ -124,8 +124,7 @@ def _reasoning(evidence: Evidence, model: str) -> tuple[Verdict, list[Run]]:
 def _of_all(evidence: Evidence) -> list[Claim]:
     """The claims about the method and its price."""
     mains = [evidence.main(model) for model in evidence.models]
-    every = [(model, variant, seed) for model in evidence.settings.models for variant in evidence.settings.variants
-             for seed in evidence.settings.seeds]  # fmt: skip
+    every = [(model, *run) for model in evidence.settings.models for run in evidence.settings.runs]
     margin = 100 * evidence.settings.protocol.margin
     return [
         ("machinery", None, "PPO's clipped ratio and a KL penalty are not needed.",
@@ -157,7 +156,7 @@ def _machinery(evidence: Evidence) -> tuple[Verdict, list[Run]]:
                 found.append(verdicts.not_worse(several["mean"], several["ci95"], margin, told))
             else:
                 found.append(verdicts.not_worse(row["delta"], row["ci95"], margin, f"{variant}, {model}"))
-            runs += evidence.every_seed(model, evidence.settings.variants[0]) + evidence.every_seed(model, variant)
+            runs += evidence.beside(model, variant)
     return verdicts.together(found), list(dict.fromkeys(runs))
 
 

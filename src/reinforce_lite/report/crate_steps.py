@@ -6,7 +6,6 @@ A job that uses no device is not in the ledger: it has an execution if its resul
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -72,7 +71,7 @@ def flow(job: Job) -> tuple[list[str], list[str]]:
 def every_job(experiment: Experiment) -> list[Job]:
     """The jobs of the configuration in their order, and then those that only the ledger knows."""
     settings = experiment.settings
-    compared = [Job("compare", *run) for run in product(settings.models, settings.variants, settings.seeds)]
+    compared = [Job("compare", model, *run) for model in settings.models for run in settings.runs]
     named = [Job("preflight", ""), Job("prepare_dataset", ""), *jobs(settings), *compared, Job("report", "")]
     return list(dict.fromkeys([*named, *map(_job_of, experiment.attempts)]))
 

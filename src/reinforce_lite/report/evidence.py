@@ -104,6 +104,12 @@ class Evidence:
         row = self.over_seeds(model, variant)
         return [(model, variant, seed) for seed in (row["seeds"] if row else self.settings.seeds[:1])]
 
+    def beside(self, model: str, control: str) -> list[Run]:
+        """The runs that a comparison of the result with a control rests on: their common seeds, else the first."""
+        behind = (self.over_seeds(model, control) or {}).get("behind")
+        seeds = behind["seeds"] if behind else self.settings.seeds[:1]
+        return [(model, variant, seed) for variant in (self.settings.variants[0], control) for seed in seeds]
+
     def needed(self, model: str, parser: str, gain: float) -> int | None:
         """Questions that show a gain with the planned power, at the discordance that was seen; None if none do."""
         change, protocol = self.change(model, parser), self.settings.protocol

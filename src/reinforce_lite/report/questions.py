@@ -1,7 +1,6 @@
 """What a stranger asks of a result first, answered in a line each, with the place of the page that says more."""
 
 from collections.abc import Iterable, Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,14 +89,19 @@ def _seeds(settings: Settings, folder: Path) -> str:
         for seed in planned
         if any(
             not read_json(layout.evaluation(model, variant, seed) / "evaluation.json").get("not_run")
-            for model, variant in product(settings.models, settings.variants)
+            for model in settings.models
+            for variant in settings.variants
+            if seed in settings.seeds_of(variant)
         )
     ]
     names = ", ".join(map(str, run)) or "none"
     left_out = f" of {len(planned)} planned, the budget left the others out" if len(run) < len(planned) else ""
     if len(run) < 2:
         return f"{len(run)} training seed ({names}){left_out}, so nothing is known about others"
-    return f"{len(run)} training seeds ({names}){left_out}; the first is the result, and all of them bear on the claims"
+    some = None if len(settings.variants) < 2 else settings.control_seeds
+    controls = f"; controls have {', '.join(map(str, some))} alone" if some and len(some) < len(planned) else ""
+    told = f"{len(run)} training seeds ({names}){left_out}; the first is the result, and all of them bear on the claims"
+    return told + controls
 
 
 def _tokens(settings: Settings, folder: Path) -> str:
@@ -149,4 +153,4 @@ def _protocol(settings: Settings) -> str:
 
 
 def _runs(settings: Settings) -> list[tuple[str, str, int]]:
-    return list(product(settings.models, settings.variants, settings.seeds))
+    return [(model, *run) for model in settings.models for run in settings.runs]

@@ -34,6 +34,5 @@ def runs(settings: Settings, folder: Path) -> list[Run]:
             comparison=layout.comparison(model, variant, seed),
         )
         for model in settings.models
-        for variant in settings.variants
-        for seed in settings.seeds
+        for variant, seed in settings.runs
     ]

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +154,7 @@ def ledger_sum(path: Path, bytes_read: int | None = None) -> dict[str, Any]:
 def result_files(settings: Settings, folder: Path) -> list[Path]:
     """The records of all policies, evaluations, trainings and comparisons that are there."""
     layout = Layout(folder)
-    runs = list(product(settings.models, settings.variants, settings.seeds))
+    runs = [(model, *run) for model in settings.models for run in settings.runs]
     files = made_files(settings, folder) + [layout.comparison(*run) for run in runs]
     return [path for path in files if path.exists()]
 
@@ -165,7 +164,7 @@ def made_files(settings: Settings, folder: Path) -> list[Path]:
     layout = Layout(folder)
     files = [layout.policy(model) / "policy.json" for model in settings.models]
     files += [layout.evaluation(model) / "evaluation.json" for model in settings.models]
-    for run in product(settings.models, settings.variants, settings.seeds):
+    for run in ((model, *run) for model in settings.models for run in settings.runs):
         files += [layout.train(*run) / "training.json", layout.evaluation(*run) / "evaluation.json"]
     return files
 

@@ -1,7 +1,6 @@
 """The behaviours of the policies of an experiment: base against trained, and within the questions of the training."""
 
 from collections.abc import Iterable, Sequence
-from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -61,8 +60,7 @@ def of_runs(settings: Settings, *, seed: int) -> list[dict[str, Any]]:
     Raises:
         UserError: an evaluation is absent or damaged, or a row of completions.jsonl lacks a key.
     """
-    runs = product(settings.models, settings.variants, settings.seeds)
-    return [of_run(settings, *run, seed=seed) for run in runs]
+    return [of_run(settings, model, *run, seed=seed) for model in settings.models for run in settings.runs]
 
 
 def of_run(

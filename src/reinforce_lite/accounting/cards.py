@@ -1,0 +1,56 @@
+"""GPUs by their data sheets, with dated prices: what an estimate needs where no GPU is at hand."""
+
+from dataclasses import dataclass
+
+from reinforce_lite.errors import UserError
+
+
+@dataclass(frozen=True)
+class Card:
+    """One GPU, by NVIDIA's data sheet of it.
+
+    Attributes:
+        key: how it is named on the command line.
+        name: how it is rented.
+        memory_gib: as it is sold.
+        bandwidth_gb_s: of its memory.
+        tflops: bfloat16 on the tensor cores, dense (data sheets print twice as much, "with sparsity"), sums in float32.
+        link_gb_s: to the CPU's memory, each way: PCIe 4.0 or 5.0 with 16 lanes.
+        usd_per_hour: lowest and highest price that was seen.
+        asked: who asked them, and when, as far as that is known.
+    """
+
+    key: str
+    name: str
+    memory_gib: float
+    bandwidth_gb_s: float
+    tflops: float
+    link_gb_s: float
+    usd_per_hour: tuple[float, float]
+    asked: str
+
+
+SECOND_HAND = "2026, quoted second-hand: neither market nor day is known"
+CARDS = (
+    Card("a6000", "NVIDIA RTX A6000", 48, 768, 154.8, 32, (0.55, 1.09), "Vast.ai, May 2026; Lambda, September 2026"),
+    Card("4090", "NVIDIA RTX 4090", 24, 1008, 165.2, 32, (0.31, 0.88), SECOND_HAND),
+    Card("l40s", "NVIDIA L40S", 48, 864, 362.0, 32, (0.79, 0.79), SECOND_HAND),
+    Card("a100-80", "NVIDIA A100 80 GB", 80, 1935, 312.0, 32, (1.19, 1.79), SECOND_HAND),
+    Card("h100-pcie", "NVIDIA H100 PCIe", 80, 2000, 756.0, 64, (1.99, 2.89), SECOND_HAND),
+    Card("h100-sxm", "NVIDIA H100 SXM", 80, 3350, 989.4, 64, (2.69, 4.29), SECOND_HAND),
+)
+
+
+def find(key: str) -> Card:
+    """The card of this key, or of this name.
+
+    >>> find("a6000").memory_gib, find("NVIDIA L40S").tflops
+    (48, 362.0)
+
+    Raises:
+        UserError: there is none.
+    """
+    for card in CARDS:
+        if key.lower() in (card.key, card.name.lower()):
+            return card
+    raise UserError(f"no figures are known for the GPU {key!r}", f"use one of {', '.join(c.key for c in CARDS)}")

@@ -1,0 +1,236 @@
+"""What an experiment would take on a GPU that is not here: rates computed from its data sheet, then the usual plan.
+
+Preflight measures the same rates on the card that is rented, and plans with these.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+from reinforce_lite.accounting import plan, roofline
+from reinforce_lite.accounting.cards import Card
+from reinforce_lite.accounting.forecast import (
+    Evidence,
+    Interval,
+    Rates,
+    carrying,
+    forecast,
+    jobs,
+    pushed_per_question,
+    rollout_batches,
+    step_tokens,
+)
+from reinforce_lite.accounting.plan import Entry, Plan
+from reinforce_lite.accounting.roofline import ANSWER, PROMPT, Roofline
+from reinforce_lite.errors import UserError
+from reinforce_lite.precision import (
+    GIB,
+    checkpoint_gib,
+    cpu_gib,
+    evaluation_of,
+    evaluation_place,
+    training_gib,
+    training_of,
+    training_place,
+)
+from reinforce_lite.rollout.choose import Place, decide
+from reinforce_lite.settings import Settings, Training
+
+Engine = Literal["vllm", "generate"]
+
+OPEN = 50.0
+"""Seconds until vLLM is open and warm, its compile cache empty: 48.5 and 0.9, measured on the H200."""
+PREFLIGHT = 135.0
+"""Seconds of preflight for one model with vLLM, beside its weights: as measured for one of 135 million weights."""
+PROCESS, HARNESS = 15.0, 10.0
+"""Seconds until a process could begin, and until lm-eval could: assumed."""
+DISK_GB_S, CHECKPOINT_GB_S, HUB_GB_S = 1.0, 0.5, 0.1
+"""Weights from and to the disk; a checkpoint, whose SHA-256 is taken as well; weights from the hub: assumed."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """How one model is run on a card.
+
+    Attributes:
+        settings: the experiment with this model's engine decided.
+        training: of the first variant, decided.
+        rates: computed.
+        cached: rows of mean length for which there are keys and values beside the training.
+        lacking: why the card cannot hold the training; None if it can.
+        beside_gib: what it needs of the CPU's memory.
+        assumed: what is not known of its shape; None if all is.
+    """
+
+    settings: Settings
+    training: Training
+    rates: Rates
+    cached: float
+    lacking: str | None
+    beside_gib: float
+    assumed: str | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An experiment on a card.
+
+    Attributes:
+        card: which.
+        settings: the experiment on it, at its price.
+        roles: by model.
+        plan: the usual one; preflight counts as spent.
+        preflight: device-seconds of it.
+    """
+
+    card: Card
+    settings: Settings
+    roles: Mapping[str, Role]
+    plan: Plan
+    preflight: float
+
+    @property
+    def seconds(self) -> Interval:
+        """Device-seconds of all that is run, preflight included; of trainings, the steps that are expected to fit."""
+        total, most = Interval.exactly(self.preflight), self.plan.steps or 0
+        for entry in plan.pending(self.plan.entries):
+            total += replace(entry.duration, steps=min(entry.duration.steps, most)).total
+        return total
+
+    @property
+    def usd(self) -> Interval:
+        """The same in US dollars."""
+        return self.seconds * self.plan.usd_per_second
+
+    @property
+    def cut(self) -> int | None:
+        """Steps at which the money is expected to end the trainings; None if they take all of theirs."""
+        most = max((e.duration.steps for e in plan.pending(self.plan.entries, "train")), default=0)
+        return None if self.plan.steps is None or self.plan.steps >= most else self.plan.steps
+
+    @property
+    def lacking(self) -> str | None:
+        """Why the card cannot hold the trainings; None if it can."""
+        return "; ".join(role.lacking for role in self.roles.values() if role.lacking) or None
+
+
+def estimate(
+    settings: Settings, card: Card, engine: Engine | None = None, price: float | None = None, answer: float = ANSWER
+) -> Estimate:
+    """Plan an experiment on a card.
+
+    Args:
+        settings: the experiment; for the card that it names, its own price and memory are used.
+        card: which.
+        engine: what writes; None takes vLLM, which the CUDA installation has, where it fits beside the training.
+        price: US dollars an hour; None takes the configuration's, and of another card the lowest that was seen.
+        answer: tokens of an answer, on average.
+
+    Raises:
+        UserError: a model is not of bfloat16, or its size is not told.
+    """
+    placed = on(settings, card, price)
+    roles = {model: role(placed, model, card, engine, answer) for model in placed.models}
+    entries = [
+        Entry(job, "pending", forecast(roles[job.model].settings, job, roles[job.model].rates, Evidence()))
+        for job in jobs(placed)
+    ]
+    downloads = sum(2 * (placed.policies[model].parameters or 0) / HUB_GB_S for model in placed.models)
+    preflight = downloads + sum(PREFLIGHT + at.rates.load for at in roles.values())
+    usd, budget = placed.hardware.usd_per_hour / 3600, placed.budget
+    made = plan.make(budget.limit_usd, preflight * usd, usd, entries, budget.min_steps)
+    return Estimate(card, placed, roles, made, preflight)
+
+
+def on(settings: Settings, card: Card, price: float | None) -> Settings:
+    """The experiment with this card as its hardware."""
+    hardware, told = settings.hardware, {"name": card.name, "memory_gib": card.memory_gib}
+    if hardware.name != card.name:
+        hardware = hardware.model_copy(update={**told, "device": "cuda", "usd_per_hour": card.usd_per_hour[0]})
+    if price is not None:
+        hardware = hardware.model_copy(update={"usd_per_hour": price})
+    return settings.model_copy(update={"hardware": hardware})
+
+
+def with_engine(settings: Settings, engine: Engine) -> Settings:
+    """The experiment with one engine for training and evaluation."""
+    parts = {key: getattr(settings, key).model_copy(update={"engine": engine}) for key in ("training", "evaluation")}
+    return settings.model_copy(update=parts)
+
+
+def role(settings: Settings, model: str, card: Card, engine: Engine | None, answer: float) -> Role:
+    """How a model is run on the card that is the hardware of `settings`."""
+    policy, first = settings.policies[model], settings.variants[0]
+    if policy.dtype != "bfloat16" or policy.parameters is None:
+        raise UserError(
+            f"policies.{model}: only a model in bfloat16 whose `parameters` are told can be estimated",
+            "take preflight's forecast instead: it measures a few steps on the device",
+        )
+    chosen = with_engine(settings, engine or "vllm")
+    training = training_of(chosen, model, first)
+    place = replace(training_place(policy, training, settings.hardware), vllm=True)
+    if engine is None and decide("auto", place) != "vllm":
+        chosen = with_engine(settings, "generate")
+        training = training_of(chosen, model, first)
+    weights = 1e9 * policy.parameters
+    kib, known = roofline.cache_kib(policy.repo, weights)
+    model_on_card = Roofline(card, weights, kib)
+    cached = rows_cached(place, cast(Engine, training.engine), kib, answer)
+    rates = rates_of(chosen, model, training, model_on_card, cached, answer)
+    needed, there = training_gib(policy, training), settings.hardware.memory_gib
+    lacking = f"{model} needs {needed:.0f} of {there:g} GiB ({training.weights})" if needed > 0.95 * there else None
+    assumed = None if known else f"{model}: {kib:.0f} KiB of keys and values a token"
+    if weights < 1e9:
+        assumed = f"{assumed}; so small a model waits for launches, which are not counted"
+    return Role(chosen, training, rates, cached, lacking, cpu_gib(policy, training), assumed)
+
+
+def rows_cached(place: Place, engine: Engine, kib: float, answer: float) -> float:
+    """Rows of mean length for which there are keys and values beside what is there already."""
+    return max(1.0, (place.cache_gib(engine) or 0.0) * GIB / (1024 * kib * (PROMPT + answer)))
+
+
+def rates_of(settings: Settings, model: str, training: Training, at: Roofline, cached: float, answer: float) -> Rates:
+    """What a rehearsal would measure, computed.
+
+    A rollout's seconds are divided by the positions that the forecast multiplies with (batches times the mean of the
+    mean and the longest length), an evaluation's by the longest.
+    """
+    policy, engine = settings.policies[model], cast(Engine, training.engine)
+    lengths = min(answer, training.max_new_tokens), float(training.max_new_tokens)
+    mean = Interval.exactly(lengths[0])
+    asked, group = training.questions_per_step, training.completions_per_question
+    rows_at_once = min(training.rows, cached)
+    rollout = at.writing(engine, asked * group, rows_at_once, asked, lengths, PROMPT)
+    tokens = step_tokens(training, PROMPT, mean, group).expected
+    pushed = (step_tokens(training, PROMPT, mean, pushed_per_question(training)) * carrying(training)).expected
+    update = at.update_token(training.gradient_checkpointing) + at.optimiser(training.weights) / pushed
+    # Every step waits a little for the checkpoints.
+    saving = checkpoint_gib(policy, training) * GIB / 1e9 / CHECKPOINT_GB_S
+    slower = 1 + saving / settings.checkpoint.every_seconds
+    load = 2e-9 * at.weights / DISK_GB_S
+    return Rates(
+        process=PROCESS, engine=OPEN if engine == "vllm" else 0.0, harness=HARNESS, load=load, warm_up=0.0,
+        start_step=None,
+        rollout_position=slower * rollout / (rollout_batches(training) * (sum(lengths) / 2)),
+        update_token=slower * update, drift_token=slower * at.drift(tokens) / tokens,
+        evaluation_position=_evaluation_position(settings, model, at, answer),
+        prompt_tokens=PROMPT, lengths=lengths,
+    )  # fmt: skip
+
+
+def _evaluation_position(settings: Settings, model: str, at: Roofline, answer: float) -> float:
+    evaluation = evaluation_of(settings, model)
+    engine, rows = cast(Engine, evaluation.engine), evaluation.size
+    cached = rows_cached(evaluation_place(settings, model), engine, at.kib, answer)
+    lengths = min(answer, evaluation.max_new_tokens), float(evaluation.max_new_tokens)
+    return at.writing(engine, rows, min(rows, cached), rows, lengths, PROMPT) / lengths[1]
+
+
+def assumptions() -> str:
+    """What else the figures rest on, for people."""
+    return (
+        f"Measured there too: {OPEN:.0f} s to open vLLM in each stage, and {PREFLIGHT:.0f} s of preflight, with a "
+        f"smaller model. Assumed: {PROCESS:.0f} s a process; disk {DISK_GB_S:g} GB/s, checkpoints "
+        f"{CHECKPOINT_GB_S:g}, the hub {HUB_GB_S:g}; prompts of {PROMPT:.0f} tokens"
+    )
