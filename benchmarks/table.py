@@ -84,7 +84,7 @@ def on_card(rows: list[Result], card: str) -> str:
     """
     order = {scheme: -place for place, scheme in enumerate(BYTES)}  # of equal lengths, the scheme that loses least
     best = max(rows, key=lambda row: (row["longest"][card] or 0, order[row["weights"]]))
-    length, asked = best["longest"][card], max(at["length"] for at in best["lengths"])
+    length, asked = best["longest"][card], max((at["length"] for at in best["lengths"]), default=None)
     return f"{length:,}{' or more' if length == asked else ''} by {best['weights']}" if length else "none"
 
 

@@ -22,6 +22,7 @@ ASKED = {"lengths": [{"length": 1024}, {"length": 4096}]}
 UPDATES = [
     {"model": "m", "weights": "8bit", "longest": {"24": None, "48": 2048, "80": 4096}, **ASKED},
     {"model": "m", "weights": "kahan", "longest": {"24": None, "48": 1024, "80": 4096}, **ASKED},
+    {"model": "large", "weights": "master", "longest": {"24": None}, "lengths": []},  # no memory for its weights
 ]
 ENGINES = [
     {"engine": engine, "group": group, "length": 32, "tokens_per_second": {**RATIO, "median": rate},
@@ -64,7 +65,7 @@ def test_a_row_has_figure_machine_date_and_command(tmp_path: Path) -> None:
     text = table(tmp_path)
     assert "completions/s x 2.5 (2.0 to 3.0); with a gradient x 2" in text
     assert "grpo x 2.5 (2.0 to 3.0); of grpo by phase: generation x 2.5" in text
-    assert "m: 24 GB none, 48 GB 2,048 by 8bit, 80 GB 4,096 or more by kahan (tokens after a prompt of 256" in text
+    assert "m: 24 GB none, 48 GB 2,048 by 8bit, 80 GB 4,096 or more by kahan; large: 24 GB none (tokens" in text
     assert "80 rows of 32 tokens: generate 2,896 (12%) |" in text
     assert "generate in deterministic mode 100 (10%), without it 200" in text and "without it 500 (50%)" in text
     assert "published loop 0.25 completions/s of 128 tokens; update of 30,720 tokens: 8bit 1.75 s + step 0.50 s" in text
