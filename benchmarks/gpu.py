@@ -108,7 +108,7 @@ PARTS = {
         30,
         "12 steps of 64 rows, 0.6 to 1.1 s each (measured on the H200, on tree 86ae0d2); the rest is estimated",
         "",
-        "--rows 2 --steps 2",
+        "--rows 1 --steps 1",
         40,
         has_smollm,
     ),
