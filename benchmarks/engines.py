@@ -36,8 +36,9 @@ from reinforce_lite.rollout.choose import here, opened, unavailable
 from reinforce_lite.tasks.prompts import messages
 
 ENGINES = ("generate", "vllm")
-SEEDS = "seed_requests"
-"""The attribute of VllmEngine that says whether each request has a generator of its own, if it offers the choice."""
+SEEDS = "_seeded"
+"""Where VllmEngine keeps its keyword `seeded`: whether each request has a generator of its own. It is read at each
+call, so one engine can be measured both ways; an engine without it has one way."""
 COPIED_BYTES = 2**28
 Turn = tuple[str, int, int]
 """engine, questions, length"""

@@ -103,7 +103,15 @@ PARTS = {
         "--shape small --schemes 8bit stochastic --lengths 256 --cards",
         20,
     ),
-    "optimizer": Part(40, "estimated", "--shape 3b", "--shape small", 20, has_optimizer),
+    "optimizer": Part(
+        50,
+        f"{BEGIN}; 2 models by 2 schemes, 4 steps each (probe: 0.15 and 0.82 s), the first of which compiles 10 s "
+        "(estimated)",
+        "--shape 3b --schemes stochastic 8bit --rounds 3",
+        "--shape small --schemes stochastic 8bit --rounds 1",
+        20,
+        has_optimizer,
+    ),
     "start": Part(
         30,
         "12 steps of 64 rows, 0.6 to 1.1 s each (measured on the H200, on tree 86ae0d2); the rest is estimated",
@@ -121,9 +129,9 @@ PARTS = {
         has_trl,
     ),
     "scaling": Part(
-        64,
+        55,
         f"{BEGIN}; 5 points of 2 steps, 32 to 128 positions at 23 ms (probe: generate without deterministic mode), and "
-        "5 s each for a fresh copy (estimated)",
+        "4 s each for an update and a fresh copy (estimated)",
         "--shape 3b --rounds 1",
         "--shape small --rounds 1 --few",
         25,

@@ -61,7 +61,7 @@ def measure(weights: Path, data: Path, rows: int, count: int) -> dict[str, Any]:
     return {
         "model": "smollm2-135m",
         "dtype": dtype,
-        "rows": rows,
+        "batch": rows,
         "steps": count,
         "tokens_per_row": each,
         "seconds_per_step": spent,

@@ -106,6 +106,22 @@ def by_engine(result: Result) -> str:
     return f"{size.get('questions', 1) * size['group']} rows of {size['length']} tokens: {', '.join(told)}"
 
 
+def optimiser_steps(result: Result) -> str:
+    """Seconds of an optimiser step by model and scheme, and how they compare with `stochastic`."""
+    told: dict[str, list[str]] = {}
+    for row in result["steps"]:
+        figure = "no memory" if row["seconds"] is None else f"{row['seconds']['median']:.2f} s"
+        ratio = f" (x {row['over_stochastic']:.1f})" if row["over_stochastic"] else ""
+        told.setdefault(row["model"], []).append(f"{row['weights']} {figure}{ratio}")
+    return "; ".join(f"{model}: {', '.join(figures)}" for model, figures in told.items())
+
+
+def start_steps(result: Result) -> str:
+    """Seconds of a step of the supervised start."""
+    seconds = "{median:.2f} s a step ({min:.2f} to {max:.2f})".format(**result["seconds_per_step"])
+    return f"{result['batch']} rows in {result['dtype']}: {seconds}, {result['tokens_per_second']:,.0f} tokens/s"
+
+
 def probed_rollout(result: Result) -> str:
     """Tokens a second of the rollout as the probe measured them by hand."""
     rows = result["rows"]
@@ -160,6 +176,9 @@ ROWS = (
     Row(f"{ENGINES}, Llama-3.2-3B's shape", "make bench-gpu", "gpu/engines.json", by_engine),
     Row(f"{LONGEST}, 3B shapes", "make bench-gpu", "gpu/memory.json", longest),
     Row(f"{GROWTH} (Llama-3.2-3B's shape)", "make bench-gpu", "gpu/scaling.json", growth),
+    Row("One step of the optimiser by scheme (over stochastic), 3B shapes", "make bench-gpu", "gpu/optimizer.json",
+        optimiser_steps),
+    Row("Supervised start of SmolLM2-135M on GSM8K's solutions", "make bench-gpu", "gpu/start.json", start_steps),
     Row("Before: rollout as it was at tree 86ae0d2, Llama-3.2-3B's shape, tokens/s (share of the bound)", "by hand",
         "gpu/probe.json", probed_rollout),
     Row("Before: published loop and update as they were at tree 86ae0d2", "by hand", "gpu/probe.json", probed_step),

@@ -117,7 +117,7 @@ def of_numbers(name: str, policy: Policy, size: Size, engine: str = "generate") 
     training = Training.model_validate(
         {"steps": 1, "questions_per_step": size.questions, "group_size": size.group, "max_new_tokens": size.length,
          "reward": "random", "learning_rate": 1e-6, "weights": "nearest", "shuffle": False, "engine": engine,
-         "rollout_batch": max(256, size.group)}
+         "rollout_batch": min(256, size.questions * size.group)}
     )  # fmt: skip
     policy.model.to("cpu")
     return World(name, policy, where, problems, "bare", training, None)
