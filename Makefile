@@ -73,16 +73,11 @@ test-fast: setup  ## the tests that take seconds
 
 # Which models bench-gpu measures: 3b (the article's, random weights: a GPU of 80 GB), or small, a dry run on any machine.
 SHAPE ?= 3b
-BENCHMARKS := published_loop peers memory scaling engines
-BENCH_RESULTS := $(if $(filter 3b,$(SHAPE)),benchmarks/results/gpu,results/bench-$(SHAPE))
-ROUNDS ?= $(if $(filter 3b,$(SHAPE)),5,1)
-bench-gpu: setup  ## every benchmark of speed and memory at the 3B shapes: benchmarks/results/gpu (SHAPE=small: a dry run)
-	$(PIP) install --no-deps -r benchmarks/requirements.txt
-	@set -e; for name in $(BENCHMARKS); do \
-		case $$name in published_loop|peers|scaling) rounds="--rounds $(ROUNDS)" ;; *) rounds= ;; esac; \
-		echo "== $$name"; \
-		python benchmarks/$$name.py --shape $(SHAPE) $$rounds --output $(BENCH_RESULTS)/$$name.json; \
-	done
+# Which parts, in this order (PARTS="engines memory"), and seconds for all of them; FORCE=1 runs again what is done.
+PARTS ?= engines published_loop memory optimizer start peers scaling
+LIMIT ?= 600
+bench-gpu: setup  ## speed and memory at the 3B shapes in ten minutes: benchmarks/results/gpu (SHAPE=small: a dry run)
+	python benchmarks/gpu.py --shape $(SHAPE) --parts $(PARTS) --seconds $(LIMIT) $(if $(FORCE),--force)
 
 lint: setup  ## ruff, mypy, snakefmt, snakemake --lint, hadolint, shellcheck, schemas of compose and GitHub workflows
 	ruff check .

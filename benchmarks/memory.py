@@ -33,7 +33,7 @@ from reinforce_lite.precision import Scheme
 from reinforce_lite.rollout import Completion
 from reinforce_lite.settings import Training
 
-LENGTHS = {"3b": (512, 1024, 2048, 4096, 8192), "small": (256, 512, 1024, 2048)}
+LENGTHS = {"3b": (1024, 4096, 8192), "small": (256, 512, 1024, 2048)}
 SCHEMES = get_args(Scheme)
 CARDS = (24, 48, 80)
 GRID = 256
@@ -82,12 +82,14 @@ class Updates:
 
 
 def largest(fits: Callable[[int], bool], lengths: Sequence[int]) -> int | None:
-    """The largest of rising lengths that fits, by halving; None if not even the first one does.
+    """The largest of rising lengths that fits, the longest first, then by halving; None if not even the first does.
 
     >>> largest(lambda length: length <= 700, range(256, 2049, 256))
     512
     """
-    low, high = 0, len(lengths)  # the first `low` lengths fit, those from `high` on do not
+    if not lengths or fits(lengths[-1]):
+        return lengths[-1] if lengths else None
+    low, high = 0, len(lengths) - 1  # the first `low` lengths fit, those from `high` on do not
     while low < high:
         middle = (low + high) // 2
         if fits(lengths[middle]):

@@ -4,12 +4,14 @@
     python benchmarks/peers.py --policy results/tiny/policies/tiny-llama --config config/tiny.yaml
     python benchmarks/peers.py --shape 3b          # random weights, forced lengths: for a GPU
 
-The systems take turns, each from a fresh copy of the policy, and the first step of each turn is left out. TRL may
-choose: before the rounds it tries how many completions go through one forward pass of the update, and keeps the fastest
-number. A ratio is ours over theirs: median, smallest and largest of the rounds; in `phases` it is one of completions
-per second, so above 1 ours is faster. At the top stand the ratios to the fastest trainer. Peak memory is the GPU's; on
-a CPU it is that of all tensors, by a hook in one more turn (ours with the copy of the start that drift is measured
-from). The table goes to stderr; the last line of stdout is one JSON object, also written to benchmarks/results.
+The systems take turns, each from a fresh copy of the policy, and the first step of each turn is left out. Both write
+with transformers (ours by the engine `generate`): vLLM can be opened once a process, so it has no place in turns. TRL
+may choose: before the rounds it tries how many completions go through one forward pass of the update, and keeps the
+fastest number (`--rows` gives it one instead). A ratio is ours over theirs: median, smallest and largest of the rounds;
+in `phases` it is one of completions per second, so above 1 ours is faster. At the top stand the ratios to the fastest
+trainer. Peak memory is the GPU's; on a CPU it is that of all tensors, by a hook in one more turn (ours with the copy of
+the start that drift is measured from). The table goes to stderr; the last line of stdout is one JSON object, also
+written to benchmarks/results.
 """
 
 import gc
@@ -25,8 +27,8 @@ import torch
 from live import Live
 from record import finish, made_with, spread
 from tqdm import tqdm
-from trl_loop import CONTINUOUS, TRAINERS, Count, theirs
-from worlds import World, arguments, chosen
+from trl_loop import TRAINERS, Count, theirs
+from worlds import World, arguments, chosen, own_mode
 
 from reinforce_lite.learning.loop import Step, train
 
@@ -55,14 +57,14 @@ def ours(world: World, steps: int, seed: int) -> Count:
 
 
 def turn(name: str, loop: Loop, steps: int, seed: int) -> Count:
-    """One turn; on a GPU with the peak of allocated memory. Only ours asks torch for deterministic kernels."""
+    """One turn; on a GPU with the peak of allocated memory."""
     gc.collect()
-    torch.use_deterministic_algorithms(name == "ours", warn_only=True)
-    if not torch.cuda.is_available():
-        return loop(steps, seed)
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    return {**loop(steps, seed), "peak_bytes": torch.cuda.max_memory_allocated()}
+    with own_mode(name == "ours"):
+        if not torch.cuda.is_available():
+            return loop(steps, seed)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return {**loop(steps, seed), "peak_bytes": torch.cuda.max_memory_allocated()}
 
 
 def best_rows(world: World, kind: str) -> tuple[int, dict[int, float | None]]:
@@ -109,19 +111,20 @@ def told(counts: list[Count]) -> dict[str, Any]:
     }
 
 
-def compare(world: World, kinds: list[str], rounds: int, steps: int) -> dict[str, Any]:
-    """All systems by turns."""
+def compare(world: World, kinds: list[str], rounds: int, steps: int, given_rows: int | None) -> dict[str, Any]:
+    """All systems by turns; TRL's update by so many rows at once, or as many as are fastest."""
     settings: dict[str, Any] = {}
     loops: dict[str, Loop] = {"ours": partial(ours, world)}
     for kind in kinds:
-        rows, tried = best_rows(world, kind)
+        rows, tried = (given_rows, {}) if given_rows else best_rows(world, kind)
         settings[kind] = {"rows": rows, "seconds_by_rows": tried}
         loops[kind] = partial(theirs, kind, world, rows)
     taken: dict[str, list[Count]] = {name: [] for name in loops}
-    for seed in tqdm(range(rounds + 1), desc="rounds"):
+    warm_up = 1 if world.device == "cpu" else 0  # on a GPU the first step of each turn suffices
+    for seed in tqdm(range(rounds + warm_up), desc="rounds"):
         for name, loop in loops.items():
             taken[name].append(turn(name, loop, steps, seed))
-    taken = {name: counts[1:] for name, counts in taken.items()}  # the first round warms up
+    taken = {name: counts[warm_up:] for name, counts in taken.items()}
     if world.device == "cpu":
         for name, loop in loops.items():
             peak = peak_on_cpu(name, loop)
@@ -144,17 +147,16 @@ def peak_on_cpu(name: str, loop: Loop) -> int:
 def main() -> None:
     """Measure, print and write; see the top of this file."""
     parser = arguments(__doc__, "peers.json")
-    parser.add_argument("--rounds", type=int, default=5, help="after one that warms up")
+    parser.add_argument("--rounds", type=int, default=5, help="on a CPU after one that warms up")
     parser.add_argument("--steps", type=int, default=3, help="of each system in a round, after one that warms up")
-    known = [*TRAINERS, *(name + CONTINUOUS for name in TRAINERS)]
-    parser.add_argument("--peers", nargs="+", choices=known, help="default: grpo, rloo; on a GPU grpo-continuous")
+    parser.add_argument("--peers", nargs="+", choices=TRAINERS, default=list(TRAINERS))
+    parser.add_argument("--rows", type=int, help="completions in one forward pass of TRL's update; tried by default")
     try:
         version = importlib.metadata.version("trl")
     except importlib.metadata.PackageNotFoundError:
         sys.exit("TRL is not installed: pip install --no-deps -r benchmarks/requirements.txt")
     given, world = chosen(parser)
-    kinds = given.peers or [*TRAINERS, *(["grpo" + CONTINUOUS] if world.device == "cuda" else [])]
-    found = compare(world, kinds, given.rounds, given.steps)
+    found = compare(world, given.peers, given.rounds, given.steps, given.rows)
     for name, system in found["systems"].items():
         figures = "  ".join(f"{key} {value:.4g}" for key, value in system.items() if isinstance(value, float | int))
         print(f"{name:<16} {figures}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """What the benchmarks have in common: their arguments, and what they say of where a figure comes from."""
 
 import argparse
+import hashlib
 import json
 import platform
 import sys
@@ -13,19 +14,38 @@ from typing import Any
 import psutil
 import torch
 
+from reinforce_lite.accounting.provenance import git_commit
 from reinforce_lite.files import write_json
 
 ROOT = Path(__file__).parents[1]
 
 
 def made_with() -> dict[str, str]:
-    """Date, command and machine of this run."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    """Date, command, machine and tree of this run."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["python", *sys.argv]),
-        "machine": f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {device}",
+        "machine": machine(),
+        "torch": torch.__version__,
+        "tree": tree(),
     }
+
+
+def machine() -> str:
+    """Processor, Python and GPU."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{psutil.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {device}"
+
+
+def tree() -> str:
+    """The commit of this code; where it is unknown or files differ from it, the sum of what can change a figure."""
+    commit = git_commit()
+    if commit is not None and not commit.endswith("-dirty"):
+        return commit
+    digest = hashlib.sha256()
+    for path in sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    return f"sources sha256:{digest.hexdigest()}"
 
 
 def output_arguments(description: str | None, output: str) -> argparse.ArgumentParser:

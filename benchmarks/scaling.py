@@ -8,8 +8,8 @@ from a fresh copy of the weights, and the first step of each turn is left out. E
 log-log: seconds or bytes ~ factor ** exponent. Memory is the peak of a whole step: weights, the rollout's cache,
 everything. On a GPU it is the allocator's; on a CPU that of all tensors, by a hook, in one more turn (with
 the copy of the start that drift is measured from). The table goes to stderr; the last line of stdout is one JSON
-object, also written to benchmarks/results. The rollout writes 256 completions side by side, and a forward pass of the
-update holds 16,384 tokens: memory stops growing with the batch where those are full.
+object, also written to benchmarks/results. The engine `generate` writes 256 completions side by side, and a forward
+pass of the update holds 16,384 tokens: memory stops growing with the batch where those are full.
 """
 
 import gc
@@ -37,9 +37,14 @@ MULTIPLES: dict[str, tuple[float, ...]] = {
     "layers": (0.25, 0.5, 1),
 }
 """Of the base point's value. No group is smaller than its: the coin would drop too many small ones."""
+FEW: dict[str, tuple[float, ...]] = {"questions": (1, 4), "group": (1, 8), "length": (1, 4), "layers": (0.25, 1)}
+"""The same where a point takes ten seconds, as at the 3B shape: what a factor does between two points."""
 FACTORS = ("questions", "group", "length", "parameters")
 MEASURES = ("seconds", "rollout", "update", "peak_bytes")
-BASES = {"3b": replace(SIZES["3b"], questions=4, group=8), "small": replace(SIZES["small"], questions=2, group=8)}
+BASES = {
+    "3b": replace(SIZES["3b"], questions=4, group=8, length=32),
+    "small": replace(SIZES["small"], questions=2, group=8),
+}
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,10 @@ class Point:
     factors: frozenset[str]
 
 
-def points(base: Size, layers: int) -> list[Point]:
+def points(base: Size, layers: int, along: dict[str, tuple[float, ...]] = MULTIPLES) -> list[Point]:
     """The base point, which stands for every factor, and those that leave it in one."""
-    found = [Point(base, layers, frozenset(MULTIPLES))]
-    for factor, multiples in MULTIPLES.items():
+    found = [Point(base, layers, frozenset(along))]
+    for factor, multiples in along.items():
         middle = layers if factor == "layers" else getattr(base, factor)
         values = {max(1, round(middle * multiple)) for multiple in multiples} - {middle}
         for value in sorted(values):
@@ -94,9 +99,8 @@ def turn(world: World, steps: int = 2) -> dict[str, float]:
     return taken
 
 
-def measure(shape: Shape, base: Size, rounds: int) -> list[dict[str, Any]]:
+def measure(shape: Shape, chosen: list[Point], rounds: int) -> list[dict[str, Any]]:
     """Every point by turns; medians of the rounds."""
-    chosen = points(base, shape.layers)
     policies: dict[int, Policy] = {}
     for layers in {point.layers for point in chosen}:
         policies[layers] = build(replace(shape, layers=layers), device())
@@ -135,9 +139,11 @@ def main() -> None:
     parser = output_arguments(__doc__, "scaling.json")
     parser.add_argument("--shape", choices=SHAPES, default="small")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--few", action="store_true", help="two points a factor, as always at the 3B shape")
     given = parser.parse_args()
     name, shape = next(iter(SHAPES[given.shape].items()))
-    rows = measure(shape, BASES[given.shape], given.rounds)
+    along = FEW if given.few or given.shape == "3b" else MULTIPLES
+    rows = measure(shape, points(BASES[given.shape], shape.layers, along), given.rounds)
     for row in rows:
         at = "  ".join(f"{key} {row[key]:>5}" for key in ("questions", "group", "length", "layers"))
         took = f"{row['seconds']:.4g} s (rollout {row['rollout']:.4g}, update {row['update']:.4g})"

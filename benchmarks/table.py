@@ -4,6 +4,7 @@
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from typing import Any
 from record import ROOT
 
 from reinforce_lite.files import read_json
+from reinforce_lite.precision import BYTES
 
 BEGIN = "<!-- written by python benchmarks/table.py -->"
 END = "<!-- end of what benchmarks/table.py writes -->"
 TINY = "--policy results/tiny/policies/tiny-llama --config config/tiny.yaml"
+GONE = ("continuous",)
+"""Engines that the project had when a file was written, and has no longer."""
 Result = dict[str, Any]
 
 
@@ -61,16 +65,27 @@ def against_peers(result: Result) -> str:
 
 
 def longest(result: Result) -> str:
-    """The longest completion by card: of each model, under the scheme that allows it."""
+    """The longest completion by card: of each model, under the best scheme of those that allow it."""
     found = []
     for model in dict.fromkeys(row["model"] for row in result["updates"]):
         rows = [row for row in result["updates"] if row["model"] == model and row["longest"]]
-        best = []
-        for card in rows[0]["longest"] if rows else ():
-            length, scheme = max((row["longest"][card] or 0, row["weights"]) for row in rows)
-            best.append(f"{card} GB: {f'{length} ({scheme})' if length else 'none'}")
-        found.append(f"{model}: {', '.join(best)}")
-    return "; ".join(found)
+        by_card = [f"{card} GB {on_card(rows, card)}" for card in (rows[0]["longest"] if rows else ())]
+        found.append(f"{model}: {', '.join(by_card)}")
+    schemes = ", ".join(dict.fromkeys(row["weights"] for row in result["updates"]))
+    return f"{'; '.join(found)} (tokens after a prompt of {result['prompt_tokens']}; schemes tried: {schemes})"
+
+
+def on_card(rows: list[Result], card: str) -> str:
+    """The longest completion of a model on a card; `or more` where the search had no longer one.
+
+    >>> tried = {"lengths": [{"length": 1024}, {"length": 4096}]}
+    >>> on_card([{"weights": "8bit", "longest": {"48": 4096}, **tried}], "48")
+    '4,096 or more by 8bit'
+    """
+    order = {scheme: -place for place, scheme in enumerate(BYTES)}  # of equal lengths, the scheme that loses least
+    best = max(rows, key=lambda row: (row["longest"][card] or 0, order[row["weights"]]))
+    length, asked = best["longest"][card], max((at["length"] for at in best["lengths"]), default=None)
+    return f"{length:,}{' or more' if length == asked else ''} by {best['weights']}" if length else "none"
 
 
 def growth(result: Result) -> str:
@@ -82,13 +97,64 @@ def growth(result: Result) -> str:
 
 
 def by_engine(result: Result) -> str:
-    """Tokens a second of each engine at its largest group and length, and the share of the memory's bound."""
-    rows = {row["engine"]: row for row in result["engines"]}  # the last of an engine is its largest
+    """Tokens a second of each engine at its largest batch and length, and the share of the memory's bound."""
+    rows = {row["engine"]: row for row in result["engines"] if row["engine"] not in GONE}  # the last is the largest
     size = next(iter(rows.values()))
     told = (
         f"{name} {row['tokens_per_second']['median']:,.0f} ({row['share_of_bound']:.0%})" for name, row in rows.items()
     )
-    return f"{size['group']} rows of {size['length']} tokens: {', '.join(told)}"
+    return f"{size.get('questions', 1) * size['group']} rows of {size['length']} tokens: {', '.join(told)}"
+
+
+def optimiser_steps(result: Result) -> str:
+    """Seconds of an optimiser step by model and scheme, and how they compare with `stochastic`."""
+    told: dict[str, list[str]] = {}
+    for row in result["steps"]:
+        figure = "no memory" if row["seconds"] is None else f"{row['seconds']['median']:.2f} s"
+        ratio = f" (x {row['over_stochastic']:.1f})" if row["over_stochastic"] else ""
+        told.setdefault(row["model"], []).append(f"{row['weights']} {figure}{ratio}")
+    return "; ".join(f"{model}: {', '.join(figures)}" for model, figures in told.items())
+
+
+def start_steps(result: Result) -> str:
+    """Seconds of a step of the supervised start."""
+    seconds = "{median:.2f} s a step ({min:.2f} to {max:.2f})".format(**result["seconds_per_step"])
+    return f"{result['batch']} rows in {result['dtype']}: {seconds}, {result['tokens_per_second']:,.0f} tokens/s"
+
+
+def probed_rollout(result: Result) -> str:
+    """Tokens a second of the rollout as the probe measured them by hand."""
+    rows = result["rows"]
+    own = next(row for row in rows if row["what"] == "generate")
+    modes = {(row["deterministic"], row["fill"]): row["tok_s"] for row in rows if row["what"] == "generate_fill"}
+    vllm = max((row for row in rows if row["what"] == "vllm" and "tok_s" in row), key=lambda row: row["tok_s"])
+    return (
+        f"{own['rows']} rows of {own['length']} tokens: generate in deterministic mode {own['tok_s']:,.0f} "
+        f"({own['tok_s'] / own['bound']:.0%}), without it {modes[False, False]:,.0f}; vllm, which crashed in "
+        f"deterministic mode, without it {vllm['tok_s']:,.0f} ({vllm['tok_s'] / vllm['bound']:.0%})"
+    )
+
+
+def probed_step(result: Result) -> str:
+    """The published loop and the update as the probe measured them by hand."""
+    theirs = next(row for row in result["rows"] if row["what"] == "published_loop")
+    updates = [row for row in result["rows"] if row["what"] == "update" and row["checkpointing"]]
+    told = ", ".join(f"{row['scheme']} {row['gradient_s']:.2f} s + step {row['descend_s']:.2f} s" for row in updates)
+    return (
+        f"all in deterministic mode: published loop {theirs['completions_s']:.2f} completions/s of {theirs['length']} "
+        f"tokens; update of {updates[0]['tokens']:,} tokens: {told}"
+    )
+
+
+def shown_command(result: Result) -> str:
+    """The command of a result without the place of its file, which differs by machine; how else it was measured.
+
+    >>> shown_command({"command": "python a.py --output /some/where.json --rounds 3"})
+    '`python a.py --rounds 3`'
+    """
+    if "command" not in result:
+        return f"by hand, on tree {result['tree']}: `benchmarks/results/gpu/probe.json`"
+    return f"`{re.sub(r' --output [^ ]+', '', result['command'])}`"
 
 
 PUBLISHED, PEERS, ENGINES, LONGEST, GROWTH = (
@@ -110,6 +176,12 @@ ROWS = (
     Row(f"{ENGINES}, Llama-3.2-3B's shape", "make bench-gpu", "gpu/engines.json", by_engine),
     Row(f"{LONGEST}, 3B shapes", "make bench-gpu", "gpu/memory.json", longest),
     Row(f"{GROWTH} (Llama-3.2-3B's shape)", "make bench-gpu", "gpu/scaling.json", growth),
+    Row("One step of the optimiser by scheme (over stochastic), 3B shapes", "make bench-gpu", "gpu/optimizer.json",
+        optimiser_steps),
+    Row("Supervised start of SmolLM2-135M on GSM8K's solutions", "make bench-gpu", "gpu/start.json", start_steps),
+    Row("Before: rollout as it was at tree 86ae0d2, Llama-3.2-3B's shape, tokens/s (share of the bound)", "by hand",
+        "gpu/probe.json", probed_rollout),
+    Row("Before: published loop and update as they were at tree 86ae0d2", "by hand", "gpu/probe.json", probed_step),
 )  # fmt: skip
 
 
@@ -117,12 +189,12 @@ def table(results: Path) -> str:
     """The table, of what has been measured and what has not."""
     lines = ["| what | figure | machine, date | command |", "| --- | --- | --- | --- |"]
     for row in ROWS:
-        figure, made, command = "not yet measured", "", row.command
+        figure, made, command = "not yet measured", "", f"`{row.command}`"
         if (results / row.file).exists():
             result = read_json(results / row.file)
-            figure, command = row.figure(result), result["command"]
+            figure, command = row.figure(result), shown_command(result)
             made = f"{result['machine']}, {result['date'][:10]}"
-        lines.append(f"| {row.what} | {figure} | {made} | `{command}` |")
+        lines.append(f"| {row.what} | {figure} | {made} | {command} |")
     return "\n".join(lines)
 
 

@@ -22,8 +22,6 @@ from reinforce_lite.tasks.prompts import messages
 from reinforce_lite.tasks.rewards import reward
 
 TRAINERS = {"grpo": ("GRPOTrainer", "GRPOConfig"), "rloo": ("RLOOTrainer", "RLOOConfig")}
-CONTINUOUS = "-continuous"
-"""After a trainer's name: with the continuous batching of transformers instead of `generate`."""
 Count = dict[str, float]
 
 
@@ -129,7 +127,7 @@ def config(kind: str, world: World, rows: int, steps: int, seed: int, folder: st
     import trl
 
     training, cpu = world.training, world.device == "cpu"
-    return getattr(trl, TRAINERS[kind.removesuffix(CONTINUOUS)][1])(
+    return getattr(trl, TRAINERS[kind][1])(
         output_dir=folder,
         max_steps=steps,
         seed=seed,
@@ -147,7 +145,6 @@ def config(kind: str, world: World, rows: int, steps: int, seed: int, folder: st
         max_grad_norm=training.gradient_clip,
         gradient_checkpointing=training.gradient_checkpointing,
         bf16=world.policy.model.dtype == torch.bfloat16,
-        use_transformers_continuous_batching=kind.endswith(CONTINUOUS),
         shuffle_dataset=False,
         dataloader_pin_memory=not cpu,
         logging_strategy="no",
@@ -187,7 +184,7 @@ def theirs(kind: str, world: World, rows: int, steps: int, seed: int) -> Count:
         watch.tokens += sum(map(len, completion_ids))
         return watch.rewards[-1]
 
-    base = getattr(trl, TRAINERS[kind.removesuffix(CONTINUOUS)][0])
+    base = getattr(trl, TRAINERS[kind][0])
     with TemporaryDirectory() as folder:
         trainer = watched(base, watch)(
             model=policy.model,

@@ -3,7 +3,8 @@
 import argparse
 import copy
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,8 +44,14 @@ class World:
     usd_per_hour: float | None
 
     def fresh(self) -> Policy:
-        """The start once more, on the device."""
-        return replace(self.policy, model=copy.deepcopy(self.policy.model).to(self.device))
+        """The start once more, on the device; each weight goes there without a second copy on the CPU."""
+        model = self.policy.model
+        there: dict[int, torch.Tensor] = {
+            id(weight): torch.nn.Parameter(weight.detach().to(self.device, copy=True), weight.requires_grad)
+            for weight in model.parameters()
+        }
+        there |= {id(buffer): buffer.to(self.device, copy=True) for buffer in model.buffers()}
+        return replace(self.policy, model=copy.deepcopy(model, there))
 
     @property
     def batch(self) -> int:
@@ -62,7 +69,19 @@ class Size:
     length: int
 
 
-SIZES = {"3b": Size(8, 10, 128, 256), "small": Size(2, 8, 8, 16)}
+# 128 tokens at the 3B shapes: half a minute for a question of the published loop.
+SIZES = {"3b": Size(8, 10, 128, 128), "small": Size(2, 8, 8, 16)}
+
+
+@contextmanager
+def own_mode(ours: bool) -> Iterator[None]:
+    """Inside, ours runs as the product has set torch up; theirs, which promises no determinism, does not pay for it."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(before and ours, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=True)
 
 
 def device() -> str:
@@ -83,10 +102,11 @@ def of_policy(folder: Path, configs: Sequence[Path]) -> World:
     return World(model, policy, config.hardware.device, problems[:whole], config.task.prompt, training, price)
 
 
-def of_numbers(name: str, policy: Policy, size: Size) -> World:
+def of_numbers(name: str, policy: Policy, size: Size, engine: str = "generate") -> World:
     """Random prompts, forced lengths, and a coin for a reward, so that there is a gradient.
 
     The weights take their steps as `nearest` rounds them, which is what other libraries do with weights of 16 bits.
+    With `generate`, any number of trainings run in one process; vLLM can be opened in it once.
     """
     where, dice = device(), random.Random(0)
     vocabulary = policy.model.config.vocab_size
@@ -94,9 +114,10 @@ def of_numbers(name: str, policy: Policy, size: Size) -> World:
         Problem(f"random-{i}", " ".join(word(dice.randrange(vocabulary)) for _ in range(size.prompt)), "0")
         for i in range(4 * size.questions)
     ]
-    training = Training(
-        steps=1, questions_per_step=size.questions, group_size=size.group, max_new_tokens=size.length, reward="random",
-        learning_rate=1e-6, weights="nearest", shuffle=False, rollout_batch=max(256, size.group),
+    training = Training.model_validate(
+        {"steps": 1, "questions_per_step": size.questions, "group_size": size.group, "max_new_tokens": size.length,
+         "reward": "random", "learning_rate": 1e-6, "weights": "nearest", "shuffle": False, "engine": engine,
+         "rollout_batch": min(256, size.questions * size.group)}
     )  # fmt: skip
     policy.model.to("cpu")
     return World(name, policy, where, problems, "bare", training, None)
@@ -109,12 +130,12 @@ def arguments(description: str | None, output: str) -> argparse.ArgumentParser:
     return parser
 
 
-def chosen(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, World]:
-    """The arguments, and the world that they name."""
+def chosen(parser: argparse.ArgumentParser, engine: str = "generate") -> tuple[argparse.Namespace, World]:
+    """The arguments, and the world that they name; with random weights, this engine writes."""
     given = parser.parse_args()
     if given.shape:
         name, shape = next(iter(SHAPES[given.shape].items()))
-        return given, of_numbers(name, build(shape, device()), SIZES[given.shape])
+        return given, of_numbers(name, build(shape, device()), SIZES[given.shape], engine)
     if given.policy is None or given.config is None:
         parser.error("give --policy and --config, or --shape")
     return given, of_policy(given.policy, given.config)

@@ -14,7 +14,7 @@ from reinforce_lite import settings
 ROOT = Path(__file__).parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 DIGEST = "sha256:" + "0123456789abcdef" * 4
-OVERLAYS = {"config": "cuda", "as_published": "cuda", "tiny": "cpu", "smollm": "cpu"}
+OVERLAYS = {"config": "cuda", "as_published": "cuda", "tiny": "cpu", "smollm": "cpu", "smollm_gpu": "cuda"}
 
 
 def image_of(folder: Path, name: str) -> str:

@@ -10,7 +10,7 @@ from reinforce_lite.settings import json_schema, load, merge, validate
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "config/config.yaml"
-OVERLAYS = ("tiny", "smollm", "as_published")
+OVERLAYS = ("tiny", "smollm", "smollm_gpu", "as_published")
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:

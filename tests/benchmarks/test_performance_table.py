@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from record import ROOT
-from table import BEGIN, END, ROWS, placed, table
+from table import BEGIN, END, ROWS, by_engine, placed, table
 
 RATIO = {"median": 2.5, "min": 2.0, "max": 3.0}
 MADE = {"date": "2026-11-24T10:00:00+00:00", "machine": "a machine", "command": "python measured.py"}
@@ -18,15 +18,33 @@ PEERS = {
     "fastest_peer": "grpo",
     "against": {"grpo": AGAINST},
 }
+ASKED = {"lengths": [{"length": 1024}, {"length": 4096}]}
 UPDATES = [
-    {"model": "m", "weights": "kahan", "longest": {"24": None, "48": 1024}},
-    {"model": "m", "weights": "stochastic", "longest": {"24": None, "48": 2048}},
+    {"model": "m", "weights": "8bit", "longest": {"24": None, "48": 2048, "80": 4096}, **ASKED},
+    {"model": "m", "weights": "kahan", "longest": {"24": None, "48": 1024, "80": 4096}, **ASKED},
+    {"model": "large", "weights": "master", "longest": {"24": None}, "lengths": []},  # no memory for its weights
 ]
 ENGINES = [
-    {"engine": "generate", "group": group, "length": 32, "tokens_per_second": {**RATIO, "median": rate},
-     "share_of_bound": 0.119} for group, rate in ((10, 692.0), (80, 2896.4))
+    {"engine": engine, "group": group, "length": 32, "tokens_per_second": {**RATIO, "median": rate},
+     "share_of_bound": 0.119}
+    for engine, group, rate in (("generate", 10, 692.0), ("generate", 80, 2896.4), ("continuous", 80, 9.0))
 ]  # fmt: skip
 GROWTH = {"length": {"seconds": 1.25, "peak_bytes": 0.5}}
+STEPS = [
+    {"model": "m", "weights": "stochastic", "seconds": {"median": 0.151}, "over_stochastic": 1.0},
+    {"model": "m", "weights": "8bit", "seconds": {"median": 0.303}, "over_stochastic": 2.01},
+    {"model": "n", "weights": "master", "seconds": None, "over_stochastic": None},
+]
+PROBED = [
+    {"what": "generate", "rows": 80, "length": 256, "tok_s": 100.0, "bound": 1000.0},
+    {"what": "generate_fill", "deterministic": True, "fill": False, "tok_s": 150.0},
+    {"what": "generate_fill", "deterministic": False, "fill": False, "tok_s": 200.0},
+    {"what": "vllm", "tok_s": 250.0, "bound": 1000.0},
+    {"what": "vllm", "tok_s": 500.0, "bound": 1000.0},
+    {"what": "vllm", "error": "a second one"},
+    {"what": "published_loop", "completions_s": 0.25, "length": 128},
+    {"what": "update", "checkpointing": True, "scheme": "8bit", "tokens": 30720, "gradient_s": 1.75, "descend_s": 0.5},
+]
 
 
 def lines(results: Path) -> dict[str, str]:
@@ -44,16 +62,39 @@ def test_what_was_not_measured_says_so_with_its_command(tmp_path: Path) -> None:
 def test_a_row_has_figure_machine_date_and_command(tmp_path: Path) -> None:
     (tmp_path / "gpu").mkdir()
     for row in ROWS:
-        measured = {**MADE, **PEERS, "updates": UPDATES, "exponents": GROWTH, "engines": ENGINES}
+        measured = {**MADE, **PEERS, "updates": UPDATES, "exponents": GROWTH, "engines": ENGINES,
+                    "prompt_tokens": 256, "rows": PROBED, "steps": STEPS, "batch": 64, "dtype": "bfloat16",
+                    "seconds_per_step": RATIO, "tokens_per_second": 16000.0}  # fmt: skip
         (tmp_path / row.file).write_text(json.dumps(measured))
     for row, line in zip(ROWS, lines(tmp_path).values(), strict=True):
         assert row.what in line and line.endswith("a machine, 2026-11-24 | `python measured.py` |")
     text = table(tmp_path)
     assert "completions/s x 2.5 (2.0 to 3.0); with a gradient x 2" in text
     assert "grpo x 2.5 (2.0 to 3.0); of grpo by phase: generation x 2.5" in text
-    assert "m: 24 GB: none, 48 GB: 2048 (stochastic)" in text
-    assert "80 rows of 32 tokens: generate 2,896 (12%)" in text
+    assert "m: 24 GB none, 48 GB 2,048 by 8bit, 80 GB 4,096 or more by kahan; large: 24 GB none (tokens" in text
+    assert "80 rows of 32 tokens: generate 2,896 (12%) |" in text
+    assert "generate in deterministic mode 100 (10%), without it 200" in text and "without it 500 (50%)" in text
+    assert "published loop 0.25 completions/s of 128 tokens; update of 30,720 tokens: 8bit 1.75 s + step 0.50 s" in text
     assert "length: seconds^1.25, memory^0.50" in text
+    assert "m: stochastic 0.15 s (x 1.0), 8bit 0.30 s (x 2.0); n: master no memory |" in text
+    assert "64 rows in bfloat16: 2.50 s a step (2.00 to 3.00), 16,000 tokens/s |" in text
+
+
+def test_a_batch_is_its_questions_times_its_group() -> None:
+    rows = [{**ENGINES[0], "questions": 8, "length": 256}]
+    assert by_engine({"engines": rows}) == "80 rows of 256 tokens: generate 692 (12%)"
+
+
+def test_the_place_of_a_file_is_not_told_and_a_measurement_by_hand_names_its_tree(tmp_path: Path) -> None:
+    (tmp_path / "gpu").mkdir()
+    command = "python measured.py --output /elsewhere/memory.json --cards 24"
+    memory = {**MADE, "command": command, "updates": UPDATES, "prompt_tokens": 256}
+    probe = {"date": MADE["date"], "machine": "a machine", "tree": "86ae0d2", "rows": PROBED}
+    (tmp_path / "gpu/memory.json").write_text(json.dumps(memory))
+    (tmp_path / "gpu/probe.json").write_text(json.dumps(probe))
+    text = table(tmp_path)
+    assert "`python measured.py --cards 24`" in text and "/elsewhere" not in text
+    assert text.count("by hand, on tree 86ae0d2") == 2
 
 
 def test_only_what_stands_between_the_marks_is_replaced() -> None:
