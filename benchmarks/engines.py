@@ -36,7 +36,7 @@ from reinforce_lite.rollout.choose import here, opened, unavailable
 from reinforce_lite.tasks.prompts import messages
 
 ENGINES = ("generate", "vllm")
-SEEDS = "_seeded"
+SEEDS = "seeded"
 """Where VllmEngine keeps its keyword `seeded`: whether each request has a generator of its own. It is read at each
 call, so one engine can be measured both ways; an engine without it has one way."""
 COPIED_BYTES = 2**28

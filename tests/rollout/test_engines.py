@@ -7,11 +7,11 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from reinforce_lite.policy import Policy, scratch
+from reinforce_lite.policy import Policy, lora, scratch
 from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.rollout.choose import opened
 from reinforce_lite.rollout.generate import GenerateEngine, nucleus
-from reinforce_lite.settings import EngineName, Scratch
+from reinforce_lite.settings import EngineName, Lora, Scratch
 
 PROMPTS = [[1, 9, 12, 20, 33], [1, 7], [1, 40, 41]]
 SEEDS = [5, 6, 7]
@@ -105,6 +105,34 @@ def test_draws_follow_from_the_seeds_and_from_nothing_else(engine: Open, policy:
     assert runs[0] == runs[1] != runs[2]
     everything = [tuple(completion) for group in runs[0] for completion in group]
     assert len(set(everything)) > len(everything) / 2, "the members of a group are drawn apart"
+
+
+def test_adapters_are_written_with(engine: Open, policy: Policy) -> None:
+    written = engine(policy)
+    plain = ids(written(PROMPTS, 1, GREEDY, None))
+    lora.adapt(policy, Lora(rank=4, alpha=64), 0)
+    with torch.no_grad():
+        for _, layer in lora.layers(policy.model):
+            layer.lora_B[lora.ADAPTER].weight.normal_()
+    adapted = ids(written(PROMPTS, 1, GREEDY, None))
+    lora.merge(policy)
+    assert adapted == ids(GenerateEngine(policy, 64)(PROMPTS, 1, GREEDY)) != plain
+
+
+@NO_VLLM
+def test_without_a_generator_each_a_call_still_follows_from_its_seeds(policy: Policy) -> None:
+    from reinforce_lite.rollout.vllm import VllmEngine
+
+    engine, sampling = VllmEngine(policy, 64, LIMIT, seeded=False), Sampling(1.0, 1.0, 8)
+    try:
+        torch.manual_seed(5)
+        before = torch.random.get_rng_state()
+        runs = [ids(engine(PROMPTS, 4, sampling, [seed + add for seed in SEEDS])) for add in (0, 0, 1)]
+        assert torch.equal(torch.random.get_rng_state(), before)
+    finally:
+        engine.close()
+    assert runs[0] == runs[1] != runs[2]
+    assert len({tuple(completion) for group in runs[0] for completion in group}) > 6
 
 
 def test_first_tokens_follow_the_policy(engine: Open, policy: Policy) -> None:

@@ -80,8 +80,9 @@ def test_a_gpu_is_not_put_into_deterministic_mode(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.slow
 def test_preflight_over_two_models_and_an_evaluation_with_samples(stand_in: dict[str, str], tmp_path: Path) -> None:
     engine = {"engine": "vllm"}
+    small = {"from_scratch": {"hidden_size": 64, "layers": 2}, "start": {"steps": 20, "batch_size": 32}}
     overlay = {
-        "results": str(tmp_path / "results"), "models": ["tiny-llama", "tiny-phi"], "training": engine,
+        "policies": {"tiny-phi": small}, "results": str(tmp_path / "results"), "models": ["tiny-llama", "tiny-phi"], "training": engine,
         "evaluation": engine, "tracking": {"uri": f"sqlite:///{tmp_path}/mlflow.db"}, "budget": {"limit_usd": 1},
     }  # fmt: skip
     (tmp_path / "vllm.yaml").write_text(yaml.safe_dump(overlay))

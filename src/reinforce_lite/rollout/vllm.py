@@ -42,7 +42,7 @@ GIB = 2**30
 
 
 class VllmEngine:
-    """Decode with vLLM.
+    """Decode with vLLM; `seeded` may be changed between two calls.
 
     Args:
         policy: whose weights are handed over at each call.
@@ -61,7 +61,7 @@ class VllmEngine:
         cache_gib: float | None = None,
         seeded: bool = True,
     ) -> None:
-        self.policy, self._seeded = policy, seeded
+        self.policy, self.seeded = policy, seeded
         self._on_gpu = policy.device.type == "cuda"
         _prepare_environment()
         import vllm
@@ -112,7 +112,7 @@ class VllmEngine:
         seeds = seeds or [0] * len(prompts)
         with _as_vllm_needs_it(self.policy.device):
             self._wake_with_weights()
-            if not self._seeded:
+            if not self.seeded:
                 torch.manual_seed(random.Random(str(seeds)).getrandbits(62))
             try:
                 outputs = self._llm.generate(
@@ -148,7 +148,7 @@ class VllmEngine:
             ignore_eos=True,  # the policy's stop ids are all there are
             logprobs=0,  # of the token itself and no other
             detokenize=False,
-            seed=seed % 2**31 if self._seeded and sampling.temperature > 0 else None,
+            seed=seed % 2**31 if self.seeded and sampling.temperature > 0 else None,
         )
 
     def _wake_with_weights(self) -> None:
