@@ -37,6 +37,18 @@ def test_no_gpu_names_the_tiny_config(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(str(error.value).splitlines()) <= 24
 
 
+def test_a_gpu_without_a_compiler_is_told_before_a_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = type("Card", (), {"name": "a card", "total_memory": 48 * preflight.GIB})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: card)
+    monkeypatch.setattr("reinforce_lite.policy.compiled.missing", lambda: ("there is no C compiler", "get one"))
+    with pytest.raises(UserError, match=r"training.weights: .* compiles .* there is no C compiler\n  fix: get one"):
+        preflight.device(configured(tmp_path, "config"))
+    published = configured(tmp_path, "config", training={"weights": "nearest"})
+    assert preflight.device(published) == "a card, 48 GiB"
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

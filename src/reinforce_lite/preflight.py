@@ -118,7 +118,18 @@ def device(settings: Settings) -> str:
             f"hardware.memory_gib is {hardware.memory_gib:g}, but {found.name} has {memory:.0f} GiB",
             "set hardware to the device you rent",
         )
+    _compiler(settings)
     return f"{found.name}, {memory:.0f} GiB"
+
+
+def _compiler(settings: Settings) -> None:
+    """The step into 16-bit weights is a kernel that is compiled when it is first taken."""
+    from reinforce_lite.policy.compiled import missing
+
+    ways = {way for (_, way), _, _ in _trainings(settings)} - {"nearest", "lora"}
+    if ways and (lacks := missing()) is not None:
+        reason, fix = lacks
+        raise UserError(f"training.weights: {', '.join(sorted(ways))} compiles its step for the GPU, but {reason}", fix)
 
 
 def memory(settings: Settings) -> str:
