@@ -26,9 +26,9 @@ def prepare_torch(hardware: Hardware) -> None:
 def expandable_segments() -> None:
     """Let torch's allocator grow its segments, unless the user has told it something else.
 
-    Without, about 1 GB of a card is lost to holes: updates of a 23.0 GB peak were out of memory in 24 GB, of a 47.2 GB
-    peak in 48 (benchmarks/memory.py on an H200, tree 86ae0d2). The memory pool of vLLM's sleep mode cannot have such
-    segments (pytorch#147851). From 0.20.1 on vLLM turns them off around it and on again afterwards (vllm#40812; read in
+    Without, holes take much of a card: updates with a peak of 23.2 GB were out of memory in 24, with one of 47.6 GB in
+    48 (benchmarks/memory.py on an H200, tree 86ae0d2). The memory pool of vLLM's sleep mode cannot have such segments
+    (pytorch#147851). From 0.20.1 on vLLM turns them off around it and on again afterwards (vllm#40812; read in
     vllm/device_allocator/cumem.py), older ones refuse to start. It looks for them in PYTORCH_CUDA_ALLOC_CONF only, so
     that is the name that is set here, not the newer PYTORCH_ALLOC_CONF. torch reads either when CUDA begins; it is told
     as well, in case that has been.
