@@ -28,6 +28,7 @@ from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.loop import prepare
 from reinforce_lite.learning.update import descend, gradient
 from reinforce_lite.policy import Policy
+from reinforce_lite.policy.load import expandable_segments
 from reinforce_lite.policy.optimizer import optimizer_for
 from reinforce_lite.precision import Scheme
 from reinforce_lite.rollout import Completion
@@ -192,6 +193,8 @@ def main() -> None:
     parser.add_argument("--cards", type=int, nargs="*", default=CARDS, help="GB")
     given = parser.parse_args()
     lengths = sorted(given.lengths or LENGTHS[given.shape])
+    if device() == "cuda":
+        expandable_segments()
     rows = measure(given.shape, given.schemes, lengths, given.cards)
     fixed = {"device": device(), "prompt_tokens": PROMPT[given.shape], "chunk_tokens": CHUNK[given.shape]}
     finish(given.output, {**made_with(), "shape": given.shape, **fixed, "updates": rows})

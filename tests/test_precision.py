@@ -24,11 +24,14 @@ def by(name: str) -> Training:
 @pytest.mark.parametrize(
     ("policy", "gib", "expected"),
     [
-        (LLAMA, 80, "master"),  # 51.4 GB of 0.75 x 85.9
-        (LLAMA, 48, "stochastic"),  # 38.5 GB of 0.75 x 51.5
-        (PHI, 48, "kahan"),  # 38.2 GB; stochastic rounding needs 45.8
-        (PHI, 32, "8bit"),  # 23.0 of 25.8 GB; Kahan's sum needs 38.2
-        (LLAMA, 24, "offload"),  # 12.8 GB; 8 bits need 19.4 of 19.3
+        # In GB, with 6.4 (Llama) or 6.9 (Phi) for an update of 16,384 tokens; see the test after the next.
+        (LLAMA, 80, "master"),  # 51.4 + 6.4 of 84.8
+        (PHI, 80, "master"),  # 61.1 + 6.9 of 84.8
+        (LLAMA, 48, "stochastic"),  # 38.5 + 6.4 of 50.5; a master copy needs 57.7
+        (PHI, 48, "kahan"),  # 38.2 + 6.9 of 50.5; stochastic rounding needs 52.8
+        (PHI, 32, "8bit"),  # 23.0 + 6.9 of 33.3; Kahan's sum needs 45.1
+        (LLAMA, 24, "offload"),  # 12.8 + 6.4 of 24.7; 8 bits need 25.7
+        (PHI, 24, "offload"),  # 15.3 + 6.9 of 24.7
         (LLAMA, 8, "offload"),  # nothing fits: the smallest, and preflight says so
         (LLAMA.model_copy(update={"dtype": "float32"}), 80, "nearest"),
         (LLAMA.model_copy(update={"parameters": None}), 1, "master"),
@@ -36,6 +39,55 @@ def by(name: str) -> Training:
 )
 def test_auto_takes_the_best_that_fits(policy: PolicySettings, gib: float, expected: str) -> None:
     assert precision.scheme(policy, TRAINING, hardware(gib)) == expected
+
+
+@pytest.mark.parametrize("length", [1024, 4096, 8192])
+@pytest.mark.parametrize(
+    ("policy", "gib", "way", "gigabytes"),
+    [
+        # hidden (100 x weights / 12)^(1/3): 2,991 and 3,169. GB of hidden states, 16,384 x hidden^2 / 100 x 2; of one
+        # layer, 16,384 x hidden x 53; of the head's gradient, 128,256 x hidden x 2; and 0.075:
+        # Llama 2.930 + 2.597 + 0.767 + 0.075 = 6.369, Phi 3.291 + 2.752 + 0.813 + 0.075 = 6.931
+        (LLAMA, 24, "offload", 4 * 3.21 + 6.369),
+        (PHI, 24, "offload", 4 * 3.82 + 6.931),
+        (LLAMA, 48, "stochastic", 12 * 3.21 + 6.369),
+        (PHI, 48, "kahan", 10 * 3.82 + 6.931),
+        (LLAMA, 80, "master", 16 * 3.21 + 6.369),
+        (PHI, 80, "master", 16 * 3.82 + 6.931),
+    ],
+)
+def test_what_auto_takes_on_a_card_reaches_the_length(
+    policy: PolicySettings, gib: float, way: str, gigabytes: float, length: int
+) -> None:
+    training = TRAINING.model_copy(update={"max_new_tokens": length})
+    assert precision.scheme(policy, training, hardware(gib)) == way
+    taken = training.model_copy(update={"weights": way})
+    assert precision.update_gib(policy, taken) * 2**30 / 1e9 == pytest.approx(gigabytes, abs=0.01)
+    assert precision.longest_completion(policy, taken, hardware(gib)) >= max(length, 8192)
+
+
+def test_auto_looks_at_the_forward_pass_and_at_the_completions() -> None:
+    """On 24 GiB 24.7 GB can be used, and 8 bits keep 19.36 of Llama.
+
+    4,352 tokens need 0.778 (hidden states) + 2.101 + 0.123 + 0.767 (head) + 0.075: 23.2. 16,640 need 25.8.
+    """
+    short = {"micro_batch_tokens": 4096, "max_new_tokens": 4096}
+    small = TRAINING.model_copy(update=short)
+    assert precision.scheme(LLAMA, small, hardware(24)) == "8bit"
+    taken = small.model_copy(update={"weights": "8bit"})
+    assert precision.update_gib(LLAMA, taken) * 2**30 == pytest.approx(23.2e9, rel=2e-3)
+    assert precision.longest_completion(LLAMA, taken, hardware(24)) < 16_384
+    longer = small.model_copy(update={"max_new_tokens": 16_384})
+    assert precision.scheme(LLAMA, longer, hardware(24)) == "offload"
+
+
+def test_the_longest_completion_by_hand() -> None:
+    """24 GiB, Llama, `offload`: 24.70 - 12.84 - 0.767 - 0.075 = 11.02 GB for tokens of 2 x 89,430 + 53 x 2,991 bytes.
+
+    That are 32,660 tokens, and without a prompt of 256 and in steps of 256 they are 32,256.
+    """
+    assert precision.longest_completion(LLAMA, by("offload"), hardware(24)) == 32_256
+    assert precision.longest_completion(LLAMA, by("8bit"), hardware(24)) == 0
 
 
 def test_beside_a_cpu_there_is_no_other_memory() -> None:

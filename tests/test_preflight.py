@@ -37,6 +37,18 @@ def test_no_gpu_names_the_tiny_config(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(str(error.value).splitlines()) <= 24
 
 
+def test_a_gpu_without_a_compiler_is_told_before_a_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = type("Card", (), {"name": "a card", "total_memory": 48 * preflight.GIB})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: card)
+    monkeypatch.setattr("reinforce_lite.policy.compiled.missing", lambda: ("there is no C compiler", "get one"))
+    with pytest.raises(UserError, match=r"training.weights: .* compiles .* there is no C compiler\n  fix: get one"):
+        preflight.device(configured(tmp_path, "config"))
+    published = configured(tmp_path, "config", training={"weights": "nearest"})
+    assert preflight.device(published) == "a card, 48 GiB"
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -55,7 +67,7 @@ def test_what_is_kept_on_the_cpu_must_fit_there(tmp_path: Path, monkeypatch: pyt
     # Phi-3.5, the larger one: 3.82 billion weights of 12 bytes, and 4 while drift is measured, are 56.9 GiB.
     config = configured(tmp_path, "config", training={"weights": "offload"})
     memory = type("Memory", (), {"total": 64 * preflight.GIB})
-    monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     assert preflight.memory(config).endswith("(training.weights: offload, 56.9 of 64 GiB beside the device)")
     memory.total = 60 * preflight.GIB
     with pytest.raises(UserError, match=r"offload needs about 56.9 GiB of the CPU's memory, and there are 60.0\n  fix"):
@@ -65,9 +77,34 @@ def test_what_is_kept_on_the_cpu_must_fit_there(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(("gib", "way"), [(80, "master"), (48, "kahan"), (32, "8bit"), (24, "offload")])
 def test_the_scheme_that_auto_took_is_told(tmp_path: Path, gib: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = type("Memory", (), {"total": 256 * preflight.GIB})
-    monkeypatch.setattr(preflight.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     config = configured(tmp_path, "config", models=["phi-3.5-mini-instruct"], hardware={"memory_gib": gib})
     assert f"(training.weights: {way}" in preflight.memory(config)
+
+
+def test_each_model_has_its_scheme_its_peak_and_its_longest_completion(tmp_path: Path) -> None:
+    # GB: 38.52 + 6.37 and 38.2 + 6.93; see tests/test_precision.py.
+    assert preflight.memory(configured(tmp_path, "config")) == (
+        "llama-3.2-3b-instruct needs about 41.8 of 48 GiB for an update with completions of 1024 tokens, "
+        "and reaches 32512 (training.weights: stochastic); "
+        "phi-3.5-mini-instruct needs about 42.0 of 48 GiB for an update with completions of 1024 tokens, "
+        "and reaches 30464 (training.weights: kahan)"
+    )
+
+
+def test_what_does_not_fit_names_the_keys(tmp_path: Path) -> None:
+    # Stochastic rounding keeps 45.84 GB of Phi, 52.8 with an update of 16,384 tokens; 47 GiB are 50.5 GB.
+    config = configured(tmp_path, "config", training={"weights": "stochastic"})
+    said = r"phi-3.5-mini-instruct needs about 49.1 GiB .*stochastic, micro_batch_tokens: 16384, max_new_tokens: 1024"
+    with pytest.raises(UserError, match=said + r".* 47 can be used\n  fix: lower training.micro_batch_tokens"):
+        preflight.memory(config)
+    smaller = configured(tmp_path, "config", training={"weights": "stochastic", "micro_batch_tokens": 2048})
+    assert "(training.weights: stochastic)" in preflight.memory(smaller)
+
+
+def test_of_a_model_of_unknown_size_nothing_is_said(tmp_path: Path) -> None:
+    config = configured(tmp_path, policies={"tiny-llama": {"parameters": None}})
+    assert "tiny-llama: policies.tiny-llama.parameters is not set" in preflight.memory(config)
 
 
 @pytest.mark.parametrize("section", ["training", "evaluation"])

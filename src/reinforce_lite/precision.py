@@ -1,8 +1,10 @@
 """What `auto` is decided to be: how a step gets into 16-bit weights (policy/adamw.py), and the engine (rollout/)."""
 
+from bisect import bisect_right
 from typing import Literal, cast
 
 from reinforce_lite.errors import UserError
+from reinforce_lite.memory import shape_of, update_bytes
 from reinforce_lite.rollout.choose import ANSWERS, ROWS, Name, Place, decide, rows_at_once, unavailable
 from reinforce_lite.settings import Auto, Evaluation, Hardware, PolicySettings, Settings, Training
 
@@ -28,13 +30,18 @@ FLOAT32_BYTES = 16
 ADAPTED = 0.0005
 """Weights of adapters of rank 1 for each weight of a policy, rounded up: 0.00047 for Llama-3.2-3B, 0.00041 for Phi-3.5.
 They and all that belongs to them are float32."""
-SHARE = 0.75
-"""Of the device's memory for all that; the rest is for activations, logits and the cache of a rollout."""
+RESERVED_GIB = 1.0
+"""Of a GPU, for CUDA itself (0.5) and what the allocator cannot use; estimated, not measured."""
+PROMPT_TOKENS = 256
+"""Of the prompt beside a completion; the questions of GSM8K take fewer."""
+GRID = 256
+"""The longest completion is told in steps of so many tokens, and sought up to LIMIT."""
+LIMIT = 131_072
 GIB = 2**30
 
 
 def scheme(policy: PolicySettings, training: Training, hardware: Hardware) -> Scheme:
-    """The scheme for a policy: as `training.weights` says, or the best that fits.
+    """The scheme for a policy: as `training.weights` says, or the best whose updates fit (`update_gib`).
 
     float32 weights need none, so theirs is `nearest`. What fits nowhere gets the smallest that loses no steps; whether
     that is possible at all, preflight tells. `lora` is nobody's choice but the user's, for it trains something else.
@@ -48,8 +55,44 @@ def scheme(policy: PolicySettings, training: Training, hardware: Hardware) -> Sc
     # Beside a device that is the CPU there is no other memory.
     useless = {"nearest", "offload"} if hardware.device == "cpu" else {"nearest"}
     best = [name for name in BYTES if name not in useless]
-    fitting = [name for name in best if _gib(policy, BYTES[name]) <= SHARE * hardware.memory_gib]
+    by = {name: training.model_copy(update={"weights": name}) for name in best}
+    fitting = [name for name in best if update_gib(policy, by[name]) <= usable_gib(hardware)]
     return fitting[0] if fitting else min(best, key=BYTES.__getitem__)
+
+
+def usable_gib(hardware: Hardware) -> float:
+    """GiB of a device that an update may take."""
+    return hardware.memory_gib - (RESERVED_GIB if hardware.device == "cuda" else 0)
+
+
+def update_gib(policy: PolicySettings, training: Training, completion_tokens: int | None = None) -> float:
+    """GiB on the device at the peak of an update, by memory.py; 0 if the policy's size is not told.
+
+    Its largest forward pass has `micro_batch_tokens`, or one row if that is longer. The larger the completions, the
+    more of these tokens are theirs.
+
+    Args:
+        policy: its size and precision.
+        training: with `weights` decided.
+        completion_tokens: the longest completion, if it is not `max_new_tokens`.
+    """
+    if policy.parameters is None:
+        return 0.0
+    length = completion_tokens or training.max_new_tokens
+    row = PROMPT_TOKENS + length
+    tokens = max(row, training.micro_batch_tokens)
+    sizes = tokens, tokens * length / row, training.logprob_chunk_tokens
+    itemsize = 4 if policy.dtype == "float32" else 2
+    shape = shape_of(policy.parameters * 1e9)
+    return training_gib(policy, training) + update_bytes(shape, *sizes, itemsize, training.gradient_checkpointing) / GIB
+
+
+def longest_completion(policy: PolicySettings, training: Training, hardware: Hardware) -> int:
+    """Tokens of the longest completion whose update fits, a multiple of GRID, at most LIMIT; 0 if none does."""
+    lengths = range(GRID, LIMIT + 1, GRID)
+    free = usable_gib(hardware)
+    fitting = bisect_right(lengths, free, key=lambda length: update_gib(policy, training, length))
+    return GRID * fitting
 
 
 def training_gib(policy: PolicySettings, training: Training) -> float:

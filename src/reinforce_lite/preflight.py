@@ -11,25 +11,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from reinforce_lite import gpu
 from reinforce_lite.accounting.budget import remaining_usd
 from reinforce_lite.accounting.ledger import attempts, ledger_path
 from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
+from reinforce_lite.fits import memory, trainings
 from reinforce_lite.layout import Layout
-from reinforce_lite.precision import (
-    GIB,
-    checkpoint_gib,
-    cpu_gib,
-    engines,
-    engines_of,
-    training_gib,
-    training_of,
-)
-from reinforce_lite.settings import PolicySettings, Settings, Training
+from reinforce_lite.precision import GIB, checkpoint_gib, engines, engines_of
+from reinforce_lite.settings import PolicySettings, Settings
 
 BYTES = {"float32": 4, "bfloat16": 2}
 STALE_PRICE_DAYS = 180
@@ -129,41 +120,18 @@ def device(settings: Settings) -> str:
             f"hardware.memory_gib is {hardware.memory_gib:g}, but {found.name} has {memory:.0f} GiB",
             "set hardware to the device you rent",
         )
+    _compiler(settings)
     return f"{found.name}, {memory:.0f} GiB"
 
 
-def memory(settings: Settings) -> str:
-    """Weights, gradients and what the optimiser keeps of the largest policy fit, on the device and beside it."""
-    needs = {name: training_gib(policy, training) for name, policy, training in _trainings(settings)}
-    largest = model, way = max(needs, key=needs.__getitem__)
-    if needs[largest] > 0.95 * settings.hardware.memory_gib:
-        raise UserError(
-            f"{model} needs about {needs[largest]:.1f} GiB for weights ({way}), gradients and optimiser, "
-            f"and hardware.memory_gib is {settings.hardware.memory_gib:g}",
-            "choose a larger device, policies.*.dtype: bfloat16, or training.weights: auto",
-        )
-    said = f"{model} needs about {needs[largest]:.1f} of {settings.hardware.memory_gib:g} GiB before activations"
-    return f"{said} (training.weights: {way}{_beside(settings)})"
+def _compiler(settings: Settings) -> None:
+    """The step into 16-bit weights is a kernel that is compiled when it is first taken."""
+    from reinforce_lite.policy.compiled import missing
 
-
-def _beside(settings: Settings) -> str:
-    """What the CPU's memory has to hold of the training that needs most of it."""
-    needed = max(cpu_gib(policy, training) for _, policy, training in _trainings(settings))
-    if not needed:
-        return ""
-    there = psutil.virtual_memory().total / GIB
-    if needed > 0.9 * there:
-        raise UserError(
-            f"training.weights: offload needs about {needed:.1f} GiB of the CPU's memory, and there are {there:.1f}",
-            "rent a machine with more memory, or set training.weights: 8bit",
-        )
-    return f", {needed:.1f} of {there:.0f} GiB beside the device"
-
-
-def _trainings(settings: Settings) -> list[tuple[tuple[str, str], PolicySettings, Training]]:
-    """Each model with each of its variants: its name and the scheme's, its settings, the training's."""
-    runs = [(name, training_of(settings, name, variant)) for name in settings.models for variant in settings.variants]
-    return [((name, training.weights), settings.policies[name], training) for name, training in runs]
+    ways = {way for (_, way), _, _ in trainings(settings)} - {"nearest", "lora"}
+    if ways and (lacks := missing()) is not None:
+        reason, fix = lacks
+        raise UserError(f"training.weights: {', '.join(sorted(ways))} compiles its step for the GPU, but {reason}", fix)
 
 
 def price(settings: Settings) -> str:
@@ -190,7 +158,7 @@ def disk(settings: Settings) -> str:
     runs = sum(settings.variant(name).steps > 0 for name, _ in settings.runs)  # else no weights are written
     results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
     # Of the training that runs, three checkpoints while the third is written; of the one before none is left.
-    results += 3 * max(checkpoint_gib(policy, training) for _, policy, training in _trainings(settings))
+    results += 3 * max(checkpoint_gib(policy, training) for _, policy, training in trainings(settings))
     downloads = sum(_weights_gib(policy) for policy in chosen if to_download(policy))
     needs = {_existing(settings.results): results}
     if downloads:

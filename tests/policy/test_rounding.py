@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reinforce_lite.policy.rounding import BLOCK, decode, encode, levels, round_stochastically
+from reinforce_lite.policy.rounding import BLOCK, decode, encode, levels, round_stochastically, round_to_nearest
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -31,6 +31,16 @@ def test_bfloat16_is_right_on_average() -> None:
     value = torch.full((200_000,), 1 + 0.3 / 128)
     rounded = round_stochastically(value, generator()).float()
     assert (rounded > 1).float().mean().item() == pytest.approx(0.3, abs=0.01)
+
+
+def test_to_nearest_is_what_torch_does() -> None:
+    """1 + 1/256 lies half-way between 1 and 1 + 1/128, and 1 + 3/256 between that and 1 + 1/64: both go to the even."""
+    by_hand = {1 + 1 / 256: 1.0, 1 + 3 / 256: 1 + 1 / 64, 1.001: 1.0, -1.007: -1 - 1 / 128, 0.0: 0.0, 1e-40: 1e-40}
+    value = torch.tensor([*by_hand])
+    assert round_to_nearest(value).tolist() == torch.tensor([*by_hand.values()]).bfloat16().tolist()
+    many = torch.randint(-(2**31), 2**31, (100_000,), generator=generator()).int().view(torch.float32)
+    many = many[many.isfinite()]
+    assert torch.equal(round_to_nearest(many), many.bfloat16())
 
 
 def test_the_levels_by_hand() -> None:

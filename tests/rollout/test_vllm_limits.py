@@ -82,7 +82,8 @@ def test_preflight_over_two_models_and_an_evaluation_with_samples(stand_in: dict
     engine = {"engine": "vllm"}
     small = {"from_scratch": {"hidden_size": 64, "layers": 2}, "start": {"steps": 20, "batch_size": 32}}
     overlay = {
-        "policies": {"tiny-phi": small}, "results": str(tmp_path / "results"), "models": ["tiny-llama", "tiny-phi"], "training": engine,
+        "policies": {"tiny-phi": small}, "models": ["tiny-llama", "tiny-phi"], "training": engine,
+        "results": str(tmp_path / "results"),
         "evaluation": engine, "tracking": {"uri": f"sqlite:///{tmp_path}/mlflow.db"}, "budget": {"limit_usd": 1},
     }  # fmt: skip
     (tmp_path / "vllm.yaml").write_text(yaml.safe_dump(overlay))

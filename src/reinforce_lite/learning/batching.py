@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from reinforce_lite.policy.packing import packed
 from reinforce_lite.rollout import Completion
 
 
@@ -47,14 +48,7 @@ def micro_batches(samples: list[Sample], budget_tokens: int, shared: bool = Fals
     """
     if shared:
         return _sharing(samples, budget_tokens)
-    batches: list[list[Sample]] = []
-    for sample in sorted(samples, key=len, reverse=True):
-        # The first row of a batch is its longest, so it sets the padded width.
-        if batches and len(batches[-1][0]) * (len(batches[-1]) + 1) <= budget_tokens:
-            batches[-1].append(sample)
-        else:
-            batches.append([sample])
-    return batches
+    return packed(samples, budget_tokens)
 
 
 def _sharing(samples: list[Sample], budget_tokens: int) -> list[list[Sample]]:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import torch
 
-from reinforce_lite.policy.rounding import BLOCK, decode, encode, round_stochastically
+from reinforce_lite.policy.rounding import BLOCK, code, decode_by, encode_by, lower_halves, round_by, uniform
 
 FIRST, SECOND = "exp_avg", "exp_avg_sq"
 State = dict[str, torch.Tensor]
@@ -19,11 +19,19 @@ class Averages(Protocol):
         """Of `size` weights before their first step: zeros, on the CPU."""
         ...
 
+    def tables(self, device: torch.device) -> State:
+        """Constants that `read` and `write` look up in the state, whatever the weights; never written."""
+        ...
+
+    def draw(self, size: int, device: torch.device, generator: torch.Generator) -> torch.Tensor | None:
+        """What `write` needs for one average of `size` weights."""
+        ...
+
     def read(self, state: State, name: str) -> torch.Tensor:
         """In float32; may be the state itself."""
         ...
 
-    def write(self, state: State, name: str, now: torch.Tensor, generator: torch.Generator) -> None:
+    def write(self, state: State, name: str, now: torch.Tensor, noise: torch.Tensor | None) -> None:
         """Keep `now`, in place."""
         ...
 
@@ -42,13 +50,21 @@ class Floats:
         """Zeros."""
         return {name: torch.zeros(size, dtype=self.dtype)}
 
+    def tables(self, device: torch.device) -> State:
+        """None are needed."""
+        return {}
+
+    def draw(self, size: int, device: torch.device, generator: torch.Generator) -> torch.Tensor | None:
+        """Lower halves, in bfloat16."""
+        return lower_halves(size, device, generator) if self.dtype == torch.bfloat16 else None
+
     def read(self, state: State, name: str) -> torch.Tensor:
         """In float32."""
         return state[name].float()
 
-    def write(self, state: State, name: str, now: torch.Tensor, generator: torch.Generator) -> None:
+    def write(self, state: State, name: str, now: torch.Tensor, noise: torch.Tensor | None) -> None:
         """Keep `now`."""
-        state[name].copy_(round_stochastically(now, generator) if self.dtype == torch.bfloat16 else now)
+        state[name].copy_(now if noise is None else round_by(now, noise))
 
 
 @dataclass(frozen=True)
@@ -62,12 +78,21 @@ class EightBits:
         """Zeros."""
         return {name: torch.zeros(size, dtype=torch.uint8), f"{name}_scale": torch.zeros(-(-size // BLOCK))}
 
+    def tables(self, device: torch.device) -> State:
+        """What the codes stand for."""
+        return {f"{name}_code": code(name == FIRST, device) for name in (FIRST, SECOND)}
+
+    def draw(self, size: int, device: torch.device, generator: torch.Generator) -> torch.Tensor | None:
+        """Numbers in [0, 1)."""
+        return uniform(size, device, generator)
+
     def read(self, state: State, name: str) -> torch.Tensor:
         """In float32."""
-        return decode(state[name], state[f"{name}_scale"], signed=name == FIRST)
+        return decode_by(state[name], state[f"{name}_scale"], state[f"{name}_code"])
 
-    def write(self, state: State, name: str, now: torch.Tensor, generator: torch.Generator) -> None:
+    def write(self, state: State, name: str, now: torch.Tensor, noise: torch.Tensor | None) -> None:
         """Keep `now`."""
-        codes, scales = encode(now, name == FIRST, generator)
+        assert noise is not None
+        codes, scales = encode_by(now, name == FIRST, noise, state[f"{name}_code"])
         state[name].copy_(codes)
         state[f"{name}_scale"].copy_(scales)
