@@ -27,23 +27,23 @@ class UpdateResult:
         entropy: mean over completion tokens, in nats.
         sampler_gap: mean |log p of the sampler - log p of the trainer| over completion tokens, in nats; of worked
             solutions it is their negative log-likelihood.
-        engine_gap: the same at the temperature that was sampled at; `check_engine` bounds it.
         skipped: True if loss or gradient was not finite and the weights were left alone.
         ratio_clipped: share of completion tokens whose ratio is beyond PPO's clip; None without one.
         ratio_mean: mean over completion tokens of p of the trainer over p of the sampler; None without an importance
             weight.
         ratio_max: the largest of these ratios, before it is cut.
+        engine_gap: as sampler_gap, but at the temperature that was sampled at; `check_engine` bounds it.
     """
 
     loss: float | None
     gradient_norm: float | None
     entropy: float | None
     sampler_gap: float | None
-    engine_gap: float | None
     skipped: bool
     ratio_clipped: float | None = None
     ratio_mean: float | None = None
     ratio_max: float | None = None
+    engine_gap: float | None = None
 
 
 class Sums(NamedTuple):
@@ -68,7 +68,7 @@ def gradient(policy: Policy, samples: list[Sample], normaliser: int, settings: T
     samples, long and short ones alike, and all have the same gradient in the end.
     """
     if not samples:
-        return UpdateResult(None, None, None, None, None, skipped=False)
+        return UpdateResult(None, None, None, None, skipped=False)
     policy.model.zero_grad(set_to_none=True)
     # The device is waited for once, when the sums are read.
     sums = torch.zeros(len(Sums._fields), dtype=torch.float64, device=policy.device)
@@ -91,11 +91,11 @@ def gradient(policy: Policy, samples: list[Sample], normaliser: int, settings: T
         _finite(norm),
         _finite(added["entropy"] / tokens),
         _finite(added["gap"] / tokens),
-        _finite(added["compared"] / tokens),
         skipped,
         clipped,
         _finite(added["ratio"] / tokens) if weighted else None,
         _finite(max(parallel.gather([largest.item()]))) if weighted else None,
+        _finite(added["compared"] / tokens),
     )
 
 
