@@ -46,12 +46,12 @@ COPY docker/compile.sh docker/
 RUN docker/compile.sh /opt/venv
 
 FROM sbom AS sbom-cpu
-COPY --from=build-cpu /opt/venv /opt/venv
-RUN /sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o /sbom.cdx.json /opt/venv/bin/python
+RUN --mount=type=bind,from=build-cpu,source=/opt/venv,target=/opt/venv \
+    /sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o /sbom.cdx.json /opt/venv/bin/python
 
 FROM sbom AS sbom-cuda
-COPY --from=build-cuda /opt/venv /opt/venv
-RUN /sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o /sbom.cdx.json /opt/venv/bin/python
+RUN --mount=type=bind,from=build-cuda,source=/opt/venv,target=/opt/venv \
+    /sbom/bin/cyclonedx-py environment --output-reproducible --of JSON -o /sbom.cdx.json /opt/venv/bin/python
 
 # What both targets are at run time. Any uid may run them, on a read-only root: no home is needed, and what is written
 # goes to /work, to the caches or to /tmp. What is compiled for a GPU lies in the hub's cache: one mount keeps both.

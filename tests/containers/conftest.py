@@ -1,10 +1,11 @@
 """The images as people run them, with a real Docker engine and a real Apptainer (`make test-containers`)."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
-from container_run import UID, WORLD, Started, start_apptainer, start_docker
+from container_run import UID, WORLD, Started, python_with_snakemake, start_apptainer, start_docker
 from dag_runner import Workflow, copy_workflow
 
 
@@ -46,13 +47,20 @@ def work(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def started(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Started]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    """Python of an environment with Snakemake and nothing of this project; None if it cannot be made."""
+    return python_with_snakemake(tmp_path_factory.mktemp("alone")) if os.environ.get("TEST_SIF") else None
+
+
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory, alone: Path | None) -> dict[str, Started]:
     """The run in Docker and under Apptainer, side by side: each leaves half of the cores idle."""
     runs = {}
     if image := os.environ.get("TEST_IMAGE"):
         runs["docker"] = start_docker(image, tmp_path_factory.mktemp("docker"))
     if sif := os.environ.get("TEST_SIF"):
-        runs["apptainer"] = start_apptainer(sif, copy_workflow(tmp_path_factory.mktemp("apptainer")))
+        workflow = copy_workflow(tmp_path_factory.mktemp("apptainer"))
+        runs["apptainer"] = start_apptainer(sif, workflow, alone or Path(sys.executable))
     return runs
 
 

@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dag_runner import Workflow
+from dag_runner import ROOT, Workflow
 
 from reinforce_lite.files import read_json
 
@@ -91,13 +92,25 @@ def start_docker(image: str, folder: Path) -> Started:
     return Started.start(folder, command, dict(os.environ))
 
 
-def start_apptainer(sif: str, workflow: Workflow) -> Started:
-    """`snakemake --use-singularity`. A rule that ran outside would meet the decoy, and fail."""
+def python_with_snakemake(folder: Path) -> Path | None:
+    """Python of a new environment as README has the host make it, in the lock's versions; None if pip cannot."""
+    pins = re.findall(r"^[a-z0-9._-]+==[^\\\n]+", (ROOT / "envs/runtime.txt").read_text(), re.MULTILINE)
+    (folder / "versions.txt").write_text("\n".join(pins))
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    python = folder / "venv/bin/python"
+    pip = [python, "-m", "pip", "--quiet", "install", "--constraint", folder / "versions.txt"]
+    done = subprocess.run([*pip, "snakemake", "pygments"], check=False)
+    return None if done.returncode else python
+
+
+def start_apptainer(sif: str, workflow: Workflow, python: Path) -> Started:
+    """`snakemake --use-singularity` with this Python. A rule that ran outside would meet the decoy, and fail."""
     decoy = workflow.folder / "decoy/reinforce-lite"
     decoy.parent.mkdir()
     decoy.write_text("#!/bin/sh\necho this ran outside of the container\nexit 97\n")
     decoy.chmod(0o755)
     command = workflow.command("--use-singularity", *with_image(sif), config=WORLD.config)
+    command[0] = str(python)
     return Started.start(workflow.folder, command, {**bare_environment(str(decoy.parent)), **PATIENT})
 
 
@@ -106,10 +119,11 @@ def with_image(image: str) -> tuple[str, str]:
 
 
 def bare_environment(first_on_path: str = "") -> dict[str, str]:
-    """An environment in which the package's own command is not on PATH, or a decoy of it is."""
+    """An environment in which the package's own command is not on PATH, or what lies in another folder is."""
     own = str(Path(sys.executable).parent)
     path = [first_on_path, *(part for part in os.environ["PATH"].split(os.pathsep) if part != own)]
-    return {**os.environ, "PATH": os.pathsep.join(filter(None, path))}
+    others = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**others, "PATH": os.pathsep.join(filter(None, path))}
 
 
 def models(results: Path) -> dict[str, Any]:
