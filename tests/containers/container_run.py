@@ -63,42 +63,34 @@ WORLDS = {
 WORLD = WORLDS[os.environ.get("TEST_WORLD", "tiny")]
 
 
-@dataclass(frozen=True)
-class Started:
-    """A run of the workflow that may still be going on."""
-
-    folder: Path
-    process: subprocess.Popen[bytes]
-
-    @classmethod
-    def start(cls, folder: Path, command: list[str], environment: dict[str, str]) -> "Started":
-        with (folder.parent / f"{folder.name}.log").open("wb") as log:
-            return cls(folder, subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log))
-
-    def output(self) -> str:
-        """What it has printed, once it has ended."""
-        self.process.wait()
-        return (self.folder.parent / f"{self.folder.name}.log").read_text()
-
-
-def start_docker(image: str, folder: Path) -> Started:
+def run_in_docker(image: str, folder: Path) -> None:
     """`docker run ...` with everything taken from it that can be."""
     os.chown(folder, UID, UID)
     settings = [word for name, value in PATIENT.items() for word in ("-e", f"{name}={value}")]
     files = WORLD.files("config", "/opt/reinforce-lite/tests/workflow")
     words = ["tiny"] if WORLD.name == "tiny" else ["reproduce", "--configfile", *files]
-    command = ["docker", "run", "--rm", *LOCKED, *settings, "-v", f"{folder}:/work", image, *words]
-    return Started.start(folder, command, dict(os.environ))
+    done = docker("run", "--rm", *LOCKED, *settings, "-v", f"{folder}:/work", image, *words)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
-def start_apptainer(sif: str, workflow: Workflow) -> Started:
+def run_in_apptainer(sif: str, workflow: Workflow) -> None:
     """`snakemake --use-singularity`. A rule that ran outside would meet the decoy, and fail."""
-    decoy = workflow.folder / "decoy/reinforce-lite"
+    decoy = decoy_of(workflow)
     decoy.parent.mkdir()
     decoy.write_text("#!/bin/sh\necho this ran outside of the container\nexit 97\n")
     decoy.chmod(0o755)
-    command = workflow.command("--use-singularity", *with_image(sif), config=WORLD.config)
-    return Started.start(workflow.folder, command, {**bare_environment(str(decoy.parent)), **PATIENT})
+    done = subprocess.run(
+        workflow.command("--use-singularity", *with_image(sif), config=WORLD.config), cwd=workflow.folder,
+        env={**bare_environment(str(decoy.parent)), **PATIENT},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.count("Activating singularity image") == WORLD.jobs, "each rule but all"
+
+
+def decoy_of(workflow: Workflow) -> Path:
+    """The program that stands for the package's own command outside."""
+    return workflow.folder / "decoy/reinforce-lite"
 
 
 def with_image(image: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from container_run import WORLD, bare_environment, models, with_image
+from container_run import WORLD, bare_environment, decoy_of, models, with_image
 from dag_runner import MINI, ROOT, Workflow, copy_workflow
 from leaving import LONG, assert_continued, assert_left_in_order, wait_for_steps
 
@@ -107,27 +107,32 @@ def test_an_archive_is_given_to_apptainer_by_its_whole_path(tmp_path: Path) -> N
     assert f"docker-archive:{tmp_path}/image.tar will be pulled" in done.stdout
 
 
-def test_the_decoy_would_be_met_outside(in_apptainer: Workflow) -> None:
-    """Last of all, for it costs the report."""
+def test_the_decoy_would_be_met_outside(in_apptainer: Workflow, tmp_path: Path) -> None:
+    workflow = in_apptainer.copied(tmp_path)
     done = snakemake(
-        in_apptainer,
+        workflow,
         "--forcerun",
         "report",
         config=WORLD.config,
-        first_on_path=str(in_apptainer.folder / "decoy"),
+        first_on_path=str(decoy_of(workflow).parent),
     )
     assert done.returncode != 0 and "this ran outside of the container" in done.stdout
 
 
 @pytest.mark.survives("SIGTERM of Snakemake whose rules run under Apptainer")
 def test_sigterm_ends_in_a_checkpoint_and_the_same_command_goes_on(
-    sif: str, tmp_path: Path, record_property: Callable[[str, object], None]
+    sif: str, before_training: Workflow, record_property: Callable[[str, object], None]
 ) -> None:
-    workflow = copy_workflow(tmp_path)
+    workflow = before_training
     changes = ("--config", f"container={json.dumps({'image': sif})}", LONG[1])
     command = workflow.command("--use-singularity", *changes)
     first = subprocess.Popen(
-        command, cwd=tmp_path, env=bare_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=workflow.folder,
+        env=bare_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     wait_for_steps(workflow.results(), lambda: first.poll() is not None)
     told = datetime.now(UTC)
