@@ -23,7 +23,7 @@ SIF := reinforce-lite-$(TARGET).sif
 DOCKER_BUILD ?= docker build
 export DOCKER_BUILDKIT := 1
 
-.PHONY: help setup tiny reference test test-faults test-fast lint ui lock schema clean image sif test-containers sbom audit push pin bench-gpu
+.PHONY: help setup tiny reference test test-faults test-fast lint ui lock schema clean image sif test-containers test-built-containers sbom audit push pin bench-gpu
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1 | \2/' | column -t -s '|'
@@ -62,7 +62,7 @@ WORKERS ?= 2
 test: export OMP_NUM_THREADS := 1
 test: setup $(VENV)/crate/.installed  ## the tests, the DAG included, WORKERS=2 at a time
 	pytest --doctest-modules src
-	pytest -m "not faults" --numprocesses $(WORKERS) --dist loadfile
+	pytest -m "not faults" --numprocesses $(WORKERS) --dist worksteal
 
 test-faults: setup  ## everything that may go wrong, again and again; writes benchmarks/results/faults.json (an hour)
 	@mkdir -p benchmarks/results
@@ -106,8 +106,11 @@ sif: image  ## the same image as a file for Apptainer: reinforce-lite-cpu.sif
 	@command -v apptainer >/dev/null || { echo "apptainer is needed, and is not on PATH"; exit 1; }
 	apptainer --quiet build --force --mksquashfs-args "-comp zstd -Xcompression-level 1" $(SIF) docker-daemon:$(IMAGE)
 
-test-containers: setup sif  ## the image under Docker and Apptainer, against a run on this machine (half an hour; TEST_WORLD=mini: ten minutes)
-	TEST_IMAGE=$(IMAGE) TEST_SIF=$(CURDIR)/$(SIF) pytest tests/containers
+test-containers: setup sif test-built-containers  ## the image under Docker and Apptainer, against a run on this machine (half an hour; TEST_WORLD=mini: ten minutes)
+
+# A file of tests stays in one process, so that Docker and Apptainer are used side by side.
+test-built-containers: setup  ## the same, with the image and the file for Apptainer as they are
+	TEST_IMAGE=$(IMAGE) TEST_SIF=$(CURDIR)/$(SIF) pytest tests/containers --numprocesses $(WORKERS) --dist loadfile
 
 sbom:  ## the image's Python packages as CycloneDX: reinforce-lite-cpu.cdx.json
 	docker run --rm $(IMAGE) sbom > reinforce-lite-$(TARGET).cdx.json

@@ -1,6 +1,7 @@
 """Shared fixtures."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,3 +18,12 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 def policy(request: pytest.FixtureRequest) -> Policy:
     torch.manual_seed(0)
     return toy_policy(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all workers find what `made_once` makes. SHARED_RUNS names a folder that outlives the session."""
+    base = tmp_path_factory.getbasetemp()
+    folder = Path(os.environ.get("SHARED_RUNS") or (base.parent if hasattr(request.config, "workerinput") else base))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from container_run import UID, WORLD, Started, python_with_snakemake, start_apptainer, start_docker
-from dag_runner import Workflow, copy_workflow
+from container_run import UID, WORLD, environment_with_snakemake, run_in_apptainer, run_in_docker
+from dag_runner import BEFORE_TRAINING, Workflow, copy_workflow
+
+from made_once import made_once
 
 
 def given(variable: str, what: str) -> str:
@@ -27,16 +29,27 @@ def sif() -> str:
 
 
 @pytest.fixture(scope="session")
-def on_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mini(shared: Path) -> Workflow:
+    """The mini DAG, run to its end without a container: the one that the other tests look at. Nobody may change it."""
+    return Workflow(made_once(shared, "mini", lambda folder: copy_workflow(folder).must_run()))
+
+
+@pytest.fixture
+def before_training(shared: Path, tmp_path: Path) -> Workflow:
+    """A copy of the mini DAG whose next job is the training; what is before that was made without a container."""
+    made = made_once(shared, "begun", lambda folder: copy_workflow(folder).must_run(*BEFORE_TRAINING))
+    return Workflow(made).copied(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def on_host(request: pytest.FixtureRequest, shared: Path) -> Path:
     """The folder of results of a run without a container: that of `make tiny` if there is one, or made now."""
-    finished = os.environ.get("TINY_RESULTS")
-    if finished and WORLD.name == "tiny":
+    if WORLD.name == "mini":
+        return request.getfixturevalue("mini").folder / "results"  # type: ignore[no-any-return]
+    if finished := os.environ.get("TINY_RESULTS"):
         return Path(finished).parent
-    workflow = copy_workflow(tmp_path_factory.mktemp("host"))
-    workflow.folder.chmod(0o755)  # pytest's folders are closed to the user that the container runs as
-    done = workflow.run(config=WORLD.config)
-    assert done.returncode == 0, done.stdout[-3000:]
-    return workflow.folder / "results"
+    made = made_once(shared, WORLD.name, lambda folder: copy_workflow(folder).must_run(config=WORLD.config))
+    return made / "results"
 
 
 @pytest.fixture
@@ -47,35 +60,20 @@ def work(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+def in_docker(image: str, shared: Path) -> Path:
+    """The folder in which `docker run ...` ran. Nobody may change it."""
+    return made_once(shared, "docker", lambda folder: run_in_docker(image, folder))
+
+
+@pytest.fixture(scope="session")
+def alone(sif: str, shared: Path) -> Path | None:
     """Python of an environment with Snakemake and nothing of this project; None if it cannot be made."""
-    return python_with_snakemake(tmp_path_factory.mktemp("alone")) if os.environ.get("TEST_SIF") else None
+    python = made_once(shared, "alone", environment_with_snakemake) / "venv/bin/python"
+    return python if (python.parent / "snakemake").exists() else None
 
 
 @pytest.fixture(scope="session")
-def started(tmp_path_factory: pytest.TempPathFactory, alone: Path | None) -> dict[str, Started]:
-    """The run in Docker and under Apptainer, side by side: each leaves half of the cores idle."""
-    runs = {}
-    if image := os.environ.get("TEST_IMAGE"):
-        runs["docker"] = start_docker(image, tmp_path_factory.mktemp("docker"))
-    if sif := os.environ.get("TEST_SIF"):
-        workflow = copy_workflow(tmp_path_factory.mktemp("apptainer"))
-        runs["apptainer"] = start_apptainer(sif, workflow, alone or Path(sys.executable))
-    return runs
-
-
-@pytest.fixture(scope="session")
-def in_docker(image: str, started: dict[str, Started]) -> Path:
-    """The folder in which `docker run ...` ran."""
-    output = started["docker"].output()
-    assert started["docker"].process.returncode == 0, output[-3000:]
-    return started["docker"].folder
-
-
-@pytest.fixture(scope="session")
-def in_apptainer(sif: str, started: dict[str, Started]) -> Workflow:
-    """The workflow whose every rule ran under Apptainer."""
-    output = started["apptainer"].output()
-    assert started["apptainer"].process.returncode == 0, output[-3000:]
-    assert output.count("Activating singularity image") == WORLD.jobs, "each rule but all"
-    return Workflow(started["apptainer"].folder)
+def in_apptainer(sif: str, alone: Path | None, shared: Path) -> Workflow:
+    """The workflow whose every rule ran under Apptainer. Nobody may change it."""
+    python = alone or Path(sys.executable)
+    return Workflow(made_once(shared, "apptainer", lambda folder: run_in_apptainer(sif, copy_workflow(folder), python)))

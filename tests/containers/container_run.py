@@ -64,54 +64,38 @@ WORLDS = {
 WORLD = WORLDS[os.environ.get("TEST_WORLD", "tiny")]
 
 
-@dataclass(frozen=True)
-class Started:
-    """A run of the workflow that may still be going on."""
-
-    folder: Path
-    process: subprocess.Popen[bytes]
-
-    @classmethod
-    def start(cls, folder: Path, command: list[str], environment: dict[str, str]) -> "Started":
-        with (folder.parent / f"{folder.name}.log").open("wb") as log:
-            return cls(folder, subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log))
-
-    def output(self) -> str:
-        """What it has printed, once it has ended."""
-        self.process.wait()
-        return (self.folder.parent / f"{self.folder.name}.log").read_text()
-
-
-def start_docker(image: str, folder: Path) -> Started:
+def run_in_docker(image: str, folder: Path) -> None:
     """`docker run ...` with everything taken from it that can be."""
     os.chown(folder, UID, UID)
     settings = [word for name, value in PATIENT.items() for word in ("-e", f"{name}={value}")]
     files = WORLD.files("config", "/opt/reinforce-lite/tests/workflow")
     words = ["tiny"] if WORLD.name == "tiny" else ["reproduce", "--configfile", *files]
-    command = ["docker", "run", "--rm", *LOCKED, *settings, "-v", f"{folder}:/work", image, *words]
-    return Started.start(folder, command, dict(os.environ))
+    done = docker("run", "--rm", *LOCKED, *settings, "-v", f"{folder}:/work", image, *words)
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
-def python_with_snakemake(folder: Path) -> Path | None:
-    """Python of a new environment as README has the host make it, in the lock's versions; None if pip cannot."""
+def environment_with_snakemake(folder: Path) -> None:
+    """A new environment `venv` as README has the host make it, in the lock's versions; empty if pip fails."""
     pins = re.findall(r"^[a-z0-9._-]+==[^\\\n]+", (ROOT / "envs/runtime.txt").read_text(), re.MULTILINE)
     (folder / "versions.txt").write_text("\n".join(pins))
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    python = folder / "venv/bin/python"
-    pip = [python, "-m", "pip", "--quiet", "install", "--constraint", folder / "versions.txt"]
-    done = subprocess.run([*pip, "snakemake", "pygments"], check=False)
-    return None if done.returncode else python
+    pip = [folder / "venv/bin/python", "-m", "pip", "--quiet", "install", "--constraint", folder / "versions.txt"]
+    subprocess.run([*pip, "snakemake", "pygments"], check=False)
 
 
-def start_apptainer(sif: str, workflow: Workflow, python: Path) -> Started:
+def run_in_apptainer(sif: str, workflow: Workflow, python: Path) -> None:
     """`snakemake --use-singularity` with this Python. A rule that ran outside would meet the decoy, and fail."""
     decoy = workflow.folder / "decoy/reinforce-lite"
     decoy.parent.mkdir()
     decoy.write_text("#!/bin/sh\necho this ran outside of the container\nexit 97\n")
     decoy.chmod(0o755)
     command = workflow.command("--use-singularity", *with_image(sif), config=WORLD.config)
-    command[0] = str(python)
-    return Started.start(workflow.folder, command, {**bare_environment(str(decoy.parent)), **PATIENT})
+    done = subprocess.run(
+        [str(python), *command[1:]], cwd=workflow.folder, env={**bare_environment(str(decoy.parent)), **PATIENT},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.count("Activating singularity image") == WORLD.jobs, "each rule but all"
 
 
 def with_image(image: str) -> tuple[str, str]:

@@ -112,13 +112,18 @@ def test_an_archive_is_given_to_apptainer_by_its_whole_path(tmp_path: Path) -> N
 
 @pytest.mark.survives("SIGTERM of Snakemake whose rules run under Apptainer")
 def test_sigterm_ends_in_a_checkpoint_and_the_same_command_goes_on(
-    sif: str, tmp_path: Path, record_property: Callable[[str, object], None]
+    sif: str, before_training: Workflow, record_property: Callable[[str, object], None]
 ) -> None:
-    workflow = copy_workflow(tmp_path)
+    workflow = before_training
     changes = ("--config", f"container={json.dumps({'image': sif})}", LONG[1])
     command = workflow.command("--use-singularity", *changes)
     first = subprocess.Popen(
-        command, cwd=tmp_path, env=bare_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=workflow.folder,
+        env=bare_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     wait_for_steps(workflow.results(), lambda: first.poll() is not None)
     told = datetime.now(UTC)

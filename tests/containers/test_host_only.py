@@ -44,10 +44,10 @@ class Host:
 
 
 @pytest.fixture
-def host(alone: Path | None, sif: str, in_apptainer: Workflow) -> Host:
+def host(alone: Path | None, sif: str, in_apptainer: Workflow, tmp_path: Path) -> Host:
     if alone is None:
         pytest.skip("pip cannot install Snakemake into an environment of its own here")
-    return Host(in_apptainer.folder, alone, sif)
+    return Host(in_apptainer.copied(tmp_path).folder, alone, sif)
 
 
 def test_it_ends_with_a_report_and_nothing_but_snakemake_was_there(host: Host) -> None:
@@ -91,7 +91,6 @@ def test_without_the_flag_the_absent_command_is_named(host: Host) -> None:
 
 
 def test_the_decoy_would_be_met_outside(host: Host) -> None:
-    """Last of all, for it costs the report."""
     decoy = str(host.folder / "decoy")
     said = host.outside("--configfile", *WORLD.config, "--forcerun", "report", first_on_path=decoy)
     assert "this ran outside of the container" in said

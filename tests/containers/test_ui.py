@@ -68,12 +68,13 @@ def from_docker(image: str, on_host: Path) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def from_host(in_docker: Path) -> Iterator[Page]:
-    """What `make ui` starts, on a run that was made in the container."""
-    page, results = Page(f"http://127.0.0.1:{(port := free_port())}"), in_docker / "results"
+def from_host(in_docker: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """What `make ui` starts, on a copy of a run that was made in the container."""
+    results = Path(shutil.copytree(in_docker / "results", tmp_path_factory.mktemp("ui") / "results"))
+    page = Page(f"http://127.0.0.1:{(port := free_port())}")
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{results}/mlflow.db"]
     command += ["--artifacts-destination", str(results / "mlartifacts"), "--port", str(port)]
-    server = subprocess.Popen(command, cwd=in_docker, start_new_session=True)
+    server = subprocess.Popen(command, cwd=results.parent, start_new_session=True)
     try:
         page.wait()
         yield page

@@ -273,13 +273,16 @@ def drawn_once() -> Iterator[None]:
         yield
 
 
-def remembered(draw: Callable[..., Any]) -> Callable[..., Any]:
-    known: dict[str, Any] = {}
+DRAWN: dict[tuple[str, str], Any] = {}
+"""What was drawn in this process, by the plot and its figures."""
 
+
+def remembered(draw: Callable[..., Any]) -> Callable[..., Any]:
     def drawn(*what: Any) -> Any:
-        if repr(what) not in known:
-            known[repr(what)] = draw(*what)
-        return known[repr(what)]
+        key = draw.__name__, repr(what)
+        if key not in DRAWN:
+            DRAWN[key] = draw(*what)
+        return DRAWN[key]
 
     return drawn
 

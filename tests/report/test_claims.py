@@ -14,7 +14,7 @@ from reinforce_lite.report.compare import compare
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.settings import Settings, validate
 
-pytestmark = pytest.mark.usefixtures("spent")
+pytestmark = pytest.mark.usefixtures("spent", "drawn_once")
 
 MAIN = ["tiny-llama, leave_one_out, seed 0"]
 Rows = dict[tuple[str, str | None], dict[str, Any]]

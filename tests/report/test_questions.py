@@ -6,7 +6,7 @@ from reinforce_lite.report.page import SECTIONS
 from reinforce_lite.report.questions import answers
 from reinforce_lite.settings import Settings
 
-pytestmark = pytest.mark.usefixtures("spent")
+pytestmark = pytest.mark.usefixtures("spent", "drawn_once")
 
 
 def told(settings: Settings) -> dict[str, str]:

@@ -16,7 +16,7 @@ from reinforce_lite.report.verification.experiment import Experiment
 from reinforce_lite.report.verify import verify
 from reinforce_lite.settings import Settings, validate
 
-pytestmark = pytest.mark.usefixtures("spent")
+pytestmark = pytest.mark.usefixtures("spent", "drawn_once")
 
 
 def answers(settings: Settings, place: Path, right: int) -> list[dict[str, Any]]:

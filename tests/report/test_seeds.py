@@ -13,7 +13,7 @@ from reinforce_lite.report.compare import nothing
 from reinforce_lite.report.seeds import over_seeds
 from reinforce_lite.settings import Settings, validate
 
-pytestmark = pytest.mark.usefixtures("spent")
+pytestmark = pytest.mark.usefixtures("spent", "drawn_once")
 
 
 def with_seed(settings: Settings, like: dict[str, str]) -> Settings:

@@ -10,11 +10,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 MINI = ("config/tiny.yaml", "config/mini.yaml")
+BEFORE_TRAINING = ("results/mini/preflight.json", "results/mini/baseline/tiny-llama/items.jsonl")
+"""What the mini DAG makes first; nothing waits for the file of preflight, so it is named."""
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """A folder with the workflow and no results."""
+    """A folder with the workflow, and what it has made."""
 
     folder: Path
 
@@ -32,11 +34,20 @@ class Workflow:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
 
+    def must_run(self, *arguments: str, config: tuple[str, ...] = MINI) -> None:
+        done = self.run(*arguments, config=config)
+        assert done.returncode == 0, done.stdout[-3000:]
+
+    def copied(self, folder: Path) -> "Workflow":
+        """A copy with its results, the times of the files included, for a test that changes it."""
+        return Workflow(Path(shutil.copytree(self.folder, folder, dirs_exist_ok=True)))
+
     def results(self, experiment: str = "mini") -> Path:
         return self.folder / "results" / experiment
 
 
 def copy_workflow(folder: Path) -> Workflow:
+    """The workflow without results."""
     for name in ("config", "workflow", "profiles"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "Snakefile", folder)

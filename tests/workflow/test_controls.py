@@ -16,7 +16,8 @@ CONTROLS = ["--config", f"variants={json.dumps(['leave_one_out', 'supervised', '
 
 
 @pytest.mark.slow
-def test_the_prompt_alone_the_same_money_and_two_seeds(workflow: Workflow) -> None:
+def test_the_prompt_alone_the_same_money_and_two_seeds(before_training: Workflow) -> None:
+    workflow = before_training
     done = workflow.run(*CONTROLS)
     assert done.returncode == 0, done.stdout[-3000:]
     folder = workflow.results()

@@ -113,14 +113,15 @@ def test_a_changed_key_runs_only_what_depends_on_it(
 
 
 @pytest.mark.slow
-def test_forceall_repeats_the_numbers_and_keeps_the_ledger(finished: Workflow) -> None:
-    folder = finished.results()
+def test_forceall_repeats_the_numbers_and_keeps_the_ledger(finished: Workflow, tmp_path: Path) -> None:
+    workflow = finished.copied(tmp_path)
+    folder = workflow.results()
     before = read_json(folder / "summary.json")["models"]
     history = (folder / "ledger.jsonl").read_bytes()
     first = len(ledger.attempts(folder / "ledger.jsonl"))
     metrics = folder / "train/tiny-llama/leave_one_out/seed0/metrics.jsonl"
     kept = [without_times(row) for row in read_jsonl(metrics)]
-    done = finished.run("--forceall")
+    done = workflow.run("--forceall")
     assert done.returncode == 0, done.stdout[-3000:]
     assert read_json(folder / "summary.json")["models"] == before
     assert [without_times(row) for row in read_jsonl(metrics)] == kept

@@ -30,6 +30,13 @@ def job(snakemake: subprocess.Popen[str], command: str) -> psutil.Process:
     return found or pytest.fail(f"{command} never ran: {snakemake.stdout.read() if snakemake.stdout else ''}")
 
 
+@pytest.fixture
+def near(request: pytest.FixtureRequest, command: str) -> Workflow:
+    """The DAG shortly before `command`: before its training, which takes a copy, or before its first job."""
+    found: Workflow = request.getfixturevalue("before_training" if command == "train" else "workflow")
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.survives("two Snakemakes at once on the same results")
@@ -101,8 +108,9 @@ def said(snakemake: subprocess.Popen[str], text: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", [FAULT("fetch-policy"), "train", FAULT("evaluate")])
 @pytest.mark.survives("SIGKILL of Snakemake, its job lives on")
-def test_an_orphan_is_waited_for_and_its_results_are_taken(workflow: Workflow, command: str) -> None:
+def test_an_orphan_is_waited_for_and_its_results_are_taken(near: Workflow, command: str) -> None:
     """Snakemake is killed, its job goes on; the same command runs nothing beside it, and nothing twice."""
+    workflow = near
     first = start(workflow)
     orphan = job(first, command)
     while not any(attempt.outcome == "running" for attempt in attempts(workflow)):
@@ -127,8 +135,9 @@ def test_an_orphan_is_waited_for_and_its_results_are_taken(workflow: Workflow, c
     [FAULT("fetch-policy", "20 steps"), ("train", "4 steps"), FAULT("evaluate", "1 of 1 batches")],
 )
 @pytest.mark.survives("SIGKILL of Snakemake, its job comes to its end before the next one begins")
-def test_what_an_orphan_did_unseen_is_not_done_again(workflow: Workflow, command: str, done: str) -> None:
+def test_what_an_orphan_did_unseen_is_not_done_again(near: Workflow, command: str, done: str) -> None:
     """The next Snakemake deletes its results, for it has not seen their end. They are written again, not made again."""
+    workflow = near
     first = start(workflow)
     orphan = job(first, command)
     while not any(attempt.outcome == "running" for attempt in attempts(workflow)):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from dag_runner import Workflow, copy_workflow
+from dag_runner import Workflow
 from test_dag import without_times
 
 from reinforce_lite.accounting.ledger import attempts
@@ -14,8 +14,8 @@ TRAINING = "train/tiny-llama/leave_one_out/seed0"
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_two_processes_train_together(finished: Workflow, tmp_path_factory: pytest.TempPathFactory) -> None:
-    workflow = copy_workflow(tmp_path_factory.mktemp("devices"))
+def test_two_processes_train_together(finished: Workflow, before_training: Workflow) -> None:
+    workflow = before_training
     done = workflow.run("--config", f"hardware={json.dumps({'count': 2})}")
     assert done.returncode == 0, done.stdout[-3000:]
     alone, together = finished.results() / TRAINING, workflow.results() / TRAINING

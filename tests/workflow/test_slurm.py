@@ -52,8 +52,9 @@ def log(workflow: Workflow, job: str) -> str:
 
 @pytest.mark.survives("SIGTERM from Slurm (scancel)")
 def test_scancel_ends_in_a_checkpoint_and_the_same_job_goes_on(
-    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+    before_training: Workflow, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
+    workflow = before_training
     for name, value in workflow.environment().items():
         monkeypatch.setenv(name, value)
     first = submit(workflow)
