@@ -41,7 +41,7 @@ def find_command():
             "  fix: run the rules in a container (--use-singularity), or install it (make setup) and use the "
             "Snakemake that comes with it (.venv/bin/snakemake)"
         )
-    os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    os.environ.update(PATH=f"{folder}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
 def caches():
