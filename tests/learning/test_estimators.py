@@ -3,7 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reinforce_lite.learning.estimators import as_published, estimator, leave_one_out, normaliser, supervised
+from reinforce_lite.learning.estimators import Estimator, as_published, estimator, leave_one_out, supervised
+from reinforce_lite.learning.experience import Experience
 
 groups = st.lists(st.sampled_from([-1.0, 1.0]), min_size=3, max_size=12)
 
@@ -57,18 +58,37 @@ def test_equal_rewards_teach_nothing(reward: float, group: int) -> None:
     assert as_published(rewards).abs().max() < 1e-6
 
 
-def test_normaliser_counts_what_may_carry_a_gradient() -> None:
-    assert normaliser("leave_one_out", problems=16, group=10) == 160
-    assert normaliser("as_published", problems=1, group=10) == 1
+def test_the_denominator_counts_what_may_carry_a_gradient() -> None:
+    assert estimator("leave_one_out").denominator(problems=16, group=10) == 160
+    assert estimator("as_published").denominator(problems=1, group=10) == 1
 
 
 def test_estimator_by_name() -> None:
     rewards = torch.tensor([[1.0, -1.0, -1.0]])
-    assert torch.equal(estimator("as_published", False)(rewards), as_published(rewards))
+    assert torch.equal(estimator("as_published")(rewards), as_published(rewards))
     assert torch.equal(estimator("leave_one_out", True)(rewards), leave_one_out(rewards, scale_by_std=True))
 
 
 def test_supervised_weighs_every_solution_alike() -> None:
-    assert estimator("supervised", False) is supervised
     assert supervised(torch.tensor([[-1.0], [1.0]])).tolist() == [[1.0], [1.0]]
-    assert normaliser("supervised", problems=3, group=10) == 3
+    assert estimator("supervised")(torch.tensor([[-1.0], [1.0]])).tolist() == [[1.0], [1.0]], "none is dropped"
+    assert estimator("supervised").denominator(problems=3, group=10) == 3
+
+
+def test_rounding_does_not_make_equal_rewards_teach() -> None:
+    rewards = torch.full((2, 10), 0.1)
+    rewards[1, 0] = 0.2
+    assert leave_one_out(rewards)[0].abs().max() > 0, "rounded, it looks as if it taught"
+    assert estimator("leave_one_out")(rewards)[0].abs().max() == 0
+    assert torch.equal(estimator("leave_one_out")(rewards)[1], leave_one_out(rewards)[1])
+
+
+BATCH_MEAN = Estimator(lambda rewards_PG: rewards_PG - rewards_PG.mean(), drops_equal=False)
+"""The baseline is the mean over the whole step, so a group of equal rewards teaches, too."""
+
+
+def test_an_estimator_sees_the_whole_step_and_says_itself_what_is_dropped() -> None:
+    # Two processes have scored a question each; the mean of all four rewards is 0.5.
+    parts = [Experience([], [], [], rewards) for rewards in ([[1.0, 1.0]], [[1.0, -1.0]])]
+    assert Experience.joined(parts).weighted(BATCH_MEAN).advantages_PG == [[0.5, 0.5], [0.5, -1.5]]
+    assert Experience.joined(parts).weighted(estimator("leave_one_out")).advantages_PG == [[0, 0], [2, -2]]

@@ -12,6 +12,7 @@ import torch
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning import parallel
+from reinforce_lite.learning.estimators import ESTIMATORS, Estimator
 from reinforce_lite.learning.loop import check, train
 from reinforce_lite.policy.progress import InMemory, Keeper
 from reinforce_lite.settings import CheckpointSettings, Training
@@ -19,10 +20,12 @@ from reinforce_lite.tasks import Problem
 from toys import toy_policy
 
 PROBLEMS = [Problem(f"train-{i}", f"tom has {i} apples . how many apples now ?", str(i)) for i in range(7)]
+# What a completion weighs depends on all others of the step, whoever wrote them.
+ESTIMATORS["batch_mean"] = Estimator(lambda rewards_PG: rewards_PG - rewards_PG.mean(), drops_equal=False)
 SETTINGS = Training(
     steps=4, questions_per_step=3, group_size=4, max_new_tokens=6, learning_rate=1e-3, kl_every=2, reward="random",
     micro_batch_tokens=64, gradient_checkpointing=False,
-)  # fmt: skip
+).model_copy(update={"estimator": "batch_mean"})  # fmt: skip
 
 
 def steps(folder: Path, keeper: Keeper, until: int) -> None:
@@ -85,6 +88,8 @@ def test_two_processes_take_the_steps_of_one_also_when_they_go_on(tmp_path: Path
     assert any((one[name] - start[name]).abs().max() > 1e-3 for name in one), "there was something to compare"
     expected, found = (json.loads((folder / "rows.json").read_text()) for folder in (alone, together))
     assert [row["completions"] for row in found] == [row["completions"] for row in expected]
+    rewards, advantages = ([row[key] for row in found[0]["completions"]] for key in ("reward", "advantage"))
+    assert advantages == pytest.approx([reward - sum(rewards) / len(rewards) for reward in rewards])
     for mine, theirs in zip(without_times(expected), without_times(found), strict=True):
         assert mine == pytest.approx(theirs, abs=1e-4)
 

@@ -1,4 +1,4 @@
-"""Advantage estimators: a group's rewards in, the weight of each completion's log-probability out.
+"""Advantage estimators: a step's rewards in, the weight of each completion's log-probability out.
 
 Axes: P problems, G completions of one problem (the group).
 
@@ -7,10 +7,10 @@ penalty (the gradient norm is clipped instead).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
-
-Estimator = Callable[[torch.Tensor], torch.Tensor]
 
 
 def leave_one_out(rewards_PG: torch.Tensor, scale_by_std: bool = False) -> torch.Tensor:
@@ -63,18 +63,45 @@ def supervised(rewards_PG: torch.Tensor) -> torch.Tensor:
     return torch.ones_like(rewards_PG)
 
 
-def normaliser(name: str, problems: int, group: int) -> int:
-    """What the sum over completions is divided by: the completions that *may* carry a gradient in one step.
+@dataclass(frozen=True)
+class Estimator:
+    """How the rewards of a whole step, those of all processes, become the weights of its completions.
 
-    Fixed before any group is dropped and before micro-batching, so that neither changes the size of a step.
+    Attributes:
+        advantages: rewards_PG -> advantages_PG.
+        one_carries: one completion of a problem carries a gradient, and not its whole group.
+        drops_equal: a group of equal rewards teaches nothing: its completions get no weight, and are not computed.
     """
-    return problems if name in ("as_published", "supervised") else problems * group
+
+    advantages: Callable[[torch.Tensor], torch.Tensor]
+    one_carries: bool = False
+    drops_equal: bool = True
+
+    def __call__(self, rewards_PG: torch.Tensor) -> torch.Tensor:
+        """advantages_PG of a step."""
+        advantages_PG = self.advantages(rewards_PG)
+        if not self.drops_equal:
+            return advantages_PG
+        equal_P = (rewards_PG == rewards_PG[:, :1]).all(1)
+        return advantages_PG.masked_fill(equal_P[:, None], 0.0)  # rounding must not make it look as if it taught
+
+    def denominator(self, problems: int, group: int) -> int:
+        """What the sum over completions is divided by: those that *may* carry a gradient in one step.
+
+        Fixed before any group is dropped and before micro-batching, so that neither changes the size of a step.
+        """
+        return problems if self.one_carries else problems * group
 
 
-def estimator(name: str, scale_by_std: bool) -> Estimator:
-    """The estimator of this name."""
-    if name == "as_published":
-        return as_published
-    if name == "supervised":
-        return supervised
-    return lambda rewards_PG: leave_one_out(rewards_PG, scale_by_std)
+ESTIMATORS = {
+    "leave_one_out": Estimator(leave_one_out),
+    "as_published": Estimator(as_published, one_carries=True),
+    "supervised": Estimator(supervised, one_carries=True, drops_equal=False),
+}
+
+
+def estimator(name: str, scale_by_std: bool = False) -> Estimator:
+    """The estimator of this name; `scale_by_std` is for leave-one-out."""
+    if scale_by_std and name == "leave_one_out":
+        return Estimator(partial(leave_one_out, scale_by_std=True))
+    return ESTIMATORS[name]

@@ -3,14 +3,14 @@
 Everything random derives from (seed, step, place of the question), so a step can be repeated by itself.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 
 from reinforce_lite.curves import coin, question_seed
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning.batching import Sample, samples_with_gradient
-from reinforce_lite.learning.estimators import estimator
+from reinforce_lite.learning.estimators import Estimator
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.start import completion_ids, preferred_stop
 from reinforce_lite.rollout import Completion, Engine, Sampling
@@ -22,18 +22,25 @@ from reinforce_lite.tasks.rewards import reward
 
 @dataclass(frozen=True)
 class Experience:
-    """The completions of one step, by problem (P) and member of its group (G)."""
+    """The completions of one step, by problem (P) and member of its group (G).
+
+    A process scores its part of a step; the advantages are those of the whole, which an estimator may look at.
+    """
 
     problems: list[Problem]
     groups_PG: list[list[Completion]]
     texts_PG: list[list[str]]
     rewards_PG: list[list[float]]
-    advantages_PG: list[list[float]]
+    advantages_PG: list[list[float]] = field(default_factory=list)
 
     @classmethod
     def joined(cls, parts: "list[Experience]") -> "Experience":
         """One experience of several, their problems in order."""
-        return cls(*([one for part in parts for one in getattr(part, field.name)] for field in fields(cls)))
+        return cls(*([one for part in parts for one in getattr(part, each.name)] for each in fields(cls)))
+
+    def weighted(self, estimate: Estimator) -> "Experience":
+        """The same with its advantages."""
+        return replace(self, advantages_PG=estimate(torch.tensor(self.rewards_PG)).tolist())
 
     def samples(self, settings: Training) -> list[Sample]:
         """The completions that carry a gradient; with a KL in the loss, every one does."""
@@ -91,16 +98,10 @@ def recite(policy: Policy, problem: Problem, prompt: str) -> Completion:
 def score(
     policy: Policy, questions: list[Question], groups_PG: list[list[Completion]], settings: Training
 ) -> Experience:
-    """Give every completion its reward (+1 or -1) and its advantage."""
+    """Give every completion its reward, +1 or -1."""
     texts_PG = [[policy.text(completion.token_ids) for completion in group] for group in groups_PG]
     rewards_PG = []
     for question, texts in zip(questions, texts_PG, strict=True):
         rng = coin(question.seed)
         rewards_PG.append([reward(settings.reward, text, question.problem.answer, rng=rng) for text in texts])
-    estimate = estimator(settings.estimator, settings.scale_by_std)
-    advantages_PG = estimate(torch.tensor(rewards_PG)).tolist()
-    # A sampled group with equal rewards teaches nothing; rounding must not make it look as if it did.
-    for group, (rewards, advantages) in enumerate(zip(rewards_PG, advantages_PG, strict=True)):
-        if settings.estimator != "supervised" and max(rewards) == min(rewards):
-            advantages_PG[group] = [0.0] * len(advantages)
-    return Experience([question.problem for question in questions], groups_PG, texts_PG, rewards_PG, advantages_PG)
+    return Experience([question.problem for question in questions], groups_PG, texts_PG, rewards_PG)

@@ -9,7 +9,7 @@ from typing import Any
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning import drift, parallel
 from reinforce_lite.learning.batching import Sample
-from reinforce_lite.learning.estimators import normaliser
+from reinforce_lite.learning.estimators import estimator
 from reinforce_lite.learning.experience import Experience, ask, rollout, score
 from reinforce_lite.learning.metrics import Clock, completion_rows, step_metrics
 from reinforce_lite.learning.update import anchored, check_engine, descend, gradient
@@ -72,7 +72,8 @@ def train(
     prepare(policy, settings, seed)
     start, progress = drift.snapshot(policy), progress or InMemory()
     optimizer = optimizer_for(policy.model, settings, seed)
-    denominator = normaliser(settings.estimator, settings.questions_per_step, settings.group_size)
+    estimate = estimator(settings.estimator, settings.scale_by_std)
+    denominator = estimate.denominator(settings.questions_per_step, settings.group_size)
     needs = settings.engine, policy, settings.rollout_batch, settings.max_new_tokens, settings.kv_cache_gib
     with progress.resumed(policy, optimizer) as completed, kept_open(engine, *needs) as writer:
         reason, skipped = stop(completed) if completed else None, Skipped(settings.max_skipped, progress.rows())
@@ -86,7 +87,8 @@ def train(
             groups_PG = rollout(policy, writer, asked, prompt, settings)
             clock.lap("rollout")
 
-            experience = Experience.joined(parallel.gather([score(policy, asked, groups_PG, settings)]))
+            parts = parallel.gather([score(policy, asked, groups_PG, settings)])
+            experience = Experience.joined(parts).weighted(estimate)
             clock.lap("reward")
 
             rate = learning_rate(settings.learning_rate, settings.schedule, step, settings.steps)
