@@ -1,5 +1,6 @@
 """GPUs by their data sheets, with dated prices: what an estimate needs where no GPU is at hand."""
 
+import re
 from dataclasses import dataclass
 
 from reinforce_lite.errors import UserError
@@ -42,15 +43,21 @@ CARDS = (
 
 
 def find(key: str) -> Card:
-    """The card of this key, or of this name.
+    """The card of this key or name, however it is written; of several that begin like that, the first.
 
-    >>> find("a6000").memory_gib, find("NVIDIA L40S").tflops
-    (48, 362.0)
+    >>> [find(key).key for key in ("a6000", "NVIDIA L40S", "RTX 4090", "rtx_4090", "A100", "h100", "H100 SXM")]
+    ['a6000', 'l40s', '4090', '4090', 'a100-80', 'h100-pcie', 'h100-sxm']
 
     Raises:
         UserError: there is none.
     """
+    wanted = _plain(key)
     for card in CARDS:
-        if key.lower() in (card.key, card.name.lower()):
+        if wanted and any(_plain(name).startswith(wanted) for name in (card.key, card.name)):
             return card
     raise UserError(f"no figures are known for the GPU {key!r}", f"use one of {', '.join(c.key for c in CARDS)}")
+
+
+def _plain(name: str) -> str:
+    """A name without its maker, its line of products and its punctuation."""
+    return re.sub(r"nvidia|geforce|rtx|[^a-z0-9]", "", name.lower())
