@@ -10,6 +10,8 @@ import torch
 from reinforce_lite.errors import UserError
 from reinforce_lite.interrupt import Interrupted
 from reinforce_lite.learning import loop
+from reinforce_lite.learning.estimators import Estimator
+from reinforce_lite.learning.experience import Experience
 from reinforce_lite.learning.loop import question_stream, train
 from reinforce_lite.learning.update import UpdateResult
 from reinforce_lite.policy import checkpoint
@@ -250,14 +252,14 @@ def test_too_many_in_a_row_end_the_training(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.survives("NaN loss for ever")
 def test_nan_from_the_policy_itself_ends_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = loop.score
+    real = Experience.weighted
 
-    def score(*arguments: Any) -> Any:
-        experience = real(*arguments)
+    def weighted(self: Experience, estimate: Estimator) -> Experience:
+        experience = real(self, estimate)
         experience.advantages_PG[0] = [float("nan")] * 4
         return experience
 
-    monkeypatch.setattr(loop, "score", score)
+    monkeypatch.setattr(Experience, "weighted", weighted)
     policy = toy_policy("llama")
     before = [weight.detach().clone() for weight in policy.model.parameters()]
     with pytest.raises(UserError, match=r"step 1: .*2 times in a row"):
