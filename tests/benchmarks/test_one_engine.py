@@ -12,8 +12,9 @@ from engines import SEEDS, ways
 from shapes import SHAPES, build
 from worlds import SIZES, World, of_numbers, own_mode
 
+from reinforce_lite.learning import loop
 from reinforce_lite.policy import Policy
-from reinforce_lite.rollout import Completion, Engine, Sampling, choose
+from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
 
 
@@ -38,7 +39,7 @@ class Once:
 
 def test_the_published_loop_is_compared_with_one_opening(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     once = Once()
-    monkeypatch.setattr(choose, "opened", once)
+    monkeypatch.setattr(loop, "opened", once)
     found = published_loop.compare(world, rounds=2, questions=1, steps=2)
     assert once.openings == 1
     assert found["ours"]["tokens_per_completion"] == found["published"]["tokens_per_completion"] == 16

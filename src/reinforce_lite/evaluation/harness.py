@@ -18,7 +18,7 @@ from lm_eval.tasks import TaskManager
 from reinforce_lite.evaluation.written import Prompts, Written, fixed_batches, write_batches
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
 from reinforce_lite.rollout import Completion, Engine, Sampling, ended
-from reinforce_lite.rollout.choose import kept_open
+from reinforce_lite.rollout.choose import kept_open, opened
 from reinforce_lite.settings import Evaluation
 from reinforce_lite.tasks import Problem
 from reinforce_lite.tasks.answers import flexible, is_correct, strict
@@ -66,7 +66,7 @@ class PolicyLM(LM):
         """Complete the prompts that have not been completed yet."""
         settings, size = self._settings, self._settings.size
         needs = settings.engine, self.policy, size, settings.max_new_tokens, settings.kv_cache_gib
-        with kept_open(self._engine, *needs) as engine:
+        with kept_open(self._engine, opened(*needs)) as engine:
 
             def complete(batch: list[str]) -> dict[str, Completion]:
                 """The answer to each problem of a batch."""

@@ -54,7 +54,8 @@ def sample(
     rows = rows_at_once(settings)
     found = {} if written is None else written.resume(prompts, rows)[0]
     how = Sampling(temperature=1, top_p=1, max_new_tokens=settings.max_new_tokens)
-    with kept_open(engine, settings.engine, policy, rows, settings.max_new_tokens, settings.kv_cache_gib) as writer:
+    needs = settings.engine, policy, rows, settings.max_new_tokens, settings.kv_cache_gib
+    with kept_open(engine, opened(*needs)) as writer:
 
         def complete(batch: list[str]) -> dict[str, Completion]:
             """All answers to the questions of a batch."""

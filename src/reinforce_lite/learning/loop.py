@@ -18,7 +18,7 @@ from reinforce_lite.policy.logprobs import check_head
 from reinforce_lite.policy.optimizer import learning_rate, optimizer_for, set_learning_rate
 from reinforce_lite.policy.progress import InMemory, Keeper, steps_bar
 from reinforce_lite.rollout import Engine
-from reinforce_lite.rollout.choose import kept_open
+from reinforce_lite.rollout.choose import kept_open, opened
 from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem
 
@@ -75,7 +75,7 @@ def train(
     estimate = estimator(settings.estimator, settings.scale_by_std)
     denominator = estimate.denominator(settings.questions_per_step, settings.group_size)
     needs = settings.engine, policy, settings.rollout_batch, settings.max_new_tokens, settings.kv_cache_gib
-    with progress.resumed(policy, optimizer) as completed, kept_open(engine, *needs) as writer:
+    with progress.resumed(policy, optimizer) as completed, kept_open(engine, opened(*needs)) as writer:
         reason, skipped = stop(completed) if completed else None, Skipped(settings.max_skipped, progress.rows())
         questions = question_stream(problems, settings.shuffle, seed, first=completed * settings.questions_per_step)
         for step in (bar := steps_bar(completed, settings.steps)):

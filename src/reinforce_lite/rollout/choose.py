@@ -169,15 +169,6 @@ def opened(
             engine.close()
 
 
-def kept_open(
-    engine: Engine | None,
-    asked: EngineName,
-    policy: "Policy",
-    rows: int | Auto,
-    max_new_tokens: int,
-    cache_gib: float | Auto = "auto",
-) -> AbstractContextManager[Engine]:
-    """An engine that is open already, and stays so; without one, `opened`."""
-    if engine is not None:
-        return nullcontext(engine)
-    return opened(asked, policy, rows, max_new_tokens, cache_gib)
+def kept_open(engine: Engine | None, otherwise: AbstractContextManager[Engine]) -> AbstractContextManager[Engine]:
+    """An engine that is open already, and stays so; without one, what `opened` will open."""
+    return otherwise if engine is None else nullcontext(engine)
