@@ -171,10 +171,12 @@ class SamplerGapLimit(Section):
     """
 
     float32: float | None = Field(
-        1e-3, gt=0, description="For weights in float32 (measured on a CPU: 1e-6); null for no limit."
+        1e-3, gt=0, description="For weights in float32 (in the tiny run, on a CPU, at most 2e-7); null for no limit."
     )
     bfloat16: float | None = Field(
-        0.25, gt=0, description="For weights in bfloat16 (measured on an H200: 0.04 to 0.07); null for no limit."
+        0.25,
+        gt=0,
+        description="For weights in bfloat16 (random ones, with vLLM on an H200: 0.04 and 0.06); null for no limit.",
     )
 
 
