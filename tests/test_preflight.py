@@ -56,6 +56,11 @@ def test_a_gpu_without_a_compiler_is_told_before_a_step_fails(tmp_path: Path, mo
         ({"hardware": {"memory_gib": 0.001}}, "tiny-.* needs about"),
         ({"policies": {"tiny-phi": {"parameters": 1e9}}}, "(?s)needs about.*free some disk space"),
         ({"task": {"name": "gsm8k", "path": "/nowhere", "demonstrations": 10}}, "task.path: cannot read /nowhere"),
+        (
+            {"task": {"name": "gsm8k", "demonstrations": 10}},
+            "task: policies.tiny-llama.from_scratch needs the vocabulary of a task",
+        ),
+        ({"task": {"train_size": None}}, "task.train_size and task.test_size: the word world has no end"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:

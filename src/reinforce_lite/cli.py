@@ -69,11 +69,13 @@ def fetch_policy(arguments: Arguments) -> None:
         from reinforce_lite.policy import fetch, load
         from reinforce_lite.policy.progress import Progress
         from reinforce_lite.policy.start import supervised_start
+        from reinforce_lite.tasks import named
         from reinforce_lite.tasks.prepare import load_demonstrations
 
         folder, start = layout.policy(arguments.model), chosen.start
         load.prepare_torch(config.hardware)
-        policy = fetch.materialise(chosen, start.seed if start else 0, config.hardware.device)
+        task = named(config.task.name)
+        policy = fetch.materialise(chosen, task.vocabulary, start.seed if start else 0, config.hardware.device)
         provenance = {"model": arguments.model, **fetch.describe(policy, chosen)}
         provenance["start"] = start.model_dump(mode="json") if start else None
         key = keys.start_key(config, arguments.model)
@@ -91,7 +93,7 @@ def fetch_policy(arguments: Arguments) -> None:
         account.log_dataset(layout.data / "demonstrations.jsonl", "demonstrations")
         progress = Progress(layout.start_progress(arguments.model), key, config.checkpoint)
         gate.begin(start.steps)
-        history = supervised_start(policy, demonstrations, config.task.prompt, start, progress, stop=gate.stop)
+        history = supervised_start(policy, demonstrations, task, config.task.prompt, start, progress, stop=gate.stop)
         gate.complete()
         account.log_metrics(history)
         write_jsonl(folder / "start.jsonl", history)
@@ -118,12 +120,13 @@ def evaluate(arguments: Arguments) -> None:
         from reinforce_lite.evaluation.sampling import opened_for
         from reinforce_lite.evaluation.written import Written
         from reinforce_lite.policy.load import load, prepare_torch
+        from reinforce_lite.tasks import named
         from reinforce_lite.tasks.prepare import load_split
 
         source = layout.policy(model) if arguments.variant is None else layout.train(model, **run)
         prepare_torch(config.hardware)
         policy = load(source, config.policies[model], config.hardware.device)
-        problems = load_split(layout.data, "test")[: config.evaluation.limit]
+        problems, task = load_split(layout.data, "test")[: config.evaluation.limit], named(config.task.name)
         account.log_dataset(layout.data / "test.jsonl", "test")
         key, prompt = keys.evaluation_key(config, model, arguments.variant, source), config.prompt(arguments.variant)
         written = Written(layout.evaluation_progress(model, **run) / "completions.jsonl", key)
@@ -134,9 +137,9 @@ def evaluate(arguments: Arguments) -> None:
         sampling.remove(folder)
         # One engine for both kinds of answers: vLLM cannot be opened twice in a process.
         with opened_for(policy, evaluation) as engine:
-            summary, items = harness.evaluate(policy, problems, prompt, evaluation, written, gate.check, engine)
+            summary, items = harness.evaluate(policy, problems, task, prompt, evaluation, written, gate.check, engine)
             if config.evaluation.cross_check:
-                summary["cross_check"] = harness.cross_check(policy, evaluation)
+                summary["cross_check"] = harness.cross_check(policy, task, evaluation)
             write_jsonl(folder / "items.jsonl", items)
             if evaluation.samples:
                 drawn = Written(layout.evaluation_progress(model, **run) / sampling.SAMPLES, key)
@@ -144,7 +147,7 @@ def evaluate(arguments: Arguments) -> None:
                 def check(done: int) -> None:
                     gate.check(greedy + done)
 
-                samples = sampling.sample(policy, problems, prompt, evaluation, drawn, check, engine)
+                samples = sampling.sample(policy, problems, task, prompt, evaluation, drawn, check, engine)
                 write_jsonl(folder / sampling.SAMPLES, samples)
                 files.append(folder / sampling.SAMPLES)
                 summary["sampled"] = avg_at_k.figures(samples)
@@ -178,6 +181,7 @@ def _follow(arguments: Arguments) -> None:
     from reinforce_lite.learning import parallel
     from reinforce_lite.learning.loop import train as learn
     from reinforce_lite.policy.load import load, prepare_torch
+    from reinforce_lite.tasks import named
     from reinforce_lite.tasks.prepare import load_split
 
     interrupt.ignore()  # the first process is told too, and these end with it
@@ -189,8 +193,9 @@ def _follow(arguments: Arguments) -> None:
     prepare_torch(config.hardware, training.deterministic_update)
     device = parallel.device(config.hardware.device)
     policy = load(layout.policy(arguments.model), config.policies[arguments.model], device)
+    problems, task = load_split(layout.data, "train"), named(config.task.name)
     learn(
-        policy, load_split(layout.data, "train"), config.prompt(run[1]), training, arguments.seed,
+        policy, problems, task, config.prompt(run[1]), training, arguments.seed,
         stop=parallel.agreed(lambda completed: None), progress=parallel.Follower(layout.training_progress(*run)),
     )  # fmt: skip
 
@@ -211,6 +216,7 @@ def _train(arguments: Arguments) -> None:
         from reinforce_lite.learning.loop import Step
         from reinforce_lite.learning.loop import train as learn
         from reinforce_lite.policy.load import load, prepare_torch, save
+        from reinforce_lite.tasks import named
         from reinforce_lite.tasks.prepare import load_split
 
         if training.steps == 0:
@@ -231,7 +237,7 @@ def _train(arguments: Arguments) -> None:
 
         matched = same_cost.rule(config, job, account.attempt, gate.stop)
         stop = parallel.agreed(matched or gate.stop)
-        learn(policy, problems, prompt, training, seed, log, stop=stop, progress=progress)
+        learn(policy, problems, named(config.task.name), prompt, training, seed, log, stop=stop, progress=progress)
         rows, made_with = progress.rows(), origin()
         metrics = [row["metrics"] for row in rows]
         write_jsonl(folder / "metrics.jsonl", metrics)

@@ -13,6 +13,7 @@ from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Settings
+from reinforce_lite.tasks import file_sum
 
 
 def training_key(config: Settings, model: str, variant: str, seed: int) -> dict[str, Any]:
@@ -114,6 +115,7 @@ def _numbers(config: Settings, model: str, variant: str | None = None) -> dict[s
         f"policies.{model}.dtype": policy.dtype,
         f"policies.{model}.attention": policy.attention,
         "task.prompt": config.prompt(variant),
+        **file_sum(config.task.name),
         "hardware.device": hardware.device,
         "hardware.cpu_threads": hardware.cpu_threads,
         "torch": version("torch"),

@@ -25,7 +25,7 @@ CARRYING = (0.4, 0.8, 1.0)
 CARRYING_CONTROLS = {"random": (1.0, 1.0, 1.0), "format": (0.0, 0.3, 1.0)}
 """The same for a coin, and for a reward that a policy earns by a format it may well have already."""
 TEST_PROBLEMS = 1319
-"""Problems in GSM8K's test split, which `task.test_size: null` takes."""
+"""As many as GSM8K has, for a task that says how many only when its data are prepared."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
             found = lasting(found, like.total.expected / devices)
     else:
         likes = [seconds for other, seconds in evidence.seconds.items() if other.model == job.model]
-        problems = min(settings.evaluation.limit or TEST_PROBLEMS, settings.task.test_size or TEST_PROBLEMS)
+        problems = settings.test_problems or TEST_PROBLEMS
         if likes:
             found = Duration(Interval(*AGAIN) * (sum(likes) / len(likes)))
         else:
@@ -241,7 +241,7 @@ def carrying(training: Training) -> Interval:
     """Share of the questions that carry a gradient."""
     if training.estimator == "supervised":
         return Interval.exactly(1.0)
-    return Interval(*CARRYING_CONTROLS.get(training.reward, CARRYING))
+    return Interval(*CARRYING_CONTROLS.get(str(training.reward), CARRYING))
 
 
 def lasting(duration: Duration, seconds: float) -> Duration:

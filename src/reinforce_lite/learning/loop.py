@@ -20,7 +20,7 @@ from reinforce_lite.policy.progress import InMemory, Keeper, steps_bar
 from reinforce_lite.rollout import Engine
 from reinforce_lite.rollout.choose import kept_open, opened
 from reinforce_lite.settings import Training
-from reinforce_lite.tasks import Problem
+from reinforce_lite.tasks import Problem, Task
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ def never(completed: int) -> str | None:
 def train(
     policy: Policy,
     problems: list[Problem],
+    task: Task[Any],
     prompt: str,
     settings: Training,
     seed: int,
@@ -53,6 +54,7 @@ def train(
     Args:
         policy: the start policy, from which drift is measured, also when a training goes on.
         problems: the questions of train.
+        task: it puts them to the policy, and grades the completions.
         prompt: name of the prompt.
         settings: the algorithm.
         seed: all randomness derives from it and the step.
@@ -84,10 +86,10 @@ def train(
             clock = Clock()
             picked = list(itertools.islice(questions, settings.questions_per_step))
             asked = parallel.share(ask(picked, seed, step))
-            groups_PG = rollout(policy, writer, asked, prompt, settings)
+            groups_PG = rollout(policy, writer, asked, task, prompt, settings)
             clock.lap("rollout")
 
-            parts = parallel.gather([score(policy, asked, groups_PG, settings)])
+            parts = parallel.gather([score(policy, asked, groups_PG, task, settings)])
             experience = Experience.joined(parts).weighted(estimate)
             clock.lap("reward")
 
