@@ -6,7 +6,7 @@ because the host of a container run has no package). Paths, plan, keys, crate, v
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
@@ -78,86 +78,91 @@ class Stage:
         return {name: f"{self.folder}/{file}".lstrip("/") for name, file in {**self.outputs, **self.extras}.items()}
 
 
-STAGES: Mapping[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage(
-            "preflight", "experiment", "", {"checks": "preflight.json"},
-            "Checking device, memory, price, disk, data and policies, and planning what the rest costs",
-            # Nothing waits for its file: it comes first by priority, and the stages that spend refuse before it passed.
-            extras={"plan": "plan.json"}, key=("plan",), device=True, priority=100,
-            captions={"checks": ("Provenance", "preflight")},
-        ),
-        Stage(
-            "prepare_dataset", "experiment", "data",
-            {"train": "train.jsonl", "dev": "dev.jsonl", "test": "test.jsonl",
-             "demonstrations": "demonstrations.jsonl", "manifest": "manifest.json"},
-            "Preparing the dataset", key=("task",), captions={"manifest": ("Provenance", "manifest")},
-        ),
-        Stage(
-            "fetch_policy", "model", "policies/{model}", {"policy": "policy.json"},
-            "Fetching {wildcards.model}, with its supervised start if it has one",
-            needs={"demonstrations": "prepare_dataset.demonstrations"},
-            extras={"weights": "weights/*", "start": "start.jsonl"}, key=("policy", "arithmetic"), device=True,
-            # Before training: the plan shares by what all models need, and seeds are trained whole, over all models.
-            resume="checkpoints/fetch_policy/{model}", priority=60,
-        ),
-        Stage(
-            "evaluate_baseline", "model", "baseline/{model}",
-            {"summary": "evaluation.json", "outcomes": "items.jsonl"},
-            "Evaluating {wildcards.model} before training",
-            needs={"policy": "fetch_policy.policy", "problems": "prepare_dataset.test"},
-            extras={"samples": "samples.jsonl"}, key=("evaluation", "prompt", "arithmetic"), command="evaluate",
-            # Before training: what it measures tells better what training will cost.
-            device=True, resume="checkpoints/evaluate/{model}", priority=50,
-        ),
-        Stage(
-            "train", "run", "train/{model}/{variant}/seed{seed}",
-            {"summary": "training.json", "policy": "policy.json", "metrics": "metrics.jsonl",
-             "completions": "completions.jsonl"},
-            "Training {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})",
-            needs={"policy": "fetch_policy.policy", "problems": "prepare_dataset.train"},
-            extras={"weights": "weights/*"}, key=("training", "prompt", "count", "arithmetic"),
-            only_after=("evaluate_baseline",), like="same_cost_as", device=True,
-            resume="checkpoints/train/{model}/{variant}/seed{seed}", priority=40,
-            keyed="policy", seed_by_seed=True, all_devices=True,
-        ),
-        Stage(
-            "evaluate_trained", "run", "trained/{model}/{variant}/seed{seed}",
-            {"summary": "evaluation.json", "outcomes": "items.jsonl"},
-            "Evaluating {wildcards.model} after training ({wildcards.variant}, seed {wildcards.seed})",
-            needs={"policy": "train.policy", "problems": "prepare_dataset.test"},
-            extras={"samples": "samples.jsonl"}, key=("evaluation", "prompt", "arithmetic"), command="evaluate",
-            # Before the next training: until then this one's last checkpoint takes up disk.
-            device=True, resume="checkpoints/evaluate/{model}/{variant}/seed{seed}", priority=75,
-        ),
-        Stage(
-            "compare", "run", "compare/{model}/{variant}", {"comparison": "seed{seed}.json"},
-            "Comparing {wildcards.model} before and after ({wildcards.variant}, seed {wildcards.seed})",
-            needs={"baseline": "evaluate_baseline.outcomes", "trained": "evaluate_trained.outcomes"},
-            key=("resamples",),
-        ),
-        Stage(
-            "report", "experiment", "",
-            {"summary": "summary.json", "html": "report.html", "verdicts": "verdicts.json"}, "Writing the report",
-            needs={
-                "preflight": "preflight.checks", "manifest": "prepare_dataset.manifest",
-                "comparisons": "compare.comparison", "trainings": "train.summary", "metrics": "train.metrics",
-                "evaluations": "evaluate_trained.summary", "baselines": "evaluate_baseline.summary",
-            },
-            extras={"traces": "traces.json"}, key=("all",),
-            captions={name: ("Result", caption) for name, caption in
-                      {"html": "report", "summary": "summary", "verdicts": "verdicts"}.items()},
-        ),
-        Stage(
-            # Where the workflow lies is no part of the key: in a container it is another place.
-            "crate", "experiment", "", {"metadata": "ro-crate-metadata.json", "workflow": "workflow/Snakefile"},
-            "Describing the results and where they came from (RO-Crate)",
-            needs={"html": "report.html", "summary": "report.summary"}, options=("workflow",),
-            captions={"metadata": ("Provenance", "crate")},
-        ),
-    )
-}  # fmt: skip
+def _table(*rows: Stage) -> dict[str, Stage]:
+    """The stages by name; the report takes every record that no other stage reads."""
+    read = {need.partition(".")[0] for row in rows for need in row.needs.values()}
+    more = {row.name: f"{row.name}.{row.record}" for row in rows if row.name not in {*read, "report", "crate"}}
+    table = {row.name: row for row in rows}
+    return {**table, "report": replace(table["report"], needs={**table["report"].needs, **more})}
+
+
+STAGES: Mapping[str, Stage] = _table(
+    Stage(
+        "preflight", "experiment", "", {"checks": "preflight.json"},
+        "Checking device, memory, price, disk, data and policies, and planning what the rest costs",
+        # Nothing waits for its file: it comes first by priority, and the stages that spend refuse before it passed.
+        extras={"plan": "plan.json"}, key=("plan",), device=True, priority=100,
+        captions={"checks": ("Provenance", "preflight")},
+    ),
+    Stage(
+        "prepare_dataset", "experiment", "data",
+        {"train": "train.jsonl", "dev": "dev.jsonl", "test": "test.jsonl",
+         "demonstrations": "demonstrations.jsonl", "manifest": "manifest.json"},
+        "Preparing the dataset", key=("task",), captions={"manifest": ("Provenance", "manifest")},
+    ),
+    Stage(
+        "fetch_policy", "model", "policies/{model}", {"policy": "policy.json"},
+        "Fetching {wildcards.model}, with its supervised start if it has one",
+        needs={"demonstrations": "prepare_dataset.demonstrations"},
+        extras={"weights": "weights/*", "start": "start.jsonl"}, key=("policy", "arithmetic"), device=True,
+        # Before training: the plan shares by what all models need, and seeds are trained whole, over all models.
+        resume="checkpoints/fetch_policy/{model}", priority=60,
+    ),
+    Stage(
+        "evaluate_baseline", "model", "baseline/{model}",
+        {"summary": "evaluation.json", "outcomes": "items.jsonl"},
+        "Evaluating {wildcards.model} before training",
+        needs={"policy": "fetch_policy.policy", "problems": "prepare_dataset.test"},
+        extras={"samples": "samples.jsonl"}, key=("evaluation", "prompt", "arithmetic"), command="evaluate",
+        # Before training: what it measures tells better what training will cost.
+        device=True, resume="checkpoints/evaluate/{model}", priority=50,
+    ),
+    Stage(
+        "train", "run", "train/{model}/{variant}/seed{seed}",
+        {"summary": "training.json", "policy": "policy.json", "metrics": "metrics.jsonl",
+         "completions": "completions.jsonl"},
+        "Training {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})",
+        needs={"policy": "fetch_policy.policy", "problems": "prepare_dataset.train"},
+        extras={"weights": "weights/*"}, key=("training", "prompt", "count", "arithmetic"),
+        only_after=("evaluate_baseline",), like="same_cost_as", device=True,
+        resume="checkpoints/train/{model}/{variant}/seed{seed}", priority=40,
+        keyed="policy", seed_by_seed=True, all_devices=True,
+    ),
+    Stage(
+        "evaluate_trained", "run", "trained/{model}/{variant}/seed{seed}",
+        {"summary": "evaluation.json", "outcomes": "items.jsonl"},
+        "Evaluating {wildcards.model} after training ({wildcards.variant}, seed {wildcards.seed})",
+        needs={"policy": "train.policy", "problems": "prepare_dataset.test"},
+        extras={"samples": "samples.jsonl"}, key=("evaluation", "prompt", "arithmetic"), command="evaluate",
+        # Before the next training: until then this one's last checkpoint takes up disk.
+        device=True, resume="checkpoints/evaluate/{model}/{variant}/seed{seed}", priority=75,
+    ),
+    Stage(
+        "compare", "run", "compare/{model}/{variant}", {"comparison": "seed{seed}.json"},
+        "Comparing {wildcards.model} before and after ({wildcards.variant}, seed {wildcards.seed})",
+        needs={"baseline": "evaluate_baseline.outcomes", "trained": "evaluate_trained.outcomes"},
+        key=("resamples",),
+    ),
+    Stage(
+        "report", "experiment", "",
+        {"summary": "summary.json", "html": "report.html", "verdicts": "verdicts.json"}, "Writing the report",
+        needs={
+            "preflight": "preflight.checks", "manifest": "prepare_dataset.manifest",
+            "comparisons": "compare.comparison", "trainings": "train.summary", "metrics": "train.metrics",
+            "evaluations": "evaluate_trained.summary", "baselines": "evaluate_baseline.summary",
+        },
+        extras={"traces": "traces.json"}, key=("all",),
+        captions={name: ("Result", caption) for name, caption in
+                  {"html": "report", "summary": "summary", "verdicts": "verdicts"}.items()},
+    ),
+    Stage(
+        # Where the workflow lies is no part of the key: in a container it is another place.
+        "crate", "experiment", "", {"metadata": "ro-crate-metadata.json", "workflow": "workflow/Snakefile"},
+        "Describing the results and where they came from (RO-Crate)",
+        needs={"html": "report.html", "summary": "report.summary"}, options=("workflow",),
+        captions={"metadata": ("Provenance", "crate")},
+    ),
+)  # fmt: skip
 """In the order in which their jobs are listed."""
 
 
