@@ -7,7 +7,7 @@ import pytest
 from reinforce_lite import preflight, settings
 from reinforce_lite.accounting.ledger import Ledger
 from reinforce_lite.errors import UserError
-from reinforce_lite.foresight import foresee
+from reinforce_lite.experiment.preflight import plan_experiment
 from reinforce_lite.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -203,13 +203,14 @@ def test_unreachable_hub_names_the_key(tmp_path: Path, monkeypatch: pytest.Monke
         preflight.hub(configured(tmp_path, "smollm"))
 
 
-def test_a_spent_budget_is_refused_without_a_step(tmp_path: Path) -> None:
+def test_a_spent_budget_is_refused_without_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured(tmp_path)
     dear = config.hardware.model_copy(update={"usd_per_hour": 1e6})
     ledger = Ledger(config.folder / "ledger.jsonl")
     ledger.close(ledger.open("train", dear), "finished")
     before = (config.folder / "ledger.jsonl").read_bytes()
-    plan = foresee(config, lambda model: pytest.fail("it rehearsed"))
+    monkeypatch.setattr("reinforce_lite.rehearsal.rehearse", lambda *given: pytest.fail("it rehearsed"))
+    plan = plan_experiment(config)
     assert "budget.limit_usd is 0.05; raise it" in plan["refused"]
     assert (config.folder / "ledger.jsonl").read_bytes() == before
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from reinforce_lite import foresight, rehearsal, settings
+from reinforce_lite import rehearsal, settings
 from reinforce_lite.accounting.gate import Allowance, Gate, StoppedByBudgetError
+from reinforce_lite.experiment.preflight import rehearsed
 from reinforce_lite.learning import loop
 from reinforce_lite.settings import Settings
 from toys import WORLD
@@ -80,8 +81,8 @@ def test_it_stops_when_the_money_does(small: Settings) -> None:
 
 
 def test_other_steps_need_no_other_rehearsal(small: Settings) -> None:
-    name = foresight.rehearsed(small)
+    name = rehearsed(small)
     more = small.model_copy(update={"training": small.training.model_copy(update={"steps": 99})})
-    assert foresight.rehearsed(more) == name
+    assert rehearsed(more) == name
     longer = small.model_copy(update={"training": small.training.model_copy(update={"max_new_tokens": 99})})
-    assert foresight.rehearsed(longer) != name
+    assert rehearsed(longer) != name

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Evaluation, Settings, Start, Training
+from reinforce_lite.stages import Job, jobs
+
+__all__ = ["Job", "jobs"]
 
 SPEED = (0.8, 1.0, 1.3)
 """A step at another time, against the measured one: a rented machine is not always equally fast."""
@@ -52,31 +55,6 @@ class Interval:
 
 
 ZERO = Interval.exactly(0.0)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One use of the device: a stage, of a model, and of a training run if the stage is of one."""
-
-    stage: str
-    model: str
-    variant: str | None = None
-    seed: int | None = None
-
-    def __str__(self) -> str:
-        """For people: `train tiny-llama leave_one_out seed0`."""
-        seed = None if self.seed is None else f"seed{self.seed}"
-        return " ".join(filter(None, (self.stage, self.model, self.variant, seed)))
-
-
-def jobs(settings: Settings) -> list[Job]:
-    """Every use of the device after preflight, in the order of the configuration."""
-    every = []
-    for model in settings.models:
-        runs = [(model, *run) for run in settings.runs]
-        every += [Job("fetch_policy", model), Job("evaluate_baseline", model)]
-        every += [Job("train", *run) for run in runs] + [Job("evaluate_trained", *run) for run in runs]
-    return every
 
 
 @dataclass(frozen=True)
