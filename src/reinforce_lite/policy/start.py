@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from reinforce_lite.policy import Policy
-from reinforce_lite.policy.logprobs import chosen_logprobs, pad_right
+from reinforce_lite.policy.logprobs import chosen_logprobs, packed, pad_right
 from reinforce_lite.policy.optimizer import adamw, learning_rate, set_learning_rate
-from reinforce_lite.policy.packing import packed
 from reinforce_lite.policy.progress import Keeper, steps_bar
 from reinforce_lite.settings import Start
 from reinforce_lite.tasks import Demonstration
