@@ -64,7 +64,7 @@ def fetch_policy(arguments: Arguments) -> None:
     config = settings.load(arguments.config)
     require_preflight(config)
     chosen, layout, job = config.policies[arguments.model], Layout.of(config), Job("fetch_policy", arguments.model)
-    with budgeted(config, job, arguments.round) as (account, gate):
+    with budgeted(config, job, arguments.round) as (_, gate):
         from reinforce_lite.accounting.provenance import origin
         from reinforce_lite.policy import fetch, load
         from reinforce_lite.policy.progress import Progress
@@ -78,7 +78,6 @@ def fetch_policy(arguments: Arguments) -> None:
         provenance["start"] = start.model_dump(mode="json") if start else None
         key = keys.start_key(config, arguments.model)
         provenance |= {"made_with": origin(), "key": keys.digest(key)}
-        account.log_params(provenance)
         if start is None:
             write_json(folder / "policy.json", {"weights": fetch.weights_source(chosen), **provenance})
             return
@@ -88,12 +87,10 @@ def fetch_policy(arguments: Arguments) -> None:
                 f"policies.{arguments.model}.start needs demonstrations, and task.demonstrations is 0",
                 "set task.demonstrations, or start: null",
             )
-        account.log_dataset(layout.data / "demonstrations.jsonl", "demonstrations")
         progress = Progress(layout.start_progress(arguments.model), key, config.checkpoint)
         gate.begin(start.steps)
         history = supervised_start(policy, demonstrations, config.task.prompt, start, progress, stop=gate.stop)
         gate.complete()
-        account.log_metrics(history)
         write_jsonl(folder / "start.jsonl", history)
         load.save(policy, folder, provenance)
         progress.finish()
@@ -111,9 +108,8 @@ def evaluate(arguments: Arguments) -> None:
     run = {"variant": arguments.variant, "seed": arguments.seed}
     name = "evaluate_baseline" if arguments.variant is None else "evaluate_trained"
     job = Job(name, model, **run)
-    with budgeted(config, job, arguments.round) as (account, gate):
+    with budgeted(config, job, arguments.round) as (_, gate):
         from reinforce_lite.accounting.provenance import origin, sums
-        from reinforce_lite.accounting.rebuild import evaluation_metrics
         from reinforce_lite.evaluation import avg_at_k, harness, sampling
         from reinforce_lite.evaluation.sampling import opened_for
         from reinforce_lite.evaluation.written import Written
@@ -124,7 +120,6 @@ def evaluate(arguments: Arguments) -> None:
         prepare_torch(config.hardware)
         policy = load(source, config.policies[model], config.hardware.device)
         problems = load_split(layout.data, "test")[: config.evaluation.limit]
-        account.log_dataset(layout.data / "test.jsonl", "test")
         key, prompt = keys.evaluation_key(config, model, arguments.variant, source), config.prompt(arguments.variant)
         written = Written(layout.evaluation_progress(model, **run) / "completions.jsonl", key)
         greedy = -(-len(problems) // evaluation.size)
@@ -152,10 +147,6 @@ def evaluate(arguments: Arguments) -> None:
         made = {"policy": provenance, "engine": evaluation.engine, "made_with": origin(), "key": keys.digest(key)}
         summary["sums"] = sums(*files)
         write_json(folder / "evaluation.json", {"model": model, **run, **summary, **made})
-        account.log_params({"model": model, **run, "evaluation": evaluation.model_dump(mode="json")})
-        account.log_summary(evaluation_metrics(summary))
-        for path in files:
-            account.log_artifact(path)
         print(f"{name} {model}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)
 
 
@@ -218,8 +209,6 @@ def _train(arguments: Arguments) -> None:
         parallel.invite()
         prepare_torch(config.hardware, training.deterministic_update)
         policy = load(layout.policy(model), config.policies[model], parallel.device(config.hardware.device))
-        account.log_params({"model": model, "variant": variant, "seed": seed, **training.model_dump(mode="json")})
-        account.log_dataset(layout.data / "train.jsonl", "train")
         folder = layout.train(model, variant, seed)
         key = keys.training_key(config, model, variant, seed)
         progress = parallel.Leader(layout.training_progress(model, variant, seed), key, config.checkpoint)
@@ -241,8 +230,6 @@ def _train(arguments: Arguments) -> None:
         summary["processes"] = parallel.processes()
         summary["sums"] = sums(folder / "metrics.jsonl", folder / "completions.jsonl")
         write_json(folder / "training.json", {**summary, "made_with": made_with})
-        account.log_artifact(folder / "metrics.jsonl")
-        account.log_artifact(folder / "completions.jsonl")
         provenance = read_json(layout.policy(model) / "policy.json")
         provenance |= {"variant": variant, "seed": seed, "training": training.model_dump(mode="json")}
         provenance |= {"made_with": made_with, "key": keys.digest(key)}

@@ -57,7 +57,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
         if problems:
             raise SystemExit(1)
     elif arguments.rebuild_mlflow:
-        from reinforce_lite.accounting.rebuild import rebuild
+        from reinforce_lite.accounting.tracking import rebuild
 
         print(f"{settings.tracking.uri}: {rebuild(settings)} runs made or completed from {path}")
     else:
