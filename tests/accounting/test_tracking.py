@@ -90,6 +90,10 @@ def trained(settings, rows, training):
     return data
 
 
+def parent_id(settings):
+    return open_experiment(settings)[1].info.run_id
+
+
 def run_of(client, settings, attempt):
     experiment = client.get_experiment_by_name(settings.experiment)
     (run,) = client.search_runs([experiment.experiment_id], f"tags.attempt = '{attempt.id}'")
@@ -97,19 +101,19 @@ def run_of(client, settings, attempt):
 
 
 def test_a_second_process_finds_the_same_parent(settings):
-    first = open_experiment(settings).parent_id
-    assert open_experiment(settings).parent_id == first
+    first = parent_id(settings)
+    assert parent_id(settings) == first
     code = (
         "import sys; from pathlib import Path; from reinforce_lite.settings import Settings\n"
         "from reinforce_lite.accounting.tracking import open_experiment\n"
-        "print(open_experiment(Settings.model_validate_json(sys.argv[1])).parent_id)"
+        "print(open_experiment(Settings.model_validate_json(sys.argv[1]))[1].info.run_id)"
     )
     command = [sys.executable, "-c", code, settings.model_dump_json()]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == first
 
 
 def test_the_parent_run_holds_the_settings(client, settings):
-    run = client.get_run(open_experiment(settings).parent_id)
+    run = client.get_run(parent_id(settings))
     assert run.data.tags["reinforce_lite.experiment"] == settings.experiment
     assert run.data.params["hardware.usd_per_hour"] == "0.79"
     assert run.data.params["policies.m.from_scratch.architecture"] == "llama"
@@ -119,9 +123,9 @@ def test_the_parent_run_holds_the_settings(client, settings):
 
 
 def test_a_changed_setting_is_told_beside_the_old_one(client, settings):
-    parent = open_experiment(settings).parent_id
+    parent = parent_id(settings)
     changed = settings.model_copy(update={"budget": settings.budget.model_copy(update={"limit_usd": 12.0})})
-    assert open_experiment(changed).parent_id == parent
+    assert parent_id(changed) == parent
     run = client.get_run(parent)
     assert run.data.params["budget.limit_usd"] == "10.0"
     assert json.loads(run.data.tags["changed_settings"]) == {"budget.limit_usd": "12.0"}
@@ -130,7 +134,7 @@ def test_a_changed_setting_is_told_beside_the_old_one(client, settings):
 def test_a_deleted_experiment_comes_back(client, settings):
     open_experiment(settings)
     client.delete_experiment(client.get_experiment_by_name(settings.experiment).experiment_id)
-    assert client.get_run(open_experiment(settings).parent_id).info.lifecycle_stage == "active"
+    assert client.get_run(parent_id(settings)).info.lifecycle_stage == "active"
 
 
 def test_a_child_from_start_to_end(client, settings):
@@ -142,7 +146,7 @@ def test_a_child_from_start_to_end(client, settings):
     child.end(closed)
 
     run = run_of(client, settings, attempt)
-    parent = client.get_run(open_experiment(settings).parent_id)
+    parent = client.get_run(parent_id(settings))
     assert run.info.run_name == "train m v seed0" and run.info.status == "FINISHED"
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert {key: run.data.tags[key] for key in ("stage", "model", "variant", "seed")} == {
@@ -169,9 +173,9 @@ def test_the_parent_adds_up_and_runs_until_the_last_child_ends(client, settings)
     second_ledger, second, second_child = start(settings, seed=1)
     first_child.end(first_ledger.close(first.id, "failed", "ValueError: x"))
     assert run_of(client, settings, first).info.status == "FAILED"
-    assert client.get_run(open_experiment(settings).parent_id).info.status == "RUNNING"
+    assert client.get_run(parent_id(settings)).info.status == "RUNNING"
     second_child.end(second_ledger.close(second.id, "finished"))
-    parent = client.get_run(open_experiment(settings).parent_id)
+    parent = client.get_run(parent_id(settings))
     everything = attempts(ledger_path(settings))
     assert parent.info.status == "FINISHED" and len(everything) == 2
     assert parent.data.metrics["gpu_hours"] == sum(attempt.device_hours for attempt in everything)
@@ -308,12 +312,10 @@ def test_what_the_machine_does_is_logged(client, settings, monkeypatch):
 
 def test_runs_of_one_configuration_have_one_tag(client, settings):
     _, attempt, _ = start(settings)
-    run, parent = run_of(client, settings, attempt), client.get_run(open_experiment(settings).parent_id)
+    run, parent = run_of(client, settings, attempt), client.get_run(parent_id(settings))
     assert run.data.tags["config_sha256"] == parent.data.tags["config_sha256"]
     dearer = settings.model_copy(update={"budget": settings.budget.model_copy(update={"limit_usd": 11.0})})
-    assert (
-        client.get_run(open_experiment(dearer).parent_id).data.tags["config_sha256"] != run.data.tags["config_sha256"]
-    )
+    assert client.get_run(parent_id(dearer)).data.tags["config_sha256"] != run.data.tags["config_sha256"]
 
 
 def test_the_result_stands_on_the_parent(client, settings, tmp_path):
@@ -321,7 +323,7 @@ def test_the_result_stands_on_the_parent(client, settings, tmp_path):
     publish(settings, "**It holds.**", {"strict_trained/m": 0.5}, [tmp_path / "report.html"])
     (tmp_path / "report.html").write_text("second")
     publish(settings, "**It fell.**", {"strict_trained/m": 0.25}, [tmp_path / "report.html"])
-    parent = client.get_run(open_experiment(settings).parent_id)
+    parent = client.get_run(parent_id(settings))
     assert parent.data.tags["mlflow.note.content"] == "**It fell.**"
     assert parent.data.metrics["strict_trained/m"] == 0.25
     (page,) = Path(settings.tracking.artifacts).glob(f"**/{parent.info.run_id}/artifacts/report.html")

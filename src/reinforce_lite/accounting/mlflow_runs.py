@@ -1,4 +1,4 @@
-"""MLflow's database, client and runs. Whatever MLflow raises is passed on.
+"""An experiment as MLflow has it: one parent run, and a child run for every attempt. What MLflow raises is passed on.
 
 The client is used, not the fluent API: the fluent API's active run is hidden global state.
 
@@ -6,29 +6,35 @@ The database holds no path: an artifact's address is `mlflow-artifacts:/<experim
 looks up under its `--artifacts-destination`. So a run made in a container opens outside of it, and the reverse.
 """
 
+import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from reinforce_lite.accounting import provenance
 from reinforce_lite.accounting.ledger import Attempt, Outcome
-from reinforce_lite.accounting.provenance import sha256_file
 from reinforce_lite.settings import Settings
 
+PARENT_TAG, ATTEMPT_TAG = "reinforce_lite.experiment", "attempt"
+CHILDREN = f"tags.`{ATTEMPT_TAG}` != ''"
+"""The query for the runs of attempts."""
 PROXIED = "mlflow-artifacts:/"
 """How the address of an artifact begins that the server looks up under its --artifacts-destination."""
 
 Row = Mapping[str, Any]
-"""Values of one step, by name, with `step` among them; what is no number is not logged."""
+"""Values of one step by name, `step` among them, and `when` they were (default: now). Only numbers are logged."""
 
 _SQLITE = "sqlite:///"
-# Limits of MLflow's log_batch and inputs.
-_METRICS, _PARAMS, VALUE_CHARACTERS, _DIGEST_CHARACTERS = 1000, 100, 6000, 36
+# MLflow's limits of a search, of log_batch, and of inputs.
+MOST_RUNS, _METRICS, _PARAMS, _VALUE_CHARACTERS, _DIGEST_CHARACTERS = 50_000, 1000, 100, 6000, 36
 _STATUS: dict[Outcome, str] = {
     "finished": "FINISHED",
     "failed": "FAILED",
@@ -38,7 +44,136 @@ _STATUS: dict[Outcome, str] = {
 }
 
 
-def client(settings: Settings) -> Any:
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment in MLflow.
+
+    Attributes:
+        settings: the experiment.
+        client: MLflow's.
+        id: MLflow's name of the experiment.
+        artifacts: the folder that a server would be given for them; a later change of directory must not move it.
+    """
+
+    settings: Settings
+    client: Any
+    id: str
+    artifacts: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Experiment":
+        """Find the experiment, restore it if it was deleted, or create it, and the database too."""
+        client, artifacts = client_of(settings), settings.tracking.artifacts
+        experiment = client.get_experiment_by_name(settings.experiment)
+        if experiment is None:
+            location = artifacts if ":/" in artifacts else f"{PROXIED}{settings.experiment}"
+            # Without the kind the page opens on an empty list of LLM traces instead of the runs.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            name = client.create_experiment(settings.experiment, artifact_location=location, tags=tags)
+        else:
+            name = experiment.experiment_id
+            if experiment.lifecycle_stage == "deleted":
+                client.restore_experiment(name)
+        return cls(settings, client, str(name), Path(artifacts).absolute())
+
+    def runs(self, query: str = CHILDREN) -> list[Any]:
+        """The runs that a query finds, the first one started first."""
+        order = ["attributes.start_time ASC"]
+        return list(self.client.search_runs([self.id], query, order_by=order, max_results=MOST_RUNS))
+
+    def parent(self) -> Any:
+        """The run under which all attempts stand, created if it is not there."""
+        found = self.runs(f"tags.`{PARENT_TAG}` = '{self.settings.experiment}'")
+        tags = {PARENT_TAG: self.settings.experiment, "mlflow.note.content": self.settings.description}
+        return found[0] if found else self.client.create_run(self.id, tags=tags, run_name=self.settings.experiment)
+
+    def log_settings(self, parent: Any) -> None:
+        """Log the configuration, and what made it.
+
+        MLflow never changes a parameter once logged: what differs from it goes into the tag `changed_settings`.
+        """
+        values = self.settings.model_dump(mode="json")
+        now = {key: value[:_VALUE_CHARACTERS] for key, value in flatten(values).items()}
+        changed = {key: value for key, value in now.items() if parent.data.params.get(key, value) != value}
+        tags = {"changed_settings": json.dumps(changed)[:_VALUE_CHARACTERS]} if changed else {}
+        for key, value in {**self._made_with(provenance.origin()), **tags}.items():
+            if parent.data.tags.get(key) != value:
+                self.client.set_tag(parent.info.run_id, key, value)
+        self.log_params(parent, values)
+
+    def create_run(self, attempt: Attempt, tags: Mapping[str, str]) -> Any:
+        """Start the run of an attempt."""
+        started = milliseconds(attempt.started)
+        return self.client.create_run(self.id, start_time=started, tags=tags, run_name=str(attempt.job))
+
+    def tags(self, parent: Any, attempt: Attempt, origin: Mapping[str, Any]) -> dict[str, str]:
+        """The tags of an attempt's run: its parent, what it was at, and what made it (git_commit and image)."""
+        what = {"stage": attempt.stage, "model": attempt.model, "variant": attempt.variant, "seed": attempt.seed}
+        known = {key: str(value) for key, value in what.items() if value is not None}
+        return {"mlflow.parentRunId": parent.info.run_id, ATTEMPT_TAG: attempt.id, **known, **self._made_with(origin)}
+
+    def _made_with(self, origin: Mapping[str, Any]) -> dict[str, str]:
+        text = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
+        known = {key: str(value) for key, value in origin.items() if value is not None}
+        return {**known, "config_sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    def terminate(self, run_id: str, attempt: Attempt) -> None:
+        """Give a run the status and the end of an attempt."""
+        self.client.set_terminated(run_id, _STATUS[attempt.outcome], milliseconds(attempt.ended))
+
+    def log_params(self, run: Any, params: Mapping[str, Any]) -> None:
+        """Log the settings that a run lacks; a nested mapping becomes dotted names."""
+        from mlflow.entities import Param
+
+        missing = {key: value for key, value in flatten(params).items() if key not in run.data.params}
+        entities = [Param(key, value[:_VALUE_CHARACTERS]) for key, value in missing.items()]
+        for first in range(0, len(entities), _PARAMS):
+            self.client.log_batch(run.info.run_id, params=entities[first : first + _PARAMS])
+
+    def log_metrics(self, run_id: str, rows: Iterable[Row]) -> None:
+        """Log rows, in as few calls as MLflow allows."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entities = [
+            Metric(key, float(value), row.get("when", now), int(row["step"]))
+            for row in rows
+            for key, value in row.items()
+            if key not in ("step", "when") and isinstance(value, Real)
+        ]
+        for first in range(0, len(entities), _METRICS):
+            self.client.log_batch(run_id, metrics=entities[first : first + _METRICS])
+
+    def log_missing(self, run: Any, rows: Sequence[Row]) -> None:
+        """Log the points of the rows that a run lacks; `run` is as MLflow has it now."""
+        there = {key for row in rows for key in row} & run.data.metrics.keys()
+        histories = {key: self.client.get_metric_history(run.info.run_id, key) for key in there}
+        logged = {(key, point.step) for key, points in histories.items() for point in points}
+        missing = [{key: row[key] for key in row if (key, row["step"]) not in logged} for row in rows]
+        self.log_metrics(run.info.run_id, missing)
+
+    def log_dataset(self, run_id: str, path: Path, context: str) -> None:
+        """Log a file as an input of a stage (the context): its path, size and SHA-256."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        digest, source = provenance.sha256_file(path), json.dumps({"uri": str(path)})
+        profile = json.dumps({"sha256": digest, "bytes": path.stat().st_size})
+        dataset = Dataset(path.stem, digest[:_DIGEST_CHARACTERS], "local", source, profile=profile)
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+    def log_artifacts(self, run: Any, paths: Iterable[Path]) -> None:
+        """Copy those files that are there to a run's artifacts."""
+        address = run.info.artifact_uri
+        for path in filter(Path.exists, paths):
+            if not address.startswith(PROXIED) or self.settings.tracking.uri.startswith("http"):
+                self.client.log_artifact(run.info.run_id, str(path))
+            else:
+                folder = self.artifacts / address.removeprefix(PROXIED)  # where a server would have put it
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, folder)
+
+
+def client_of(settings: Settings) -> Any:
     """MLflow's client for the tracking address of the settings; a database that is not there is created."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     # By default a server that has gone is tried for minutes, on rented time.
@@ -50,6 +185,18 @@ def client(settings: Settings) -> Any:
     if path is not None and not path.exists():
         _create_database(path)
     return MlflowClient(_address(settings))
+
+
+def monitor(settings: Settings, run_id: str) -> Any:
+    """Begin to log what the machine does (`system/...`: processor, memory, disk, network, GPU); `finish()` ends it."""
+    import logging
+
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it announces the start of every stage
+    started = SystemMetricsMonitor(run_id, tracking_uri=_address(settings))
+    started.start()
+    return started
 
 
 def database(settings: Settings) -> Path | None:
@@ -78,105 +225,41 @@ def _create_database(path: Path) -> None:
     new.replace(path)
 
 
-def experiment_id(client: Any, settings: Settings) -> str:
-    """Find, restore or create the experiment; returns its id."""
-    experiment = client.get_experiment_by_name(settings.experiment)
-    if experiment is None:
-        folder = settings.tracking.artifacts
-        location = folder if ":/" in folder else f"{PROXIED}{settings.experiment}"
-        # Without the kind the page opens on an empty list of LLM traces instead of the runs.
-        tags = {"mlflow.experimentKind": "custom_model_development"}
-        return str(client.create_experiment(settings.experiment, artifact_location=location, tags=tags))
-    if experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)
-    return str(experiment.experiment_id)
+def move_unusable(settings: Settings, locked_seconds: float) -> str | None:
+    """Move a database that SQLite cannot use aside, with what belongs to it; nothing is deleted.
+
+    Args:
+        settings: the experiment.
+        locked_seconds: a database that somebody keeps locked for so long counts as locked for ever.
+
+    Returns:
+        What was moved and why; None if the database can be used, or there is none.
+    """
+    path = database(settings)
+    if path is None or not path.exists() or (trouble := _trouble(path, locked_seconds)) is None:
+        return None
+    aside = f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S}.aside"
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(path.with_name(aside + suffix))
+    return f"{path} {trouble}; it is now {aside}, and a new one is created. Other experiments in it: rebuild each."
 
 
-def search(client: Any, experiment_id: str, query: str) -> list[Any]:
-    """All runs of an experiment that a query finds, the first one started first."""
-    runs: list[Any] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id], query, order_by=["attributes.start_time ASC"], max_results=10_000, page_token=token
-        )
-        runs += page
-        token = page.token
-        if not token:
-            return runs
-
-
-def terminate(client: Any, run_id: str, attempt: Attempt) -> None:
-    """Give a run the status and the end of an attempt."""
-    client.set_terminated(run_id, _STATUS[attempt.outcome], milliseconds(attempt.ended))
-
-
-def monitor(settings: Settings, run_id: str) -> Any:
-    """Begin to log what the machine does (`system/...`: processor, memory, disk, network, GPU); `finish()` ends it."""
-    import logging
-
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it announces the start of every stage
-    started = SystemMetricsMonitor(run_id, tracking_uri=_address(settings))
-    started.start()
-    return started
-
-
-def log_dataset(client: Any, run_id: str, path: Path, context: str) -> None:
-    """Log a file as an input of a stage (the context): its path, size and SHA-256."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    digest, source = sha256_file(path), json.dumps({"uri": str(path)})
-    profile = json.dumps({"sha256": digest, "bytes": path.stat().st_size})
-    dataset = Dataset(path.stem, digest[:_DIGEST_CHARACTERS], "local", source, profile=profile)
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
-
-
-def log_artifact(client: Any, settings: Settings, run: Any, artifacts: Path, path: Path) -> None:
-    """Copy a file to a run's artifacts; `artifacts` is the folder that a server would be given for them."""
-    address = run.info.artifact_uri
-    if not address.startswith(PROXIED) or settings.tracking.uri.startswith("http"):
-        client.log_artifact(run.info.run_id, str(path))
-        return
-    folder = artifacts / address.removeprefix(PROXIED)  # where a server would have put it
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(path, folder)
-
-
-def log_params(client: Any, run: Any, params: Mapping[str, Any]) -> None:
-    """Log the settings that a run lacks; a nested mapping becomes dotted names."""
-    from mlflow.entities import Param
-
-    entities = [
-        Param(key, value[:VALUE_CHARACTERS]) for key, value in flatten(params).items() if key not in run.data.params
-    ]
-    for first in range(0, len(entities), _PARAMS):
-        client.log_batch(run.info.run_id, params=entities[first : first + _PARAMS])
-
-
-def log_metrics(client: Any, run_id: str, rows: Iterable[Row], when: int | None = None) -> None:
-    """Log rows, each at its own `when` in milliseconds since 1970, else at the given one, which is now by default."""
-    from mlflow.entities import Metric
-
-    when = int(time.time() * 1000) if when is None else when
-    entities = [
-        Metric(key, float(value), int(row.get("when", when)), int(row["step"]))
-        for row in rows
-        for key, value in row.items()
-        if key not in ("step", "when") and isinstance(value, Real)
-    ]
-    for first in range(0, len(entities), _METRICS):
-        client.log_batch(run_id, metrics=entities[first : first + _METRICS])
-
-
-def log_missing(client: Any, run: Any, rows: Sequence[Row], when: int | None = None) -> None:
-    """Log the points of the rows that a run lacks; `run` is as MLflow has it now."""
-    run_id = run.info.run_id
-    there = {key for row in rows for key in row} & run.data.metrics.keys()
-    steps = {key: {point.step for point in client.get_metric_history(run_id, key)} for key in there}
-    missing = [{key: value for key, value in row.items() if row["step"] not in steps.get(key, ())} for row in rows]
-    log_metrics(client, run_id, missing, when)
+def _trouble(path: Path, locked_seconds: float) -> str | None:
+    """Why SQLite cannot use a database, None if it can."""
+    connection = sqlite3.connect(path, timeout=locked_seconds, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        connection.execute("ROLLBACK")
+        return None if answer == "ok" else f"is damaged ({answer})"
+    except sqlite3.OperationalError as problem:
+        return f"cannot be used ({problem})"
+    except sqlite3.DatabaseError as problem:
+        return f"is damaged ({problem})"
+    finally:
+        connection.close()
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

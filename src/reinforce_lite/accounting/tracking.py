@@ -6,28 +6,33 @@ from the ledger and the result files, by `complete`, at the end of the attempt a
 """
 
 import fcntl
-import hashlib
-import json
-import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting import ledger, provenance
-from reinforce_lite.accounting import mlflow_runs as runs
+from reinforce_lite.accounting import provenance
 from reinforce_lite.accounting.budget import remaining_usd, spent_usd
-from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
+from reinforce_lite.accounting.mlflow_runs import (
+    ATTEMPT_TAG,
+    CHILDREN,
+    MOST_RUNS,
+    Experiment,
+    Row,
+    client_of,
+    milliseconds,
+    monitor,
+    move_unusable,
+)
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.layout import Layout
 from reinforce_lite.precision import evaluation_of
 from reinforce_lite.settings import Settings
 
-PARENT_TAG, ATTEMPT_TAG = "reinforce_lite.experiment", "attempt"
 PAUSE_SECONDS = 60.0
 """After a failed call MLflow is left alone for so long: a locked database makes every call wait, on rented time."""
 LOCKED_SECONDS = 60.0
@@ -39,7 +44,7 @@ class Results:
     """What the result files of an attempt hold, of what MLflow shows."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
-    rows: Sequence[runs.Row] = ()
+    rows: Sequence[Row] = ()
     artifacts: Sequence[Path] = ()
     dataset: Path | None = None
     origin: Mapping[str, Any] = field(default_factory=dict)  # git_commit and image
@@ -51,28 +56,28 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
     Raises:
         UserError: a file is not JSON.
     """
-    layout, model, variant, seed = Layout.of(settings), attempt.model, attempt.variant, attempt.seed
-    what = {"model": model, "variant": variant, "seed": seed}
-    if model is None:
+    if attempt.model is None:
         return Results()
+    layout, run = Layout.of(settings), (attempt.model, attempt.variant, attempt.seed)
+    what = dict(zip(("model", "variant", "seed"), run, strict=True))
     if attempt.stage == "fetch_policy":
-        folder = layout.policy(model)
+        folder = layout.policy(attempt.model)
         policy = {key: value for key, value in _json(folder / "policy.json").items() if key != "weights"}
         rows = _rows(folder / "start.jsonl")
         dataset = layout.data / "demonstrations.jsonl" if rows else None
         return Results(policy, rows, (), dataset, policy.get("made_with") or {})
-    if attempt.stage == "train" and variant is not None and seed is not None:
-        folder = layout.train(model, variant, seed)
+    if attempt.stage == "train":
+        folder = layout.train(attempt.model, str(attempt.variant), int(attempt.seed or 0))
         params = {**what, **(_json(folder / "policy.json").get("training") or {})}
         artifacts = [folder / "metrics.jsonl", folder / "completions.jsonl"]
         origin = _json(folder / "training.json").get("made_with") or {}
         return Results(params, _rows(artifacts[0]), artifacts, layout.data / "train.jsonl", origin)
     if attempt.stage.startswith("evaluate"):
-        folder = layout.evaluation(model, variant, seed)
+        folder = layout.evaluation(*run)
         evaluation = _json(folder / "evaluation.json")
-        engine = settings.evaluation.model_copy(update={"engine": evaluation.get("engine", settings.evaluation.engine)})
-        asked = evaluation_of(settings.model_copy(update={"evaluation": engine}), model)
-        params = {**what, "evaluation": asked.model_dump(mode="json")}
+        engine = {"engine": evaluation.get("engine", settings.evaluation.engine)}
+        asked = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
+        params = {**what, "evaluation": evaluation_of(asked, attempt.model).model_dump(mode="json")}
         artifacts = [folder / "items.jsonl", folder / "samples.jsonl"]
         rows = [{"step": 0, **evaluation_metrics(evaluation)}]
         return Results(params, rows, artifacts, layout.data / "test.jsonl", evaluation.get("made_with") or {})
@@ -86,77 +91,11 @@ def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
     return figures | ({"avg_at_k": evaluation["sampled"]["strict"]["avg"]} if "sampled" in evaluation else {})
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """An experiment as MLflow has it.
-
-    Attributes:
-        settings: the experiment.
-        client: MLflow's.
-        id: MLflow's name of it.
-        parent_id: the run under which all attempts stand.
-        artifacts: the folder that a server would be given for them; a later change of directory must not move it.
-    """
-
-    settings: Settings
-    client: Any
-    id: str
-    parent_id: str
-    artifacts: Path
-
-    def runs(self, query: str = f"tags.`{ATTEMPT_TAG}` != ''") -> list[Any]:
-        """The runs of attempts, or those that a query finds, the first one started first."""
-        return runs.search(self.client, self.id, query)
-
-    def create_run(self, attempt: Attempt, origin: Mapping[str, Any]) -> Any:
-        """Start the run of an attempt; `origin` is git_commit and image, where they are known."""
-        tags, started = self._tags(attempt, origin), runs.milliseconds(attempt.started)
-        return self.client.create_run(self.id, start_time=started, tags=tags, run_name=str(attempt.job))
-
-    def complete(self, run: Any, spent: Sequence[Attempt], results: Results) -> None:
-        """Log all that the run of an ended attempt lacks: its end and its cost, and what its result files hold.
-
-        Args:
-            run: as MLflow has it now.
-            spent: every attempt up to the run's own, which is the last one.
-            results: what its files hold.
-        """
-        run_id, attempt, ended = run.info.run_id, spent[-1], runs.milliseconds(spent[-1].ended)
-        runs.log_missing(self.client, run, [self.cost([attempt], spent)], ended)
-        runs.terminate(self.client, run_id, attempt)
-        for key, value in self._tags(attempt, results.origin).items():
-            if run.data.tags.get(key) != value and (key not in run.data.tags or key == "mlflow.parentRunId"):
-                self.client.set_tag(run_id, key, value)
-        runs.log_params(self.client, run, results.params)
-        runs.log_missing(self.client, run, results.rows, ended)
-        if results.dataset is not None and results.dataset.exists() and not run.inputs.dataset_inputs:
-            runs.log_dataset(self.client, run_id, results.dataset, attempt.stage)
-        self.log_artifacts(run, results.artifacts)
-
-    def log_artifacts(self, run: Any, paths: Iterable[Path]) -> None:
-        """Copy those files that are there to a run's artifacts."""
-        for path in filter(Path.exists, paths):
-            runs.log_artifact(self.client, self.settings, run, self.artifacts, path)
-
-    def cost(self, own: Sequence[Attempt], spent: Sequence[Attempt]) -> dict[str, float]:
-        """A point of the curves of cost: hours and US dollars of the own attempts, the limit, what is left of it."""
-        limit = self.settings.budget.limit_usd
-        hours = sum(attempt.device_hours for attempt in own)
-        cost = {"step": len(own), "gpu_hours": hours, "cost_usd": spent_usd(own)}
-        return {**cost, "budget_limit_usd": limit, "budget_remaining_usd": remaining_usd(limit, spent)}
-
-    def _tags(self, attempt: Attempt, origin: Mapping[str, Any]) -> dict[str, str]:
-        what = {"stage": attempt.stage, "model": attempt.model, "variant": attempt.variant, "seed": attempt.seed}
-        known = {key: str(value) for key, value in what.items() if value is not None}
-        parent = {"mlflow.parentRunId": self.parent_id, ATTEMPT_TAG: attempt.id}
-        return {**parent, **known, **_made_with(self.settings, origin)}
-
-
-def open_experiment(settings: Settings) -> Experiment:
+def open_experiment(settings: Settings) -> tuple[Experiment, Any]:
     """Find or create the database, the experiment and its parent run; safe from several processes at once.
 
-    MLflow never changes a parameter once logged. A setting that differs from what the parent run has goes into its tag
-    `changed_settings` instead.
+    Returns:
+        The experiment and its parent run, which holds the settings.
 
     Raises:
         UserError: the tracking database cannot be used.
@@ -166,38 +105,51 @@ def open_experiment(settings: Settings) -> Experiment:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            client = runs.client(settings)
-            experiment_id = runs.experiment_id(client, settings)
-            parents = runs.search(client, experiment_id, f"tags.`{PARENT_TAG}` = '{settings.experiment}'")
-            tags = {PARENT_TAG: settings.experiment, "mlflow.note.content": settings.description}
-            new = {"experiment_id": experiment_id, "tags": tags, "run_name": settings.experiment}
-            parent = parents[0] if parents else client.create_run(**new)
-            _log_settings(client, parent, settings)
+            experiment = Experiment.of(settings)
+            parent = experiment.parent()
+            experiment.log_settings(parent)
     except Exception as problem:
         raise UserError(
             f"MLflow cannot use tracking.uri {settings.tracking.uri}: {_one_line(problem)}",
             "correct tracking.uri, start its server, or move the database away to begin a new one",
         ) from problem
-    return Experiment(settings, client, experiment_id, parent.info.run_id, Path(settings.tracking.artifacts).absolute())
+    return experiment, parent
 
 
-def _log_settings(client: Any, parent: Any, settings: Settings) -> None:
-    for key, value in _made_with(settings, provenance.origin()).items():
-        if parent.data.tags.get(key) != value:
-            client.set_tag(parent.info.run_id, key, value)
-    values = settings.model_dump(mode="json")
-    runs.log_params(client, parent, values)
-    now = {key: value[: runs.VALUE_CHARACTERS] for key, value in runs.flatten(values).items()}
-    changed = {key: value for key, value in now.items() if parent.data.params.get(key, value) != value}
-    if changed:
-        client.set_tag(parent.info.run_id, "changed_settings", json.dumps(changed)[: runs.VALUE_CHARACTERS])
+def complete(experiment: Experiment, parent: Any, run: Any, spent: Sequence[Attempt], results: Results) -> None:
+    """Log all that the run of an ended attempt lacks: its end and its cost, and what its result files hold.
+
+    Args:
+        experiment: in MLflow.
+        parent: its parent run.
+        run: the attempt's, as MLflow has it now.
+        spent: every attempt up to this one, which is the last.
+        results: what its files hold.
+    """
+    run_id, attempt, ended = run.info.run_id, spent[-1], milliseconds(spent[-1].ended)
+    experiment.log_missing(run, [cost_row(experiment, [attempt], spent)])
+    experiment.terminate(run_id, attempt)
+    for key, value in experiment.tags(parent, attempt, results.origin).items():
+        if run.data.tags.get(key) != value and (key not in run.data.tags or key == "mlflow.parentRunId"):
+            experiment.client.set_tag(run_id, key, value)
+    experiment.log_params(run, results.params)
+    experiment.log_missing(run, [{**row, "when": ended} for row in results.rows])
+    if results.dataset is not None and results.dataset.exists() and not run.inputs.dataset_inputs:
+        experiment.log_dataset(run_id, results.dataset, attempt.stage)
+    experiment.log_artifacts(run, results.artifacts)
 
 
-def _made_with(settings: Settings, origin: Mapping[str, Any]) -> dict[str, str]:
-    """Tags of what made a run: commit, image, and the SHA-256 of its configuration's values."""
-    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
-    known = {key: str(value) for key, value in origin.items() if value is not None}
-    return {**known, "config_sha256": hashlib.sha256(text.encode()).hexdigest()}
+def cost_row(experiment: Experiment, own: Sequence[Attempt], spent: Sequence[Attempt]) -> Row:
+    """A point of the curves of cost: hours and US dollars of the own attempts, the limit, and what is left of it."""
+    limit = experiment.settings.budget.limit_usd
+    return {
+        "step": len(own),
+        "when": milliseconds(spent[-1].ended),
+        "gpu_hours": sum(attempt.device_hours for attempt in own),
+        "cost_usd": spent_usd(own),
+        "budget_limit_usd": limit,
+        "budget_remaining_usd": remaining_usd(limit, spent),
+    }
 
 
 class LiveRun:
@@ -207,15 +159,16 @@ class LiveRun:
         """Start the run under the parent, and end runs whose process was killed."""
         self._settings, self._name = settings, str(attempt.job)
         self._experiment: Experiment | None = None
+        self._parent: Any = None
         self._monitor: Any = None
         self._run_id = ""
         self._warned, self._paused_until = False, 0.0
         self._guard(self._start, attempt)
 
-    def log_metrics(self, rows: Sequence[runs.Row]) -> None:
+    def log_metrics(self, rows: Sequence[Row]) -> None:
         """Log curves: each row has `step` and the numbers of that step; other values are left out."""
         if self._experiment is not None:
-            self._guard(runs.log_metrics, self._experiment.client, self._run_id, rows)
+            self._guard(self._experiment.log_metrics, self._run_id, rows)
 
     def end(self, attempt: Attempt) -> None:
         """End the run with its attempt, complete it from the result files, and bring the parent up to date."""
@@ -226,25 +179,22 @@ class LiveRun:
             self._guard(self._end, self._experiment, attempt)
 
     def _start(self, attempt: Attempt) -> None:
-        experiment = open_experiment(self._settings)
-        _end_killed(experiment, self._attempts())
-        self._run_id = experiment.create_run(attempt, provenance.origin()).info.run_id
-        experiment.client.update_run(experiment.parent_id, status="RUNNING")
+        experiment, self._parent = open_experiment(self._settings)
+        _end_killed(experiment, self._parent)
+        tags = experiment.tags(self._parent, attempt, provenance.origin())
+        self._run_id = experiment.create_run(attempt, tags).info.run_id
+        experiment.client.update_run(self._parent.info.run_id, status="RUNNING")
         self._experiment = experiment
-        self._monitor = runs.monitor(self._settings, self._run_id)
+        self._monitor = monitor(self._settings, self._run_id)
 
     def _end(self, experiment: Experiment, attempt: Attempt) -> None:
-        client, parent_id = experiment.client, experiment.parent_id
-        others = [row for row in self._attempts() if row.id != attempt.id]
-        spent = [*others, attempt]
-        runs.log_metrics(client, parent_id, [experiment.cost(spent, spent)], runs.milliseconds(attempt.ended))
+        others = [row for row in attempts(ledger_path(self._settings)) if row.id != attempt.id]
+        spent, parent_id = [*others, attempt], self._parent.info.run_id
+        experiment.log_metrics(parent_id, [cost_row(experiment, spent, spent)])
         if not any(other.outcome == "running" for other in others):
-            runs.terminate(client, parent_id, attempt)
+            experiment.terminate(parent_id, attempt)
         results = results_of(self._settings, attempt) if attempt.outcome == "finished" else Results()
-        experiment.complete(client.get_run(self._run_id), spent, results)
-
-    def _attempts(self) -> list[Attempt]:
-        return ledger.attempts(ledger.ledger_path(self._settings))
+        complete(experiment, self._parent, experiment.client.get_run(self._run_id), spent, results)
 
     def _guard(self, action: Callable[..., None], *arguments: Any) -> None:
         if time.monotonic() < self._paused_until:
@@ -258,14 +208,15 @@ class LiveRun:
             self._warned = True
 
 
-def _end_killed(experiment: Experiment, everything: Sequence[Attempt]) -> None:
+def _end_killed(experiment: Experiment, parent: Any) -> None:
     """End the runs that still say RUNNING although the ledger says that their process has gone."""
+    everything = attempts(ledger_path(experiment.settings))
     places, owners = {attempt.id: place for place, attempt in enumerate(everything)}, _owners(everything)
-    for run in experiment.runs(f"tags.`{ATTEMPT_TAG}` != '' and attributes.status = 'RUNNING'"):
+    for run in experiment.runs(f"{CHILDREN} and attributes.status = 'RUNNING'"):
         place = places.get(run.data.tags[ATTEMPT_TAG])
         if place is not None and everything[place].outcome != "running":
             results = results_of(experiment.settings, everything[place]) if place in owners else Results()
-            experiment.complete(run, everything[: place + 1], results)
+            complete(experiment, parent, run, everything[: place + 1], results)
 
 
 def rebuild(settings: Settings, locked_seconds: float = LOCKED_SECONDS) -> int:
@@ -280,60 +231,33 @@ def rebuild(settings: Settings, locked_seconds: float = LOCKED_SECONDS) -> int:
     Raises:
         UserError: the ledger is corrupt, a result is not JSON, or MLflow cannot be used.
     """
-    everything = ledger.attempts(ledger.ledger_path(settings))
-    _move_unusable(settings, locked_seconds)
-    experiment, owners = open_experiment(settings), _owners(everything)
+    everything = attempts(ledger_path(settings))
+    if moved := move_unusable(settings, locked_seconds):
+        _warn(moved)
+    (experiment, parent), owners = open_experiment(settings), _owners(everything)
     known: dict[str, list[Any]] = {}
     for run in experiment.runs():
         known.setdefault(run.data.tags[ATTEMPT_TAG], []).append(run)
-    totals: list[runs.Row] = []
+    totals = []
     for place, attempt in enumerate(everything):
         if attempt.outcome == "running":
             continue
         results = results_of(settings, attempt) if place in owners else Results()
-        own, spent = known.get(attempt.id, []), everything[: place + 1]
+        spent, own = everything[: place + 1], known.get(attempt.id, [])
         for double in own[1:]:
             experiment.client.delete_run(double.info.run_id)  # MLflow keeps it among the deleted runs
-        experiment.complete(own[0] if own else experiment.create_run(attempt, results.origin), spent, results)
-        totals.append({**experiment.cost(spent, spent), "when": runs.milliseconds(attempt.ended)})
-    runs.log_missing(experiment.client, experiment.client.get_run(experiment.parent_id), totals)
+        tags = experiment.tags(parent, attempt, results.origin)
+        complete(experiment, parent, own[0] if own else experiment.create_run(attempt, tags), spent, results)
+        totals.append(cost_row(experiment, spent, spent))
+    experiment.log_missing(experiment.client.get_run(parent.info.run_id), totals)
     if everything and len(totals) == len(everything):
-        runs.terminate(experiment.client, experiment.parent_id, everything[-1])
+        experiment.terminate(parent.info.run_id, everything[-1])
     return len(totals)
 
 
 def _owners(everything: Sequence[Attempt]) -> set[int]:
     """Places of the attempts that the results in the files belong to."""
     return set({row.job: place for place, row in enumerate(everything) if row.outcome == "finished"}.values())
-
-
-def _move_unusable(settings: Settings, locked_seconds: float) -> None:
-    """Move a database that SQLite cannot use aside, with what belongs to it; nothing is deleted."""
-    path = runs.database(settings)
-    if path is None or not path.exists() or (trouble := _trouble(path, locked_seconds)) is None:
-        return
-    aside = f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S}.aside"
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        part = path.with_name(path.name + suffix)
-        if part.exists():
-            part.rename(path.with_name(aside + suffix))
-    _warn(f"{path} {trouble}; it is now {aside}, and a new one is created. Other experiments in it: rebuild each.")
-
-
-def _trouble(path: Path, locked_seconds: float) -> str | None:
-    """Why SQLite cannot use a database, None if it can."""
-    connection = sqlite3.connect(path, timeout=locked_seconds, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        connection.execute("ROLLBACK")
-        return None if answer == "ok" else f"is damaged ({answer})"
-    except sqlite3.OperationalError as problem:
-        return f"cannot be used ({problem})"
-    except sqlite3.DatabaseError as problem:
-        return f"is damaged ({problem})"
-    finally:
-        connection.close()
 
 
 def publish(settings: Settings, note: str, figures: Mapping[str, float], files: Iterable[Path]) -> None:
@@ -346,10 +270,10 @@ def publish(settings: Settings, note: str, figures: Mapping[str, float], files: 
         files: its artifacts; those of an earlier report are replaced.
     """
     try:
-        experiment = open_experiment(settings)
-        experiment.client.set_tag(experiment.parent_id, "mlflow.note.content", note)
-        runs.log_metrics(experiment.client, experiment.parent_id, [{"step": 0, **figures}])
-        experiment.log_artifacts(experiment.client.get_run(experiment.parent_id), files)
+        experiment, parent = open_experiment(settings)
+        experiment.client.set_tag(parent.info.run_id, "mlflow.note.content", note)
+        experiment.log_metrics(parent.info.run_id, [{"step": 0, **figures}])
+        experiment.log_artifacts(parent, files)
     except Exception as problem:
         _warn(f"MLflow's parent run lacks the result: {_one_line(problem)}")
 
@@ -358,9 +282,9 @@ def stage_seconds(settings: Settings) -> dict[str, float] | None:
     """Seconds of all child runs by stage, as MLflow has them; None, with a warning, if it cannot be asked."""
     seconds: dict[str, float] = {}
     try:
-        client = runs.client(settings)
-        experiment = client.get_experiment_by_name(settings.experiment)
-        for run in runs.search(client, experiment.experiment_id, f"tags.`{ATTEMPT_TAG}` != ''"):
+        client = client_of(settings)
+        experiment_id = client.get_experiment_by_name(settings.experiment).experiment_id
+        for run in client.search_runs([experiment_id], CHILDREN, max_results=MOST_RUNS):
             if run.info.end_time is not None:
                 stage = run.data.tags["stage"]
                 seconds[stage] = seconds.get(stage, 0.0) + (run.info.end_time - run.info.start_time) / 1000
