@@ -355,7 +355,7 @@ def parser() -> argparse.ArgumentParser:
             "--config",
             type=Path,
             nargs="+",
-            required=function is not traces,
+            required=True,
             metavar="FILE",
             help="results/<experiment>/config.json, or YAML files, each laid over the one before",
         )

@@ -112,6 +112,16 @@ def test_results_of_an_earlier_version_are_not_accused(folder: Path, ready: Sett
     assert (f"{TRAINED}/items.jsonl", "line 18 (test-17)", "strict") in named(folder)
 
 
+def test_traces_of_an_earlier_version_are_not_accused(folder: Path) -> None:
+    traces = read_json(folder / "traces.json")
+    runs = [{**run, "within_question": {"completions": 320}} for run in traces["runs"]]
+    write_json(folder / "traces.json", {**traces, "runs": runs})
+    assert found(folder) == []
+    runs[0]["contrast"]["n"] = 121
+    write_json(folder / "traces.json", {**traces, "runs": runs})
+    assert named(folder) == {("traces.json", "", "runs[0].contrast.n")}
+
+
 def test_sums_that_were_taken_out_of_the_summary(folder: Path) -> None:
     summary = read_json(folder / "summary.json")
     del summary["provenance"]["ledger"]

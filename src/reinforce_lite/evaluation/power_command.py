@@ -10,6 +10,7 @@ from reinforce_lite.evaluation.power import detectable_gain, power, questions_ne
 from reinforce_lite.files import read_json
 from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings
+from reinforce_lite.tables import aligned
 
 DISCORDANCES = (0.05, 0.08, 0.12, 0.16, 0.20)
 """Shares of changed verdicts that the table shows unless others are asked for."""
@@ -150,11 +151,7 @@ def text(found: dict[str, Any]) -> str:
     for gain in found["gains"]:
         head += [f"power at {100 * gain['gain']:+.1f}", f"questions for {share}"]
     lines = [[*head, ""], *(_cells(row) for row in found["rows"])]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    table = [
-        "  ".join([*(cell.rjust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]).rstrip()
-        for line in lines
-    ]
+    table = aligned(lines, "r" * len(head) + "l")
     return "\n".join([*_preface(found), "", *table, "", *_legend(found, share)])
 
 

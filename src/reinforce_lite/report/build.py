@@ -91,10 +91,7 @@ def audit_of(
     Raises:
         UserError: an input is absent or damaged.
     """
-    shown = [
-        traces.of_run(settings, model, settings.variants[0], settings.seeds[0], seed=BOOTSTRAP_SEED, folder=folder)
-        for model in settings.models
-    ]
+    shown = [traces.of_run(folder, model, settings.variants[0], settings.seeds[0]) for model in settings.models]
     judged = judge(Evidence(settings, folder, summary, ledger, shown))
     told = {"experiment": settings.experiment, "protocol": settings.protocol.model_dump(), "claims": judged}
     return {"traces": {"runs": shown}, "verdicts": told}
