@@ -17,6 +17,7 @@ from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.report.sampled import sampled
 from reinforce_lite.report.seeds import over_seeds
 from reinforce_lite.report.summary import BOOTSTRAP_SEED, provenance, reconcile, summarise
+from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.settings import Settings
 
 SUMMARY, VERDICTS, TRACES, PAGE = "summary.json", "verdicts.json", "traces.json", "report.html"
@@ -28,7 +29,7 @@ _CLAIMS = {"strict": "strict accuracy", "flexible": "flexible accuracy"}
 class Report:
     """The files of a report: what summary.json, verdicts.json and traces.json hold, and the text of report.html."""
 
-    summary: dict[str, Any]
+    summary: Summary
     verdicts: dict[str, Any]
     traces: dict[str, Any]
     page: str
@@ -46,8 +47,9 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
         UserError: an input is absent, damaged, or contradicts another one.
     """
     report = report_of(settings, folder, attempts(folder / "ledger.jsonl"), mlflow_seconds)
-    report.summary["provenance"]["files"][PAGE] = hashlib.sha256(report.page.encode()).hexdigest()
-    write_json(folder / SUMMARY, report.summary)
+    summary = report.summary.as_json()
+    summary["provenance"]["files"][PAGE] = hashlib.sha256(report.page.encode()).hexdigest()
+    write_json(folder / SUMMARY, summary)
     write_json(folder / TRACES, report.traces)
     write_json(folder / VERDICTS, report.verdicts)
     with atomic_text(folder / PAGE) as handle:
@@ -77,7 +79,7 @@ def report_of(
     summary = summarise(settings, comparisons, ledger, provenance(settings, folder), plan, seconds, more)
     shown = [traces.of_run(folder, model, settings.variants[0], settings.seeds[0]) for model in settings.models]
     judged = judge(Evidence(settings, folder, summary, ledger, shown))
-    page = page_of(settings, folder, summary, ledger, judged, shown)
+    page = page_of(settings, folder, summary.as_json(), ledger, judged, shown)
     protocol = settings.protocol.model_dump()
     verdicts = {"experiment": settings.experiment, "protocol": protocol, "claims": judged}
     return Report(summary, verdicts, {"runs": shown}, page)

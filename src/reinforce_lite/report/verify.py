@@ -187,7 +187,7 @@ def _files(experiment: Experiment) -> Check:
 def _summary(experiment: Experiment, report: Report) -> Check:
     """summary.json, key by key."""
     check, stated = Check("summary"), _comparable(experiment.summary)
-    derived = _comparable(json.loads(json.dumps(report.summary)))  # as a file has it: lists for tuples
+    derived = _comparable(report.summary.as_json())
     lacking = [(part, key) for part, keys in _SINCE.items() for key in keys if key not in experiment.summary[part]]
     names = ", ".join(".".join(pair) for pair in lacking)
     if len(lacking) == sum(map(len, _SINCE.values())):

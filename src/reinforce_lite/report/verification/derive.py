@@ -180,11 +180,11 @@ class Derived:
                      "answer": gold.get(row["question"], row["answer"])} if gold else {}  # fmt: skip
             steps[row["step"]].append({**row, **known, **_bounded(row, settings.max_new_tokens)})
         for number, row in enumerate(rows_of(folder / "metrics.jsonl", *METRICS)):
-            step, derived = steps[row["step"]][:expected], row
+            step, derived = steps[row["step"]], row
             if len(step) == expected:
                 step, derived = _step(folder / "completions.jsonl", step, {**row, "step": number}, settings, run[2])
             self.missing[folder / "completions.jsonl"] += [{"step": row["step"]}] * (expected - len(step))
-            completions += step
+            completions += step[:expected]
             metrics.append(derived)
         summed = training_summary(metrics, settings)
         if "not_run" in stated:
