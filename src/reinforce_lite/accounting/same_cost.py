@@ -13,8 +13,7 @@ Stop = Callable[[int], str | None]
 
 def cost_usd(ledger: Iterable[Attempt], job: Job) -> float:
     """What a job has cost so far, every attempt, failed and killed ones too."""
-    run = (job.stage, job.model, job.variant, job.seed)
-    return sum(row.usd for row in ledger if (row.stage, row.model, row.variant, row.seed) == run)
+    return sum(row.usd for row in ledger if row.job == job)
 
 
 class SameCost:

@@ -12,10 +12,10 @@ from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.accounting.provenance import origin, sha256_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.report import money
 from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import STAGES, Job, Layout, jobs
 
 BOOTSTRAP_SEED = 0
 """Seed of the paired bootstrap; fixed, so that the same items always give the same interval."""
@@ -148,21 +148,26 @@ def ledger_sum(path: Path, bytes_read: int | None = None) -> dict[str, Any]:
 
 
 def result_files(settings: Settings, folder: Path) -> list[Path]:
-    """The records of all policies, evaluations, trainings and comparisons that are there."""
+    """The records of all jobs of models and trainings that are there."""
     layout = Layout(folder)
-    runs = [(model, *run) for model in settings.models for run in settings.runs]
-    files = made_files(settings, folder) + [layout.comparison(*run) for run in runs]
+    others = [job for job in jobs(settings, device=False) if job.model and not STAGES[job.stage].device]
+    files = made_files(settings, folder) + [layout.path(job) for job in others]
     return [path for path in files if path.exists()]
 
 
 def made_files(settings: Settings, folder: Path) -> list[Path]:
-    """The records that say which commit and image made them, whether they are there or not."""
-    layout = Layout(folder)
-    files = [layout.policy(model) / "policy.json" for model in settings.models]
-    files += [layout.evaluation(model) / "evaluation.json" for model in settings.models]
-    for run in ((model, *run) for model in settings.models for run in settings.runs):
-        files += [layout.train(*run) / "training.json", layout.evaluation(*run) / "evaluation.json"]
-    return files
+    """The records that say which commit and image made them, whether they are there or not.
+
+    Stage after stage for the models, then run after run.
+    """
+    stages, models = list(STAGES), settings.models
+
+    def place(job: Job) -> tuple[int, ...]:
+        if job.variant is None:
+            return 0, stages.index(job.stage), models.index(job.model)
+        return 1, models.index(job.model), settings.runs.index((job.variant, int(job.seed or 0)))
+
+    return [Layout(folder).path(job) for job in sorted(jobs(settings), key=place)]
 
 
 def reconcile(
