@@ -19,15 +19,15 @@ from reinforce_lite import settings
 from reinforce_lite.evaluation import harness
 from reinforce_lite.files import read_json, write_json
 from reinforce_lite.learning.loop import Step, train
+from reinforce_lite.memory import BYTES, GIB, footprint
 from reinforce_lite.policy.load import load, prepare_torch
-from reinforce_lite.precision import BYTES, GIB, checkpoint_gib, cpu_gib, training_gib
 from reinforce_lite.settings import Settings, Training
 from reinforce_lite.tasks import named
 
 SCHEMES = [("float32", "nearest"), *(("bfloat16", weights) for weights in (*BYTES, "lora"))]
 
-SIZES = {"device": training_gib, "cpu": cpu_gib, "checkpoint": checkpoint_gib}
-"""Bytes of one weight with all that belongs to it; see precision.py."""
+SIZES = ("device", "cpu", "checkpoint")
+"""Bytes of one weight with all that belongs to it; see memory.py."""
 
 
 def run(config: Settings, folder: Path, model: str, dtype: str, training: Training) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def run(config: Settings, folder: Path, model: str, dtype: str, training: Traini
     return {
         "weights": f"{dtype}, {training.weights}" if dtype == "bfloat16" else dtype,
         "learning_rate": training.learning_rate,
-        **{f"bytes_{name}": size(chosen, training) * GIB / 1e9 for name, size in SIZES.items()},
+        **{f"bytes_{name}": getattr(footprint(chosen, training), name) * GIB / 1e9 for name in SIZES},
         "before": before["strict"],
         "after": after["strict"],
         "gain_points": 100 * (after["strict"] - before["strict"]),

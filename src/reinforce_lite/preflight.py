@@ -16,9 +16,10 @@ from reinforce_lite.accounting.ledger import attempts, ledger_path
 from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
-from reinforce_lite.fits import memory, trainings
+from reinforce_lite.fits import engines, memory, trainings
 from reinforce_lite.layout import Layout
-from reinforce_lite.precision import GIB, checkpoint_gib, engines, engines_of
+from reinforce_lite.memory import GIB, footprint
+from reinforce_lite.precision import engines_of
 from reinforce_lite.settings import PolicySettings, Settings
 from reinforce_lite.tasks import named
 
@@ -128,7 +129,7 @@ def _compiler(settings: Settings) -> None:
     """The step into 16-bit weights is a kernel that is compiled when it is first taken."""
     from reinforce_lite.policy.compiled import missing
 
-    ways = {way for (_, way), _, _ in trainings(settings)} - {"nearest", "lora"}
+    ways = {training.weights for _, _, training in trainings(settings)} - {"nearest", "lora"}
     if ways and (lacks := missing()) is not None:
         reason, fix = lacks
         raise UserError(f"training.weights: {', '.join(sorted(ways))} compiles its step for the GPU, but {reason}", fix)
@@ -158,7 +159,7 @@ def disk(settings: Settings) -> str:
     runs = sum(settings.variant(name).steps > 0 for name, _ in settings.runs)  # else no weights are written
     results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
     # Of the training that runs, three checkpoints while the third is written; of the one before none is left.
-    results += 3 * max(checkpoint_gib(policy, training) for _, policy, training in trainings(settings))
+    results += 3 * max(footprint(policy, training).checkpoint for _, policy, training in trainings(settings))
     downloads = sum(_weights_gib(policy) for policy in chosen if to_download(policy))
     needs = {_existing(settings.results): results}
     if downloads:

@@ -11,8 +11,10 @@ from test_update import SETTINGS, samples
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning import drift
 from reinforce_lite.learning.batching import Sample
+from reinforce_lite.learning.checks import check_engine
 from reinforce_lite.learning.loop import Step, train
-from reinforce_lite.learning.update import anchored, check_engine, gradient
+from reinforce_lite.learning.objectives import anchored
+from reinforce_lite.learning.update import gradient
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Sampling
 from reinforce_lite.rollout.generate import GenerateEngine

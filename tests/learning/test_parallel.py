@@ -12,9 +12,10 @@ import torch
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning import parallel
+from reinforce_lite.learning.checks import check_processes
 from reinforce_lite.learning.estimators import ESTIMATORS, Estimator
-from reinforce_lite.learning.loop import check, train
-from reinforce_lite.policy.progress import InMemory, Keeper
+from reinforce_lite.learning.loop import train
+from reinforce_lite.policy.progress import Keeper
 from reinforce_lite.settings import CheckpointSettings, Training
 from reinforce_lite.tasks import Problem
 from toys import WORLD, toy_policy
@@ -74,7 +75,7 @@ def test_two_processes_take_the_steps_of_one_also_when_they_go_on(tmp_path: Path
     alone, together = tmp_path / "alone", tmp_path / "together"
     for folder in (alone, together):
         folder.mkdir()
-    steps(alone, InMemory(), SETTINGS.steps)
+    steps(alone, Keeper(), SETTINGS.steps)
     launch(together, 2)
     assert len(json.loads((together / "rows.json").read_text())) == 2
     launch(together, SETTINGS.steps)
@@ -108,7 +109,7 @@ def test_samples_are_shared_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_more_processes_than_questions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UserError, match="4 processes share 3 questions a step"):
-        check(SETTINGS)
+        check_processes(SETTINGS)
 
 
 if __name__ == "__main__":

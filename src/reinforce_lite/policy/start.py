@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from reinforce_lite.policy import Policy
-from reinforce_lite.policy.logprobs import chosen_logprobs, pad_right
+from reinforce_lite.policy.logprobs import chosen_logprobs, packed, pad_right
 from reinforce_lite.policy.optimizer import adamw, learning_rate, set_learning_rate
-from reinforce_lite.policy.packing import packed
-from reinforce_lite.policy.progress import InMemory, Keeper, steps_bar
+from reinforce_lite.policy.progress import Keeper, steps_bar
 from reinforce_lite.settings import Start
 from reinforce_lite.tasks import Demonstration, Task
 
@@ -47,7 +46,7 @@ def supervised_start(
     Raises:
         UserError: `progress` holds another start.
     """
-    progress = progress or InMemory()
+    progress = progress or Keeper()
     optimizer = adamw(policy.model, learning_rate=settings.learning_rate)
     warmup = max(1, settings.steps // 20)
     policy.model.train()
