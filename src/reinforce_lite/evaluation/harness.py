@@ -7,7 +7,6 @@ completion is the same here and in training. lm-eval's response cache is never u
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from statistics import fmean
 from typing import Any
 
 from lm_eval import evaluator
@@ -16,6 +15,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
+from reinforce_lite.evaluation.statistics import outcome_means
 from reinforce_lite.evaluation.written import Written, write_batches
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
 from reinforce_lite.rollout import Completion, Engine, Sampling, ended
@@ -155,10 +155,8 @@ def evaluate(
     items = [_item(sample, lm.completions[sample["doc"]["id"]]) for sample in samples]
     if [item["id"] for item in items] != [problem.id for problem in problems]:
         raise RuntimeError("lm-eval returned other items than were asked for")
-    means = {key: fmean(item[key] for item in items) for key in METRICS}
-    means["length_mean"] = means.pop("length")
     harness = {"name": "lm-eval", "version": version("lm_eval"), "task": NAME}
-    return {"n": len(items), **means, "seconds": seconds, "harness": harness}, items
+    return {**outcome_means(items), "seconds": seconds, "harness": harness}, items
 
 
 def _item(sample: dict[str, Any], completion: Completion) -> dict[str, Any]:
