@@ -30,12 +30,7 @@ def check_engine(policy: Policy, result: UpdateResult, settings: Training) -> No
 
     An engine whose weights are old or broken goes on writing, and learning from that goes unnoticed. Below top_p = 1
     the sampler's log-probabilities are those of a nucleus that holds at least top_p, so they may be higher by
-    -log(top_p).
-
-    Args:
-        policy: the one that learns.
-        result: of the first pass over the completions; in later passes the policy has moved away from its sampler.
-        settings: of the training.
+    -log(top_p). `result` is that of the first pass: in later ones the policy has moved away from its sampler.
 
     Raises:
         UserError: the gap is beyond the limit for the precision of the weights. The policy has no gradient then.

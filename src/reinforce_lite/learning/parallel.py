@@ -60,7 +60,7 @@ def device(kind: str) -> str:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Around all that the first process does: if it leaves before it has invited the others, they may leave too."""
+    """Around all that the first process does: if it leaves before it invites the others, they leave too."""
     try:
         yield
     except SystemExit:
@@ -73,13 +73,13 @@ _invited: list[bool] = []
 
 
 def invite() -> None:
-    """The first process may spend, and the others come along."""
+    """Let the other processes begin: the first one may spend."""
     agree(True)
     _invited.append(True)
 
 
 def invited() -> bool:
-    """Whether there is anything to do for one of the other processes; waits until the first one knows."""
+    """Whether another process than the first has anything to do; waits until the first one knows."""
     return agree(False)
 
 

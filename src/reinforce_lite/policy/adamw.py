@@ -3,18 +3,10 @@
 bfloat16 keeps 8 significant bits: adding less than 1/512 of a weight to it changes nothing, and at a learning rate of
 1e-6 nearly every step is less. Left out of the textbook: amsgrad, maximize, closures.
 
-On a GPU a step costs the bytes it moves. As torch's own operations one after the other, each of which reads and writes
-whole slices, `stochastic` moves some 180 bytes a weight, `8bit` about 1,000 (0.15 and 0.82 s for 3.2e9 weights at the
-3.9 TB/s of an H200, measured at commit 86ae0d2). Compiled (policy/compiled.py), each value is read and written once:
-
-    bytes a weight   gradient  weight  averages  noise, written and read  together
-    stochastic           2        4       16              8                  30
-    8bit                 2        4        4.06          24                  34
-    kahan                2        4       12             16                  34 (4 of them what is kept)
-    master, offload      2        2       24              0                  28 (8 of them what is kept)
-
-That is 0.03 s for 3.2e9 weights at that rate: computed, not measured. `python benchmarks/optimizer.py --shape 3b`
-measures it.
+On a GPU a step costs the bytes it moves. As torch's own operations, each of which reads and writes whole slices,
+`stochastic` moves some 180 bytes a weight, `8bit` about 1,000 (0.15 and 0.82 s for 3.2e9 weights on an H200, measured
+at commit 86ae0d2). Compiled (policy/compiled.py), each value is read and written once: 28 to 34 bytes a weight, or
+0.03 s (computed, not measured; `python benchmarks/optimizer.py --shape 3b` measures it).
 """
 
 import weakref
@@ -242,12 +234,12 @@ def advanced(
 ) -> None:
     """One step of some weights, in place, and all of its arithmetic (Kingma & Ba 2015, Loshchilov & Hutter 2019).
 
-    The direction is m / (1 - b1^t) over sqrt(v / (1 - b2^t)) + eps.
+    The direction is m / (1 - b1^t) over sqrt(v / (1 - b2^t)) + eps, with m and v the two averages.
 
     Args:
         scheme: of the weights.
-        b1: decay of the first average.
-        b2: of the second one.
+        b1: decay of m.
+        b2: decay of v.
         eps: see above.
         weight: bfloat16 [N], or [blocks, BLOCK] as all others that have a value a weight.
         gradient: of them.
