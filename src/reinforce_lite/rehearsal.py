@@ -191,15 +191,24 @@ def measure_training(
     prompt_tokens = fmean(len(policy.prompt_ids(messages(prompt, problem.question))) for problem in problems)
     rows = [step.metrics for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]
-    working = [row["seconds_rollout"] + row["seconds_reward"] + row["seconds_update"] for row in rows]
     cut = fmean(row["truncated"] for row in rows) >= CUT and few.max_new_tokens < training.max_new_tokens
+    return {
+        **_rates(few, prompt_tokens, rows, longest),
+        "prompt_tokens": prompt_tokens,
+        "lengths": None if cut else (fmean(row["length_mean"] for row in rows), float(max(longest))),
+    }
+
+
+def _rates(few: Training, prompt_tokens: float, rows: list[dict[str, Any]], longest: list[int]) -> dict[str, float]:
+    """The seconds of `measure_training`, from the metrics of each step and its longest completion."""
+    working = [row["seconds_rollout"] + row["seconds_reward"] + row["seconds_update"] for row in rows]
+
+    def usual(value: Callable[[int], float]) -> float:
+        return median(value(step) for step in range(1, STEPS))
 
     def tokens(step: int, completions: int) -> float:
         """Of one step, so many of a question's completions."""
         return step_tokens(few, prompt_tokens, Interval.exactly(rows[step]["length_mean"]), completions).expected
-
-    def usual(value: Callable[[int], float]) -> float:
-        return median(value(step) for step in range(1, STEPS))
 
     def update_token(step: int) -> float:
         pushed = tokens(step, pushed_per_question(few)) * (1 - rows[step]["groups_dropped"])  # carried a gradient
@@ -210,8 +219,6 @@ def measure_training(
         "rollout_position": usual(lambda step: rows[step]["seconds_rollout"] / (rollout_batches(few) * longest[step])),
         "update_token": usual(update_token),
         "drift_token": rows[-1]["seconds_drift"] / tokens(-1, few.completions_per_question),
-        "prompt_tokens": prompt_tokens,
-        "lengths": None if cut else (fmean(row["length_mean"] for row in rows), float(max(longest))),
     }
 
 

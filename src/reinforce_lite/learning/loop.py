@@ -120,11 +120,11 @@ class Learner:
     ) -> tuple[Step, str | None]:
         """Take one step; what it leaves behind, and the reason if it is the last one."""
         policy, settings, clock = self.policy, self.settings, Clock()
-        asked = parallel.share(ask(problems, self.seed, number))
-        groups_PG = rollout(policy, engine, asked, self.prompt, settings)
+        questions = parallel.share(ask(problems, self.seed, number))
+        groups_PG = rollout(policy, engine, questions, self.prompt, settings)
         clock.lap("rollout")
 
-        scored = parallel.gather([score(policy, asked, groups_PG, settings)])
+        scored = parallel.gather([score(policy, questions, groups_PG, settings)])
         experience = Experience.joined(scored).weighted(self.estimate)
         clock.lap("reward")
 

@@ -176,7 +176,7 @@ class AdamW(torch.optim.Optimizer):
                 move(weight, weight.grad, state, group, generators[weight.device])
             for device in generators:
                 if scheme.on_cpu and device.type == "cuda":
-                    torch.cuda.synchronize(device)  # copies to the CPU end before somebody reads them
+                    torch.cuda.synchronize(device)  # copies to the CPU end before anything reads them
 
 
 def lock(tensor: torch.Tensor) -> None:

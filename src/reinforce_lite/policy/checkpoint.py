@@ -36,7 +36,7 @@ class Checkpoint:
 
     Attributes:
         path: its folder.
-        facts: `step` (how many are completed) and whatever else was given to `write`.
+        facts: `step` (how many are completed) and what else was given to `write`.
     """
 
     path: Path
