@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from statistics import fmean, median
 from typing import Any
 
@@ -25,8 +24,7 @@ from reinforce_lite.precision import engines_of, evaluation_of, training_of
 from reinforce_lite.rollout import Engine
 from reinforce_lite.rollout.choose import opened
 from reinforce_lite.settings import Evaluation, Settings, Start, Training
-from reinforce_lite.tasks import Dataset, Problem
-from reinforce_lite.tasks.prompts import messages
+from reinforce_lite.tasks import Dataset, Problem, Task, named
 
 STEPS = 5
 """Steps of training; the first one warms up, the last one measures drift, and the median step counts."""
@@ -85,8 +83,7 @@ def few_problems(settings: Settings) -> Dataset:
     }
     task = settings.task
     sizes = {key: min(number, getattr(task, key) or number) for key, number in wanted.items()}
-    found: Dataset = import_module(f"reinforce_lite.tasks.{task.name}").build(task.model_copy(update=sizes))
-    return found
+    return named(task.name).build(task.model_copy(update=sizes))
 
 
 def _measure(
@@ -99,11 +96,13 @@ def _measure(
     """
     process = process_seconds(0.0) if process is None else process
     prepare_torch(settings.hardware)
-    chosen, prompt = settings.policies[model], settings.task.prompt
+    chosen, task, prompt = settings.policies[model], named(settings.task.name), settings.task.prompt
     if chosen.repo is not None and chosen.path is None:
         fetch.download(chosen)
     began = time.perf_counter()
-    policy = fetch.materialise(chosen, chosen.start.seed if chosen.start else 0, settings.hardware.device)
+    policy = fetch.materialise(
+        chosen, task.vocabulary, chosen.start.seed if chosen.start else 0, settings.hardware.device
+    )
     load = time.perf_counter() - began
     part(True)
     usual, evaluation = training_of(settings, model, settings.variants[0]), evaluation_of(settings, model)
@@ -116,12 +115,12 @@ def _measure(
             demonstrated = demonstrated_lengths(policy, data)
             limit = min(usual.max_new_tokens, math.ceil(demonstrated[0]))
             usual = usual.model_copy(update={"max_new_tokens": limit})
-        training = measure_training(policy, data.train, prompt, usual, lambda: part(False), writer)
+        training = measure_training(policy, data.train, task, prompt, usual, lambda: part(False), writer)
         part(True)
         if chosen.start is not None:
-            start_step = _start_step(policy, data, prompt, chosen.start)
+            start_step = _start_step(policy, data, task, prompt, chosen.start)
             part(True)
-        harness, position = _evaluation(policy, data.test, prompt, evaluation, answerer)
+        harness, position = _evaluation(policy, data.test, task, prompt, evaluation, answerer)
         part(True)
     del policy
     gc.collect()
@@ -166,6 +165,7 @@ def demonstrated_lengths(policy: Policy, data: Dataset) -> tuple[float, float]:
 def measure_training(
     policy: Policy,
     problems: list[Problem],
+    task: Task[Any],
     prompt: str,
     training: Training,
     after_step: Callable[[], None] = lambda: None,
@@ -187,8 +187,8 @@ def measure_training(
         steps.append(step)
         after_step()
 
-    train(policy, problems, prompt, few, 0, keep, engine=engine)
-    prompt_tokens = fmean(len(policy.prompt_ids(messages(prompt, problem.question))) for problem in problems)
+    train(policy, problems, task, prompt, few, 0, keep, engine=engine)
+    prompt_tokens = fmean(len(policy.prompt_ids(task.messages(prompt, problem.question))) for problem in problems)
     rows = [step.metrics for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]
     cut = fmean(row["truncated"] for row in rows) >= CUT and few.max_new_tokens < training.max_new_tokens
@@ -222,17 +222,17 @@ def _rates(few: Training, prompt_tokens: float, rows: list[dict[str, Any]], long
     }
 
 
-def _start_step(policy: Policy, data: Dataset, prompt: str, start: Start) -> float:
+def _start_step(policy: Policy, data: Dataset, task: Task[Any], prompt: str, start: Start) -> float:
     """Seconds of one step of the supervised start."""
-    supervised_start(policy, data.demonstrations, prompt, start.model_copy(update={"steps": 1}))
+    supervised_start(policy, data.demonstrations, task, prompt, start.model_copy(update={"steps": 1}))
     began = time.perf_counter()
-    supervised_start(policy, data.demonstrations, prompt, start.model_copy(update={"steps": STEPS}))
+    supervised_start(policy, data.demonstrations, task, prompt, start.model_copy(update={"steps": STEPS}))
     _wait()
     return (time.perf_counter() - began) / STEPS
 
 
 def _evaluation(
-    policy: Policy, problems: list[Problem], prompt: str, usual: Evaluation, engine: Engine
+    policy: Policy, problems: list[Problem], task: Task[Any], prompt: str, usual: Evaluation, engine: Engine
 ) -> tuple[float, float]:
     """(seconds that the harness needs around its batches, seconds of one more token in every row of a batch)."""
     began = time.perf_counter()  # the harness' imports are a part of its cost
@@ -254,7 +254,7 @@ def _evaluation(
     watch = Watch()
     limit = min(CAP, usual.max_new_tokens)
     shorter = usual.model_copy(update={"max_new_tokens": limit, "cross_check": False})
-    _, items = evaluate(policy, problems[: shorter.size], prompt, shorter, watch, engine=engine)
+    _, items = evaluate(policy, problems[: shorter.size], task, prompt, shorter, watch, engine=engine)
     around = time.perf_counter() - began - watch.seconds
     return around, watch.seconds / max(item["length"] for item in items)
 

@@ -18,7 +18,7 @@ from reinforce_lite.learning.loop import train
 from reinforce_lite.policy.progress import Keeper
 from reinforce_lite.settings import CheckpointSettings, Training
 from reinforce_lite.tasks import Problem
-from toys import toy_policy
+from toys import WORLD, toy_policy
 
 PROBLEMS = [Problem(f"train-{i}", f"tom has {i} apples . how many apples now ?", str(i)) for i in range(7)]
 # What a completion weighs depends on all others of the step, whoever wrote them.
@@ -33,7 +33,7 @@ def steps(folder: Path, keeper: Keeper, until: int) -> None:
     """Train up to a step, and write what the first process knows."""
     policy = toy_policy("llama")
     stop = parallel.agreed(lambda completed: "enough" if completed >= until else None)
-    train(policy, PROBLEMS, "bare", SETTINGS, 0, stop=stop, progress=keeper)
+    train(policy, PROBLEMS, WORLD, "bare", SETTINGS, 0, stop=stop, progress=keeper)
     torch.save(policy.model.state_dict(), folder / f"weights-{os.environ.get('RANK', 0)}.pt")
     if parallel.first():
         (folder / "rows.json").write_text(json.dumps(keeper.rows()))

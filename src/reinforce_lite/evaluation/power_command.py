@@ -33,7 +33,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--questions",
         type=int,
         metavar="N",
-        help="test questions (default: those of the configuration, which are 1,319 for all of GSM8K)",
+        help="test questions (default: those of the configuration)",
     )
     command.add_argument(
         "--discordance",
@@ -83,12 +83,9 @@ def evaluated_questions(settings: Settings) -> int:
     Raises:
         UserError: it does not say.
     """
-    from reinforce_lite.tasks.gsm8k import ORIGINALS
-
-    size = settings.task.test_size or (ORIGINALS["test"].count if settings.task.name == "gsm8k" else None)
-    if size is None:
+    if settings.test_problems is None:
         raise UserError("task.test_size is not set: the number of test questions is not known", "give --questions")
-    return min(size, settings.evaluation.limit or size)
+    return settings.test_problems
 
 
 def plan(

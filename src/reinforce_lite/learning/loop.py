@@ -23,7 +23,7 @@ from reinforce_lite.policy.progress import Keeper, steps_bar
 from reinforce_lite.rollout import Engine
 from reinforce_lite.rollout.choose import kept_open, opened
 from reinforce_lite.settings import Training
-from reinforce_lite.tasks import Problem
+from reinforce_lite.tasks import Problem, Task
 
 Stop = Callable[[int], str | None]
 """Asked once a step, with the number of completed steps; a reason ends the training."""
@@ -40,6 +40,7 @@ class Step:
 def train(
     policy: Policy,
     problems: list[Problem],
+    task: Task[Any],
     prompt: str,
     settings: Training,
     seed: int,
@@ -54,6 +55,7 @@ def train(
     Args:
         policy: the start policy, from which drift is measured, also when a training is resumed.
         problems: the questions of train.
+        task: it puts them to the policy, and grades the completions.
         prompt: name of the prompt.
         settings: the algorithm.
         seed: all randomness derives from it and the step.
@@ -70,7 +72,7 @@ def train(
             holds another training, or there are more processes than questions.
     """
     check_processes(settings)
-    learner, progress = Learner.of(policy, prompt, settings, seed), progress or Keeper()
+    learner, progress = Learner.of(policy, task, prompt, settings, seed), progress or Keeper()
     needs = settings.engine, policy, settings.rollout_batch, settings.max_new_tokens, settings.kv_cache_gib
     with progress.resumed(policy, learner.optimizer) as completed, kept_open(engine, opened(*needs)) as writer:
         reason, skipped = stop(completed) if completed else None, Skipped(settings.max_skipped, progress.rows())
@@ -99,6 +101,7 @@ class Learner:
     """
 
     policy: Policy
+    task: Task[Any]
     prompt: str
     settings: Training
     seed: int
@@ -107,13 +110,12 @@ class Learner:
     estimate: Estimator
 
     @classmethod
-    def of(cls, policy: Policy, prompt: str, settings: Training, seed: int) -> "Learner":
+    def of(cls, policy: Policy, task: Task[Any], prompt: str, settings: Training, seed: int) -> "Learner":
         """Prepare a policy to learn."""
         prepare(policy, settings, seed)
         start, optimizer = drift.snapshot(policy), optimizer_for(policy.model, settings, seed)
-        return cls(
-            policy, prompt, settings, seed, start, optimizer, estimator(settings.estimator, settings.scale_by_std)
-        )
+        estimate = estimator(settings.estimator, settings.scale_by_std)
+        return cls(policy, task, prompt, settings, seed, start, optimizer, estimate)
 
     def step(
         self, number: int, problems: list[Problem], engine: Engine, progress: Keeper, stop: Stop
@@ -121,10 +123,10 @@ class Learner:
         """Take one step; what it leaves behind, and the reason if it is the last one."""
         policy, settings, clock = self.policy, self.settings, Clock()
         questions = parallel.share(ask(problems, self.seed, number))
-        groups_PG = rollout(policy, engine, questions, self.prompt, settings)
+        groups_PG = rollout(policy, engine, questions, self.task, self.prompt, settings)
         clock.lap("rollout")
 
-        scored = parallel.gather([score(policy, questions, groups_PG, settings)])
+        scored = parallel.gather([score(policy, questions, groups_PG, self.task, settings)])
         experience = Experience.joined(scored).weighted(self.estimate)
         clock.lap("reward")
 

@@ -1,6 +1,7 @@
 """Bring a policy here: the hub's snapshot at its pinned revision, a local file, or a tiny model from nothing."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +36,24 @@ def download(settings: PolicySettings) -> None:
         ) from error
 
 
-def materialise(settings: PolicySettings, seed: int, device: str) -> Policy:
-    """Load (or build) the policy as the configuration names it, before any supervised start.
+def materialise(settings: PolicySettings, vocabulary: Sequence[str], seed: int, device: str) -> Policy:
+    """Load (or build, over the vocabulary of the task) the policy as configured, before any supervised start.
 
     Raises:
         UserError: the weights cannot be loaded.
     """
     if settings.from_scratch is not None:
-        return scratch.build(settings.from_scratch, seed, device)
+        return scratch.build(settings.from_scratch, vocabulary, seed, device)
     if settings.path is not None:
         return load.local(settings.path, settings, device)
     download(settings)
     return load.pretrained(str(settings.repo), settings, device, revision=settings.revision, local_files_only=True)
 
 
-def tokenizer(settings: PolicySettings) -> Any:
+def tokenizer(settings: PolicySettings, vocabulary: Sequence[str]) -> Any:
     """The tokenizer alone, with its chat template; from the hub if it is not here yet.
+
+    `vocabulary` is that of the task, for a model from scratch.
 
     Raises:
         UserError: it cannot be loaded.
@@ -58,7 +61,7 @@ def tokenizer(settings: PolicySettings) -> Any:
     from transformers import AutoTokenizer
 
     if settings.from_scratch is not None:
-        return scratch.word_tokenizer()
+        return scratch.word_tokenizer(vocabulary)
     path = settings.path
     name, source = (str(settings.repo), {"revision": settings.revision}) if path is None else load.source_of(path)
     try:

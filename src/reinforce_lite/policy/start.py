@@ -4,6 +4,7 @@ It warms up the tiny models, and teaches a pretrained one the answer format that
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -12,13 +13,13 @@ from reinforce_lite.policy.logprobs import chosen_logprobs, packed, pad_right, r
 from reinforce_lite.policy.optimizer import adamw, learning_rate, set_learning_rate
 from reinforce_lite.policy.progress import Keeper, steps_bar
 from reinforce_lite.settings import Start
-from reinforce_lite.tasks import Demonstration
-from reinforce_lite.tasks.prompts import messages
+from reinforce_lite.tasks import Demonstration, Task
 
 
 def supervised_start(
     policy: Policy,
     demonstrations: list[Demonstration],
+    task: Task[Any],
     prompt: str,
     settings: Start,
     progress: Keeper | None = None,
@@ -32,6 +33,7 @@ def supervised_start(
     Args:
         policy: the policy before its first step, also when `progress` has kept some.
         demonstrations: questions and completions.
+        task: it puts the questions.
         prompt: name of the prompt.
         settings: how long and how fast.
         progress: keeps completed steps; by default they are lost with the process.
@@ -51,7 +53,7 @@ def supervised_start(
         for step in (bar := steps_bar(completed, settings.steps, "supervised start")):
             first = step * settings.batch_size
             picked = [demonstrations[i % len(demonstrations)] for i in range(first, first + settings.batch_size)]
-            loss = gradient(policy, picked, prompt)
+            loss = gradient(policy, picked, task, prompt)
             rate = learning_rate(settings.learning_rate, "linear", step, settings.steps, warmup)
             set_learning_rate(optimizer, rate)
             with progress.step():
@@ -72,7 +74,9 @@ here, so SmolLM2-135M keeps about 12 GB for so many, and 8,192 rows of its logit
 (computed, not measured)."""
 
 
-def gradient(policy: Policy, picked: list[Demonstration], prompt: str, pass_tokens: int | None = None) -> float:
+def gradient(
+    policy: Policy, picked: list[Demonstration], task: Task[Any], prompt: str, pass_tokens: int | None = None
+) -> float:
     """Accumulate the clipped gradient of the loss over some demonstrations, and return the loss.
 
     Rows of like length share a pass of at most `pass_tokens` padded tokens, which does not change the loss. By default
@@ -82,7 +86,7 @@ def gradient(policy: Policy, picked: list[Demonstration], prompt: str, pass_toke
         pass_tokens = PASS_TOKENS
     stop_id = preferred_stop(policy)
     rows = [
-        (policy.prompt_ids(messages(prompt, d.question)), [*completion_ids(policy, d.completion), stop_id])
+        (policy.prompt_ids(task.messages(prompt, d.question)), [*completion_ids(policy, d.completion), stop_id])
         for d in picked
     ]
     tokens = sum(len(completion) for _, completion in rows)
