@@ -1,9 +1,9 @@
 """Data-parallel training: several processes with a device each take one step together, started by Accelerate.
 
-Each writes the completions of its share of the questions. Then all of them know the whole experience, each pushes its
-share of the rows, and their gradients are added up before the norm is clipped: the step is that of a single process,
-but for the order of the sum. The first process keeps ledger, checkpoints and results, and decides when a training ends;
-the others follow it. In a single process, every function here returns what it is given.
+Each writes the completions of its share of the questions and gets those of the others, then pushes its share of the
+rows; gradients are added up before the norm is clipped. The step is that of a single process but for the order of the
+sum. The first process keeps ledger, checkpoints and results, and decides when a training ends. In a single process,
+every function here returns its argument.
 """
 
 import os
@@ -148,7 +148,7 @@ class Leader(Progress):
 
     @contextmanager
     def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> Iterator[int]:
-        """See `Progress.resumed`."""
+        """See `Keeper.resumed`."""
         with super().resumed(policy, optimizer) as completed:
             agree((completed, self.rows()))
             yield completed
