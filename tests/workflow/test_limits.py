@@ -12,7 +12,7 @@ from test_dag import jobs, without_times
 from reinforce_lite.accounting.budget import spent_usd
 from reinforce_lite.accounting.ledger import attempts
 from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.report.summary import validate
+from reinforce_lite.report.summary_model import Summary
 
 ENOUGH = 0.05
 TRAINING = "train/tiny-llama/leave_one_out/seed0"
@@ -26,7 +26,7 @@ def budget(limit: float, **more: Any) -> list[str]:
 def summary_of(workflow: Workflow) -> dict[str, Any]:
     folder = workflow.results()
     summary: dict[str, Any] = read_json(folder / "summary.json")
-    validate(summary)
+    Summary.model_validate(summary)
     assert (folder / "report.html").exists()
     return summary
 
@@ -103,7 +103,7 @@ def test_a_seed_is_given_up_whole_and_run_with_more_money(
     assert done.returncode == 0, done.stdout[-3000:]
     assert_kept(workflow, limit, record_property)
     told = [read_json(folder / f"train/tiny-llama/leave_one_out/seed{seed}/training.json") for seed in (0, 1)]
-    assert "seed 1 is given up, for the money is expected to suffice for 1 of 2 seeds" in told[1]["not_run"]
+    assert "seed 1 is given up: the money is expected to suffice for 1 of 2 seeds" in told[1]["not_run"]
     if told[0]["stopped"] is not None:
         pytest.skip("this machine became slower than its forecast")
     assert told[0]["steps"] == 300, "the first seed is not cut for the second"

@@ -6,7 +6,6 @@ completion is the same here and in training. lm-eval's response cache is never u
 
 import time
 from collections.abc import Callable
-from statistics import fmean
 from typing import Any
 
 from lm_eval import evaluator
@@ -15,6 +14,7 @@ from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
+from reinforce_lite.evaluation.statistics import outcome_means
 from reinforce_lite.evaluation.written import Prompts, Written, fixed_batches, write_batches
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
 from reinforce_lite.rollout import Completion, Engine, Sampling, ended
@@ -166,11 +166,7 @@ def evaluate(
     if [item["id"] for item in items] != [problem.id for problem in problems]:
         raise RuntimeError("lm-eval returned other items than were asked for")
     summary = {
-        "n": len(items),
-        "strict": fmean(item["strict"] for item in items),
-        "flexible": fmean(item["flexible"] for item in items),
-        "truncated": fmean(item["truncated"] for item in items),
-        "length_mean": fmean(item["length"] for item in items),
+        **outcome_means(items),
         "seconds": seconds,
         "harness": {"name": "lm-eval", "version": results.get("lm_eval_version", _version()), "task": NAME},
     }

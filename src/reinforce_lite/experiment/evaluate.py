@@ -4,7 +4,6 @@ import sys
 from typing import Any
 
 from reinforce_lite.accounting.provenance import sums
-from reinforce_lite.accounting.rebuild import evaluation_metrics
 from reinforce_lite.evaluation import avg_at_k, harness, sampling
 from reinforce_lite.evaluation.written import Written
 from reinforce_lite.experiment.frame import Paid
@@ -20,7 +19,6 @@ def run(run: Run, paid: Paid) -> None:
     prepare_torch(settings.hardware)
     policy = load(run.need("policy").parent, run.policy, settings.hardware.device)
     problems = load_split(run.layout.data, "test")[: evaluation.limit]
-    paid.account.log_dataset(run.need("problems"), "test")
     greedy = -(-len(problems) // evaluation.size)
     gate.begin(greedy + evaluation.sampled_batches(len(problems)), "batch")
     files = [run.path("outcomes")]
@@ -44,8 +42,4 @@ def run(run: Run, paid: Paid) -> None:
     record: dict[str, Any] = {**run.job.run, **summary, "sums": sums(*files)}
     made = {"policy": read_json(run.need("policy")), "engine": evaluation.engine, **run.provenance()}
     write_json(run.path(), {**record, **made})
-    paid.account.log_params({**run.job.run, "evaluation": evaluation.model_dump(mode="json")})
-    paid.account.log_summary(evaluation_metrics(summary))
-    for path in files:
-        paid.account.log_artifact(path)
     print(f"{run.job}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)

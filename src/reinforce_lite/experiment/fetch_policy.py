@@ -17,7 +17,6 @@ def run(run: Run, paid: Paid) -> None:
     policy = fetch.materialise(run.policy, run.task.vocabulary, start.seed if start else 0, settings.hardware.device)
     provenance = {"model": model, **fetch.describe(policy, run.policy)}
     provenance |= {"start": start.model_dump(mode="json") if start else None, **run.provenance()}
-    paid.account.log_params(provenance)
     if start is None:
         write_json(run.path(), {"weights": fetch.weights_source(run.policy), **provenance})
         return
@@ -27,14 +26,12 @@ def run(run: Run, paid: Paid) -> None:
             f"policies.{model}.start needs demonstrations, and task.demonstrations is 0",
             "set task.demonstrations, or start: null",
         )
-    paid.account.log_dataset(run.need("demonstrations"), "demonstrations")
     progress = Progress(run.layout.resume(run.job), run.key, settings.checkpoint)
     paid.gate.begin(start.steps)
     history = supervised_start(
         policy, demonstrations, run.task, settings.task.prompt, start, progress, stop=paid.gate.stop
     )
     paid.gate.complete()
-    paid.account.log_metrics(history)
     write_jsonl(run.path("start"), history)
     load.save(policy, run.path().parent, provenance)
     progress.finish()

@@ -24,8 +24,6 @@ def run(run: Run, paid: Paid) -> None:
         return untrained(run)
     parallel.invite()
     policy, gate = policy_of(run), paid.gate
-    paid.account.log_params({**run.job.run, **run.training.model_dump(mode="json")})
-    paid.account.log_dataset(run.need("problems"), "train")
     progress = parallel.Leader(run.layout.resume(run.job), run.key, run.settings.checkpoint)
     gate.begin(run.training.steps)
     matched = same_cost.rule(run.settings, run.job, paid.account.attempt, gate.stop)
@@ -44,8 +42,6 @@ def run(run: Run, paid: Paid) -> None:
     write_record(run, rows, how)
     provenance = {**read_json(run.need("policy")), **described(run)}
     del provenance["weights"]
-    for name in ("metrics", "completions"):
-        paid.account.log_artifact(run.path(name))
     save(policy, run.path().parent, provenance)
     if gate.reason is None:  # else a larger budget resumes from there
         progress.finish()
