@@ -140,7 +140,7 @@ class Progress(Keeper):
         return {"count": len(rows), **{name: sum(row[name] for row in rows) for name in ("seconds", "bytes")}}
 
     def finish(self) -> None:
-        """The results are written; the last state is kept until somebody has taken them (`reinforce_lite.handover`)."""
+        """The results are written; the last state is kept until a later stage has read them."""
         with suppress(UserError):  # on a full disk the state is kept all the same
             write_json(self.folder / FINISHED, self._key)
         for path in checkpoint.found(self.folder):
