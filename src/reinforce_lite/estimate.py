@@ -23,16 +23,8 @@ from reinforce_lite.accounting.forecast import (
 from reinforce_lite.accounting.plan import Entry, Plan
 from reinforce_lite.accounting.roofline import ANSWER, PROMPT, Roofline
 from reinforce_lite.errors import UserError
-from reinforce_lite.precision import (
-    GIB,
-    checkpoint_gib,
-    cpu_gib,
-    evaluation_of,
-    evaluation_place,
-    training_gib,
-    training_of,
-    training_place,
-)
+from reinforce_lite.memory import GIB, footprint
+from reinforce_lite.precision import evaluation_of, evaluation_place, training_of, training_place
 from reinforce_lite.rollout.choose import Name, Place, decide
 from reinforce_lite.settings import Settings, Training
 
@@ -166,12 +158,12 @@ def role(settings: Settings, model: str, card: Card, engine: Name | None, answer
     at = Roofline(card, weights, kib)
     cached = _rows_cached(place, training.engine, kib, answer)
     rates = rates_of(chosen, model, training, at, cached, answer)
-    needed, there = training_gib(policy, training), settings.hardware.memory_gib
+    needed, there = footprint(policy, training).device, settings.hardware.memory_gib
     lacking = f"{model} needs {needed:.0f} of {there:g} GiB ({training.weights})" if needed > 0.95 * there else None
     assumed = None if known else f"{model}: {kib:.0f} KiB of keys and values a token"
     if weights < 1e9:
         assumed = f"{assumed}; so small a model waits for launches, which are not counted"
-    return Role(chosen, training, rates, cached, lacking, cpu_gib(policy, training), assumed)
+    return Role(chosen, training, rates, cached, lacking, footprint(policy, training).cpu, assumed)
 
 
 def _with_engine(settings: Settings, engine: Name) -> Settings:
@@ -204,7 +196,7 @@ def rates_of(settings: Settings, model: str, training: Training, at: Roofline, c
     pushed = (step_tokens(training, PROMPT, mean, pushed_per_question(training)) * carrying(training)).expected
     update = at.update_token(training.gradient_checkpointing) + at.optimiser(training.weights) / pushed
     # Every step waits a little for the checkpoints.
-    saving = checkpoint_gib(settings.policies[model], training) * GIB / 1e9 / CHECKPOINT_GB_S
+    saving = footprint(settings.policies[model], training).checkpoint * GIB / 1e9 / CHECKPOINT_GB_S
     slower = 1 + saving / settings.checkpoint.every_seconds
     return Rates(
         process=PROCESS,

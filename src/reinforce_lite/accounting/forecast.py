@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Evaluation, Settings, Start, Training
+from reinforce_lite.stages import Job, jobs
+
+__all__ = ["Job", "jobs"]
 
 
 @dataclass(frozen=True)
@@ -54,34 +57,9 @@ CARRYING = Interval(0.4, 0.8, 1.0)
 CARRYING_CONTROLS = {"random": Interval(1.0, 1.0, 1.0), "format": Interval(0.0, 0.3, 1.0)}
 """The same for a coin, and for a reward that a policy earns by a format it may well have already."""
 TEST_PROBLEMS = 1319
-"""Problems in GSM8K's test split, which `task.test_size: null` takes."""
+"""As many as GSM8K has, for a task that says how many only when its data are prepared."""
 Lengths = tuple[float, float]
 """(mean, longest) tokens of a completion."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One use of the device: a stage, of a model, and of a training run if the stage is of one."""
-
-    stage: str
-    model: str
-    variant: str | None = None
-    seed: int | None = None
-
-    def __str__(self) -> str:
-        """For people: `train tiny-llama leave_one_out seed0`."""
-        seed = None if self.seed is None else f"seed{self.seed}"
-        return " ".join(filter(None, (self.stage, self.model, self.variant, seed)))
-
-
-def jobs(settings: Settings) -> list[Job]:
-    """Every use of the device after preflight, in the order of the configuration."""
-    every = []
-    for model in settings.models:
-        runs = [(model, *run) for run in settings.runs]
-        every += [Job("fetch_policy", model), Job("evaluate_baseline", model)]
-        every += [Job("train", *run) for run in runs] + [Job("evaluate_trained", *run) for run in runs]
-    return every
 
 
 @dataclass(frozen=True)
@@ -180,7 +158,7 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
     elif likes := [seconds for other, seconds in evidence.seconds.items() if other.model == job.model]:
         one = Duration(AGAIN * (sum(likes) / len(likes)))
     else:
-        problems = min(settings.evaluation.limit or TEST_PROBLEMS, settings.task.test_size or TEST_PROBLEMS)
+        problems = settings.test_problems or TEST_PROBLEMS
         one = Duration(evaluation_seconds(rates, evaluation_of(settings, job.model), problems, rates.lengths))
     return Duration(one.around * devices, one.step * devices, one.steps, one.after * devices)
 
@@ -257,7 +235,7 @@ def carrying(training: Training) -> Interval:
     """Share of the questions that carry a gradient."""
     if training.estimator == "supervised":
         return Interval.exactly(1.0)
-    return CARRYING_CONTROLS.get(training.reward, CARRYING)
+    return CARRYING_CONTROLS.get(str(training.reward), CARRYING)
 
 
 def plain(training: Training) -> bool:

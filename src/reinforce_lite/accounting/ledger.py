@@ -26,9 +26,9 @@ import psutil
 from reinforce_lite.accounting import clock, device_lock, events
 from reinforce_lite.accounting.device_lock import LockState
 from reinforce_lite.accounting.events import Close, Event, Open, Touch
-from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.errors import UserError
 from reinforce_lite.settings import Hardware, Settings
+from reinforce_lite.stages import Job
 
 Ending = Literal["finished", "failed", "interrupted"]
 """How a process can end an attempt; interrupted: it was asked to stop, and can be continued."""
@@ -117,7 +117,9 @@ class Ledger:
         Args:
             stage: what the process does.
             hardware: the device and its price.
-            model: like variant and seed, of a stage that has one.
+            model: of a stage that has one.
+            variant: of a stage that has one.
+            seed: of a stage that has one.
             attempt_id: a new name; None makes one.
             since: steady seconds at which the wait for the device was over; None if there was none.
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.accounting.gate import LedgerMeter, Meter
 from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Job
 
 Stop = Callable[[int], str | None]
 

@@ -64,7 +64,9 @@ def stage(
     Args:
         settings: the experiment.
         name: of the stage.
-        model: like variant and seed, of a stage that has one.
+        model: of a stage that has one.
+        variant: of a stage that has one.
+        seed: of a stage that has one.
         finished: whether the results are there. It is called after a wait only: if they are, the block is not run,
             nothing is recorded, and stderr names the process that wrote them.
         admit: called next, when nobody else can spend: what it raises ends the stage before anything is recorded.

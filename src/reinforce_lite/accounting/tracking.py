@@ -29,9 +29,9 @@ from reinforce_lite.accounting.mlflow_runs import (
 )
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.precision import evaluation_of
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import STAGES, Layout
 
 PAUSE_SECONDS = 60.0
 """After a failed call MLflow is left alone for so long: a locked database makes every call wait, on rented time."""
@@ -56,32 +56,24 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
     Raises:
         UserError: a file is not JSON.
     """
-    if attempt.model is None:
+    layout, job = Layout.of(settings), attempt.job
+    if not job.model or job.stage not in STAGES:
         return Results()
-    layout, run = Layout.of(settings), (attempt.model, attempt.variant, attempt.seed)
-    what = dict(zip(("model", "variant", "seed"), run, strict=True))
-    if attempt.stage == "fetch_policy":
-        folder = layout.policy(attempt.model)
-        policy = {key: value for key, value in _json(folder / "policy.json").items() if key != "weights"}
-        rows = _rows(folder / "start.jsonl")
-        dataset = layout.data / "demonstrations.jsonl" if rows else None
-        return Results(policy, rows, (), dataset, policy.get("made_with") or {})
-    if attempt.stage == "train":
-        folder = layout.train(attempt.model, str(attempt.variant), int(attempt.seed or 0))
-        params = {**what, **(_json(folder / "policy.json").get("training") or {})}
-        artifacts = [folder / "metrics.jsonl", folder / "completions.jsonl"]
-        origin = _json(folder / "training.json").get("made_with") or {}
-        return Results(params, _rows(artifacts[0]), artifacts, layout.data / "train.jsonl", origin)
-    if attempt.stage.startswith("evaluate"):
-        folder = layout.evaluation(*run)
-        evaluation = _json(folder / "evaluation.json")
-        engine = {"engine": evaluation.get("engine", settings.evaluation.engine)}
-        asked = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
-        params = {**what, "evaluation": evaluation_of(asked, attempt.model).model_dump(mode="json")}
-        artifacts = [folder / "items.jsonl", folder / "samples.jsonl"]
-        rows = [{"step": 0, **evaluation_metrics(evaluation)}]
-        return Results(params, rows, artifacts, layout.data / "test.jsonl", evaluation.get("made_with") or {})
-    return Results()
+    ended, needs = _json(layout.path(job)), layout.needs(job)
+    origin = ended.get("made_with") or {}
+    if job.stage == "fetch_policy":
+        rows = _rows(layout.path(job, "start"))
+        params = {key: value for key, value in ended.items() if key != "weights"}
+        return Results(params, rows, (), needs["demonstrations"] if rows else None, origin)
+    if job.stage == "train":
+        training = _json(layout.path(job, "policy")).get("training") or {}
+        files = [layout.path(job, name) for name in ("metrics", "completions")]
+        return Results({**job.run, **training}, _rows(files[0]), files, needs["problems"], origin)
+    engine = {"engine": ended.get("engine", settings.evaluation.engine)}
+    asked = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
+    params = {**job.run, "evaluation": evaluation_of(asked, job.model).model_dump(mode="json")}
+    files = [layout.path(job, name) for name in ("outcomes", "samples")]
+    return Results(params, [{"step": 0, **evaluation_metrics(ended)}], files, needs["problems"], origin)
 
 
 def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:

@@ -10,8 +10,8 @@ from reinforce_lite.accounting.table import aligned
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation.power import detectable_gain, power, questions_needed
 from reinforce_lite.files import read_json
-from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Layout
 
 DISCORDANCES = (0.05, 0.08, 0.12, 0.16, 0.20)
 """Shares of changed verdicts that the table shows unless others are asked for."""
@@ -31,7 +31,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Give the subcommand its options and its help."""
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.epilog = EPILOG
-    questions = "test questions (default: those of the configuration, which are 1,319 for all of GSM8K)"
+    questions = "test questions (default: those of the configuration)"
     command.add_argument("--questions", type=int, metavar="N", help=questions)
     shares = "shares of the questions whose verdict changes (default: 0.05 to 0.20)"
     many: dict[str, Any] = {"type": float, "nargs": "+", "default": list(DISCORDANCES)}
@@ -71,12 +71,9 @@ def evaluated_questions(settings: Settings) -> int:
     Raises:
         UserError: it does not say.
     """
-    from reinforce_lite.tasks.gsm8k import ORIGINALS
-
-    size = settings.task.test_size or (ORIGINALS["test"].count if settings.task.name == "gsm8k" else None)
-    if size is None:
+    if settings.test_problems is None:
         raise UserError("task.test_size is not set: the number of test questions is not known", "give --questions")
-    return min(size, settings.evaluation.limit or size)
+    return settings.test_problems
 
 
 def plan(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:

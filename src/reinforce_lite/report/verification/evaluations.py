@@ -20,7 +20,7 @@ from reinforce_lite.report.verification.difference import (
     rows_of,
 )
 from reinforce_lite.report.verification.experiment import Experiment
-from reinforce_lite.tasks.rewards import flexible, strict
+from reinforce_lite.tasks import Problem, Task, named, verdicts
 
 Item = dict[str, Any]
 
@@ -57,28 +57,30 @@ def load(experiment: Experiment) -> list[Evaluation]:
     layout = experiment.layout
     places = [(layout.evaluation(model), _identity(model, None, None)) for model in experiment.settings.models]
     places += [(run.evaluated, _identity(run.model, run.variant, run.seed)) for run in experiment.runs]
-    problems = experiment.problems("test")
-    gold = {row["id"]: row["answer"] for row in problems} if experiment.is_sound("test") else {}
+    known = experiment.problems("test")
+    gold = {row["id"]: row["answer"] for row in known} if experiment.is_sound("test") else {}
+    task = named(experiment.settings.task.name)
     limit = experiment.settings.evaluation.max_new_tokens
     found = []
     for folder, who in places:
         stated, items = read_json(folder / "evaluation.json"), rows_of(folder / "items.jsonl", *KEYS)
-        judged = [judge(item, gold.get(item["id"], item["answer"]), limit) for item in items]
+        problems = [Problem(i["id"], i["question"], gold.get(i["id"], i["answer"])) for i in items]
+        judged = [judge(task, *pair, limit) for pair in zip(items, problems, strict=True)]
         found.append(Evaluation(folder, who, stated, items, judged, limit))
     return found
 
 
-def judge(item: Item, gold: str, limit: int) -> Item:
+def judge(task: Task[Any], item: Item, problem: Problem, limit: int) -> Item:
     """An item with the verdicts that follow from its completion: strict, flexible, and truncated.
 
     An answer that is shorter than the limit was not cut. One of just that length was, unless its last token ended it:
-    the text does not say, so it stays as stated. A gold answer that is no number has no verdict; that stays too.
+    the text does not say, so it stays as stated. A gold answer that is none of the task has no verdict; that stays too.
     """
     try:
-        verdicts = {"strict": strict(item["completion"], gold), "flexible": flexible(item["completion"], gold)}
+        judged = verdicts(task.grade(item["completion"], problem))
     except ValueError:
-        verdicts = {}
-    return {**item, **verdicts, **({"truncated": False} if item["length"] < limit else {})}
+        judged = {}
+    return {**item, **judged, **({"truncated": False} if item["length"] < limit else {})}
 
 
 def items(experiment: Experiment, evaluations: Sequence[Evaluation]) -> Check:

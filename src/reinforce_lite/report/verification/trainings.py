@@ -19,7 +19,7 @@ from reinforce_lite.report.verification.difference import (
 )
 from reinforce_lite.report.verification.experiment import Experiment
 from reinforce_lite.settings import Training
-from reinforce_lite.tasks.rewards import reward, strict
+from reinforce_lite.tasks import Grade, Problem, Task, named, reward
 
 Row = dict[str, Any]
 
@@ -80,7 +80,7 @@ def _training(
 ) -> Iterator[Difference]:
     """What differs in one training."""
     settings = experiment.settings.variant(run.variant)
-    texts = experiment.name(run.trained / "completions.jsonl")
+    texts, task = experiment.name(run.trained / "completions.jsonl"), named(experiment.settings.task.name)
     by_step: dict[int, list[Numbered]] = defaultdict(list)
     for line in lines:
         by_step[line.row["step"]].append(line)
@@ -93,9 +93,10 @@ def _training(
             yield Difference(texts, f"step {row['step']}", "rows", len(group), expected)
             corrected.append(row)
             continue
-        rewards_PG = _rewards(group, settings, run.seed)
+        grades = _grades(group, task)
+        rewards_PG = _rewards(group, grades, settings, run.seed)
         yield from _rewarded(texts, group, rewards_PG)
-        derived = {"step": number, **_point(group, rewards_PG, row, settings.completions_per_question)}
+        derived = {"step": number, **_point(group, grades, rewards_PG, row, settings.completions_per_question)}
         place, told = f"line {number + 1} (step {row['step']})", {key: row.get(key, ABSENT) for key in derived}
         yield from differing(experiment.name(run.trained / "metrics.jsonl"), place, told, derived)
         corrected.append({**row, **derived})
@@ -128,21 +129,28 @@ def _text(file: str, line: Numbered, settings: Training, asked: Mapping[str, str
         yield Difference(file, line.place, "truncated", True, False)
 
 
-def _rewards(group: Sequence[Numbered], settings: Training, seed: int) -> list[list[float]]:
-    """Rewards by problem and member of its group, from the texts; the coin's from the seed.
+def _grades(group: Sequence[Numbered], task: Task[Any]) -> list[Grade]:
+    """The grades of a step's completions.
 
     Raises:
-        UserError: a gold answer is no number.
+        UserError: a gold answer is none of this task.
     """
+    grades = []
+    for one in group:
+        try:
+            grades.append(task.grade(one.row["completion"], Problem("", one.row["question"], one.row["answer"])))
+        except ValueError as error:
+            problem = f"completions.jsonl, {one.place}: the answer is none of this task: {error}"
+            raise UserError(problem, "restore the file from a copy") from error
+    return grades
+
+
+def _rewards(group: Sequence[Numbered], grades: Sequence[Grade], settings: Training, seed: int) -> list[list[float]]:
+    """Rewards by problem and member of its group, from the grades; the coin's from the seed."""
     size, rewards_PG = settings.completions_per_question, []
     for place in range(settings.questions_per_step):
-        members = group[place * size : (place + 1) * size]
-        rng = coin(question_seed(seed, members[0].row["step"], place))
-        try:
-            rewards_PG.append([reward(settings.reward, m.row["completion"], m.row["answer"], rng=rng) for m in members])
-        except ValueError as error:
-            problem = f"completions.jsonl, {members[0].place}: the answer is no number"
-            raise UserError(problem, "restore the file from a copy") from error
+        rng = coin(question_seed(seed, group[place * size].row["step"], place))
+        rewards_PG.append([reward(settings.reward, grade, rng) for grade in grades[place * size : (place + 1) * size]])
     return rewards_PG
 
 
@@ -152,11 +160,13 @@ def _rewarded(file: str, group: Sequence[Numbered], rewards_PG: Sequence[Sequenc
         yield from differing(file, one.place, {"reward": one.row["reward"]}, {"reward": derived})
 
 
-def _point(group: Sequence[Numbered], rewards_PG: Sequence[Sequence[float]], row: Row, size: int) -> dict[str, float]:
+def _point(
+    group: Sequence[Numbered], grades: Sequence[Grade], rewards_PG: Sequence[Sequence[float]], row: Row, size: int
+) -> dict[str, float]:
     """The figures of a step that follow from its completions, and its speed, which follows from its own seconds."""
     rows = [one.row for one in group]
     cut = [bool(each["truncated"]) for each in rows] if all("truncated" in each for each in rows) else None
-    correct = [strict(each["completion"], each["answer"]) for each in rows]
+    correct = [bool(grade["correct"]) for grade in grades]
     weights = [each["advantage"] for each in rows]
     advantages_PG = [weights[first : first + size] for first in range(0, len(weights), size)]
     derived = point(rewards_PG, advantages_PG, correct, [each["length"] for each in rows], cut)
