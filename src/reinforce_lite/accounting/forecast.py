@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Evaluation, Settings, Start, Training
-from reinforce_lite.stages import Job, jobs
+from reinforce_lite.stages import STAGES, Job, jobs
 
 __all__ = ["Job", "jobs"]
 
@@ -155,6 +155,8 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
             seconds = other.total.expected / devices - one.around.expected
             fitting = math.ceil(seconds / max(one.step.expected, 1e-9))
             one = replace(one, steps=min(one.steps, max(0, fitting)))
+    elif STAGES[job.stage].command != "evaluate":
+        one = Duration(SPEED * rates.process)
     elif likes := [seconds for other, seconds in evidence.seconds.items() if other.model == job.model]:
         one = Duration(AGAIN * (sum(likes) / len(likes)))
     else:
