@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.accounting.gate import LedgerMeter, Meter
 from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Job
 
 Stop = Callable[[int], str | None]
 
@@ -47,13 +47,7 @@ class SameCost:
 
 
 def rule(settings: Settings, job: Job, attempt: Attempt, stop: Stop) -> SameCost | None:
-    """The rule for one training; None if its settings name no other one.
-
-    Args:
-        settings: the experiment.
-        job: the training.
-        attempt: the one that runs.
-        stop: the rule of the budget.
+    """The rule for the attempt at a training that runs, after the budget's `stop`; None if it names no other training.
 
     Raises:
         UserError: the ledger is corrupt.
