@@ -40,8 +40,8 @@ class Experiment:
     def references(self, patterns: Iterable[str]) -> list[Reference]:
         """The files whose path matches one of the patterns; a `*` matches slashes too."""
         wanted = tuple(patterns)
-        found = [name for name in self.names if any(fnmatchcase(name, pattern) for pattern in wanted)]
-        return [{"@id": entities.identifier(name)} for name in found]
+        names = [name for name in self.names if any(fnmatchcase(name, pattern) for pattern in wanted)]
+        return [{"@id": entities.identifier(name)} for name in names]
 
 
 def flow(job: Job) -> tuple[list[str], list[str]]:

@@ -71,16 +71,16 @@ class Evidence:
         Both are of the first seed and answered the same questions; a pair of which one is absent is left out.
         """
         settings, layout = self.settings, Layout(self.folder)
-        resamples, found = settings.evaluation.bootstrap_resamples, {}
+        resamples, rows = settings.evaluation.bootstrap_resamples, {}
         for model in self.models:
             run = {(run.variant, run.seed): run for run in self.summary.models[model].runs}
             for variant in self.controls(role):
                 if not run[variant, settings.seeds[0]].not_run:
                     sides = layout.evaluation(model, variant, settings.seeds[0]), layout.evaluation(*self.main(model))
                     items = (side / "items.jsonl" for side in sides)
-                    found[model, variant] = compare(*items, resamples=resamples, seed=BOOTSTRAP_SEED)
-        adjusted = holm([row["mcnemar_p"] for row in found.values()])
-        return {pair: {**found[pair], "adjusted_p": p} for pair, p in zip(found, adjusted, strict=True)}
+                    rows[model, variant] = compare(*items, resamples=resamples, seed=BOOTSTRAP_SEED)
+        adjusted = holm([row["mcnemar_p"] for row in rows.values()])
+        return {pair: {**rows[pair], "adjusted_p": p} for pair, p in zip(rows, adjusted, strict=True)}
 
     def controls(self, role: str) -> list[str]:
         """The variants of a role that were run beside the result, for at least one model."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from reinforce_lite.evaluation.statistics import hierarchical_contrast
+from reinforce_lite.evaluation.statistics import hierarchical_bootstrap
 from reinforce_lite.files import read_json
 from reinforce_lite.report.compare import paired
 from reinforce_lite.report.runs import Run, runs
@@ -61,7 +61,7 @@ def _contrast(settings: Settings, control: Verdicts, result: Verdicts, seed: int
     deltas = [fmean(theirs) - fmean(ours) for ours, theirs in zip(*sides, strict=True)]
     intervals = {
         name: list(
-            hierarchical_contrast(
+            hierarchical_bootstrap(
                 *sides, resamples=settings.evaluation.bootstrap_resamples, seed=seed, confidence=confidence
             )
         )

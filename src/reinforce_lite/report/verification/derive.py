@@ -144,8 +144,8 @@ class Derived:
             written = {row["id"]: row for row in rows}
             for problem in rows if problems is None else problems:
                 if row := written.get(problem["id"]):
-                    told = {key: problem[key] for key in PROBLEM}
-                    items.append(judge({**row, **told}, problem["answer"], limit))
+                    words = {key: problem[key] for key in PROBLEM}
+                    items.append(judge({**row, **words}, problem["answer"], limit))
                 else:
                     self.missing[folder / "items.jsonl"].append({"id": problem["id"]})
             derived |= {**dict(zip(("model", "variant", "seed"), run, strict=True)), **outcome_means(items)}
