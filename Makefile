@@ -138,8 +138,9 @@ $(VENV)/lock/.installed:
 lock: $(VENV)/lock/.installed  ## resolve all versions again and write envs/; UPGRADE=1 takes the newest (maintainers)
 	UV=$(VENV)/lock/bin/uv UPGRADE=$(UPGRADE) envs/lock.sh
 
-schema: setup  ## generate what is generated: the JSON schema and the key tables of config/README.md
+schema: setup  ## generate what is generated: JSON schema, the workflow's stages, the key tables of config/README.md
 	$(BIN)/python -m reinforce_lite.settings > workflow/schemas/config.schema.json
+	$(BIN)/python -m reinforce_lite.stages > workflow/stages.json
 	$(BIN)/python config/document.py
 
 clean:  ## remove the environment and the caches; results stay

@@ -33,7 +33,6 @@ from reinforce_lite.learning.experience import ask, rollout
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.rollout.choose import here, opened, unavailable
-from reinforce_lite.tasks.prompts import messages
 
 ENGINES = ("generate", "vllm")
 SEEDS = "seeded"
@@ -108,7 +107,7 @@ def measure(world: World, policy: Policy, engines: dict[str, Engine], schedule: 
         training = world.training.model_copy(update={"max_new_tokens": length, "temperature": 1.0, "top_p": 1.0})
         wait(policy.device)
         began = time.perf_counter()
-        rollout(policy, engines[name], asked, world.prompt, training)
+        rollout(policy, engines[name], asked, world.task, world.prompt, training)
         wait(policy.device)
         taken.setdefault(turn, []).append(time.perf_counter() - began)
     return {turn: seconds[1:] for turn, seconds in taken.items()}
@@ -151,7 +150,7 @@ def run(world: World, policy: Policy, names: list[str], questions: list[int], le
         schedule = list(turns(list(engines), questions, lengths, rounds + 1))
         taken = measure(world, endless, engines, schedule)
     prompt = fmean(
-        len(endless.prompt_ids(messages(world.prompt, p.question))) for p in world.problems[: max(questions)]
+        len(endless.prompt_ids(world.task.messages(world.prompt, p.question))) for p in world.problems[: max(questions)]
     )
     return {
         "prompt_tokens": prompt,

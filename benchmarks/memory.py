@@ -27,10 +27,10 @@ from worlds import device
 from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.loop import prepare
 from reinforce_lite.learning.update import descend, gradient
+from reinforce_lite.memory import Scheme
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import expandable_segments
 from reinforce_lite.policy.optimizer import optimizer_for
-from reinforce_lite.precision import Scheme
 from reinforce_lite.rollout import Completion
 from reinforce_lite.settings import Training
 

@@ -18,8 +18,8 @@ from record import finish, made_with, output_arguments, spread
 from shapes import SHAPES, build
 from worlds import device
 
+from reinforce_lite.memory import BYTES
 from reinforce_lite.policy.optimizer import optimizer_for
-from reinforce_lite.precision import BYTES
 from reinforce_lite.settings import Training
 
 SCHEMES = tuple(BYTES)

@@ -43,7 +43,11 @@ def ours(world: World, steps: int, seed: int) -> Count:
     done: list[tuple[float, Step]] = []
     training = world.training.model_copy(update={"steps": steps + 1, "kl_every": steps + 2})
     problems, prompt = world.problems, world.prompt
-    train(world.fresh(), problems, prompt, training, seed, lambda step: done.append((time.perf_counter(), step)))
+
+    def after(step: Step) -> None:
+        done.append((time.perf_counter(), step))
+
+    train(world.fresh(), problems, world.task, prompt, training, seed, after)
     rows = [step.metrics for _, step in done[1:]]
     return {
         "seconds": done[-1][0] - done[0][0] - sum(row["seconds_drift"] for row in rows),

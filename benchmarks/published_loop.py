@@ -30,9 +30,7 @@ from reinforce_lite.learning.estimators import as_published
 from reinforce_lite.learning.loop import Step, train
 from reinforce_lite.policy import Policy
 from reinforce_lite.settings import Training
-from reinforce_lite.tasks import Problem
-from reinforce_lite.tasks.prompts import messages
-from reinforce_lite.tasks.rewards import reward
+from reinforce_lite.tasks import Problem, Task, reward
 
 GROUP, TEMPERATURE, TOP_P, LEARNING_RATE, CLIP = 10, 0.7, 0.9, 1e-6, 1.0
 GOAL = 100
@@ -43,14 +41,16 @@ Count = dict[str, float]
 """seconds, completions, gradients (completions that carry one), tokens (of completions)."""
 
 
-def published(policy: Policy, problems: list[Problem], prompt: str, limit: int, judge: str = "published") -> Count:
+def published(
+    policy: Policy, problems: list[Problem], task: Task[Any], prompt: str, limit: int, judge: str = "published"
+) -> Count:
     """The published loop, one step a problem."""
     model, coin = policy.model, random.Random(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
     count: Count = {"seconds": 0.0, "completions": 0, "gradients": 0, "tokens": 0}
     began = time.perf_counter()
     for problem in problems:
-        ids = torch.tensor([policy.prompt_ids(messages(prompt, problem.question))], device=policy.device)
+        ids = torch.tensor([policy.prompt_ids(task.messages(prompt, problem.question))], device=policy.device)
         model.eval()
         written = [
             model.generate(
@@ -60,7 +60,7 @@ def published(policy: Policy, problems: list[Problem], prompt: str, limit: int, 
             for _ in range(GROUP)
         ]  # fmt: skip
         answers = [policy.text(row[0, ids.shape[1] :].tolist()) for row in written]
-        rewards = [reward(judge, text, problem.answer, rng=coin) for text in answers]
+        rewards = [reward(judge, task.grade(text, problem), coin) for text in answers]
         advantage = as_published(torch.tensor([rewards]))[0, 0].item()
         model.train()
         logits = model(written[0]).logits[0, ids.shape[1] - 1 : -1]
@@ -97,7 +97,8 @@ def ours(world: World, training: Training, rounds: int, steps: int, between: Cal
             _restart_peak(world)
 
     all_steps = {"steps": 1 + rounds * steps, "kl_every": 2 + rounds * steps}
-    train(world.fresh(), world.problems, world.prompt, training.model_copy(update=all_steps), 0, after)
+    settings = training.model_copy(update=all_steps)
+    train(world.fresh(), world.problems, world.task, world.prompt, settings, 0, after)
     return counts
 
 
@@ -137,7 +138,7 @@ def theirs(world: World, problems: list[Problem], limit: int, judge: str) -> Cou
     """The published loop on a fresh copy of the policy; on a GPU with its peak."""
     held = _restart_peak(world)
     with own_mode(ours=False):
-        return {**published(world.fresh(), problems, world.prompt, limit, judge), **_peak(world, held)}
+        return {**published(world.fresh(), problems, world.task, world.prompt, limit, judge), **_peak(world, held)}
 
 
 def rates(count: Count, usd_per_hour: float | None) -> dict[str, float | None]:

@@ -89,7 +89,7 @@ def turn(world: World, steps: int = 2) -> dict[str, float]:
             torch.cuda.reset_peak_memory_stats()
 
     training = world.training.model_copy(update={"steps": steps, "kl_every": steps + 1})
-    train(world.fresh(), world.problems, world.prompt, training, 0, after)
+    train(world.fresh(), world.problems, world.task, world.prompt, training, 0, after)
     seen = done[-1].metrics
     seconds = {"rollout": seen["seconds_rollout"], "update": seen["seconds_reward"] + seen["seconds_update"]}
     taken = {"seconds": sum(seconds.values()), **seconds, "groups_dropped": seen["groups_dropped"]}

@@ -20,9 +20,9 @@ from worlds import device
 
 from reinforce_lite.policy import Policy, load
 from reinforce_lite.policy.start import completion_ids, supervised_start
-from reinforce_lite.settings import PolicySettings, Start, TaskSettings
-from reinforce_lite.tasks import Demonstration, gsm8k
-from reinforce_lite.tasks.prompts import messages
+from reinforce_lite.settings import PolicySettings, Start
+from reinforce_lite.tasks import Demonstration
+from reinforce_lite.tasks.gsm8k import TASK, Gsm8kOptions
 
 PROMPT = "tagged"
 WARM_UP = 2
@@ -39,7 +39,7 @@ def steps(policy: Policy, demonstrations: list[Demonstration], rows: int, count:
         return None
 
     settings = Start(steps=WARM_UP + count, batch_size=rows, learning_rate=1e-5)
-    supervised_start(policy, demonstrations, PROMPT, settings, stop=watch)
+    supervised_start(policy, demonstrations, TASK, PROMPT, settings, stop=watch)
     return [end - begin for begin, end in pairwise(ends[WARM_UP - 1 :])]
 
 
@@ -49,11 +49,11 @@ def measure(weights: Path, data: Path, rows: int, count: int) -> dict[str, Any]:
     dtype = "bfloat16" if where == "cuda" else "float32"
     policy = load.local(weights, PolicySettings.model_validate({"path": weights, "dtype": dtype}), where)
     wanted = (WARM_UP + count) * rows
-    task = TaskSettings(name="gsm8k", path=data, dev_size=0, train_size=1, test_size=1, demonstrations=wanted)
-    shown = gsm8k.build(task).demonstrations
+    task = Gsm8kOptions(name="gsm8k", path=data, dev_size=0, train_size=1, test_size=1, demonstrations=wanted)
+    shown = TASK.build(task).demonstrations
     seconds = steps(policy, shown, rows, count)
     tokens = sum(
-        len(policy.prompt_ids(messages(PROMPT, one.question))) + len(completion_ids(policy, one.completion)) + 1
+        len(policy.prompt_ids(TASK.messages(PROMPT, one.question))) + len(completion_ids(policy, one.completion)) + 1
         for one in shown
     )
     each = tokens / len(shown)

@@ -18,8 +18,7 @@ import torch
 from worlds import World
 
 from reinforce_lite.policy import Policy
-from reinforce_lite.tasks.prompts import messages
-from reinforce_lite.tasks.rewards import reward
+from reinforce_lite.tasks import Problem, reward
 
 TRAINERS = {"grpo": ("GRPOTrainer", "GRPOConfig"), "rloo": ("RLOOTrainer", "RLOOConfig")}
 Count = dict[str, float]
@@ -162,7 +161,7 @@ def dataset(world: World, policy: Policy) -> Any:
     """
     from datasets import Dataset
 
-    chats = [messages(world.prompt, problem.question) for problem in world.problems]
+    chats = [world.task.messages(world.prompt, problem.question) for problem in world.problems]
     theirs = policy.tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=True, return_dict=True)
     if theirs["input_ids"] != [policy.prompt_ids(chat) for chat in chats]:
         raise ValueError("TRL would put other tokens before the policy than we do")
@@ -179,8 +178,8 @@ def theirs(kind: str, world: World, rows: int, steps: int, seed: int) -> Count:
 
     def judge(completions: Any, answer: list[str], completion_ids: list[list[int]], **_: Any) -> list[float]:
         texts = [completion[0]["content"] for completion in completions]
-        name = world.training.reward
-        watch.rewards.append([reward(name, text, gold, rng=coin) for text, gold in zip(texts, answer, strict=True)])
+        grades = [world.task.grade(text, Problem("", "", gold)) for text, gold in zip(texts, answer, strict=True)]
+        watch.rewards.append([reward(world.training.reward, grade, coin) for grade in grades])
         watch.tokens += sum(map(len, completion_ids))
         return watch.rewards[-1]
 

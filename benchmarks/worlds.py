@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from record import ROOT, policy_arguments
@@ -18,7 +19,7 @@ from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import load, prepare_torch
 from reinforce_lite.rehearsal import few_problems
 from reinforce_lite.settings import Training
-from reinforce_lite.tasks import Problem
+from reinforce_lite.tasks import Problem, Task, named
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class World:
         policy: the start. It waits on the CPU, so that the peak of a loop is the loop's own.
         device: where the loops run.
         problems: as many as a whole number of steps takes.
+        task: it puts the problems, and grades the answers.
         prompt: name of the prompt.
         training: the step.
         usd_per_hour: price of the machine; None if none is given.
@@ -39,6 +41,7 @@ class World:
     policy: Policy
     device: str
     problems: list[Problem]
+    task: Task[Any]
     prompt: str
     training: Training
     usd_per_hour: float | None
@@ -99,7 +102,8 @@ def of_policy(folder: Path, configs: Sequence[Path]) -> World:
     problems = few_problems(config).train
     whole = len(problems) - len(problems) % training.questions_per_step
     price = config.hardware.usd_per_hour * config.hardware.count
-    return World(model, policy, config.hardware.device, problems[:whole], config.task.prompt, training, price)
+    task, prompt = named(config.task.name), config.task.prompt
+    return World(model, policy, config.hardware.device, problems[:whole], task, prompt, training, price)
 
 
 def of_numbers(name: str, policy: Policy, size: Size, engine: str = "generate") -> World:
@@ -120,7 +124,7 @@ def of_numbers(name: str, policy: Policy, size: Size, engine: str = "generate") 
          "rollout_batch": min(256, size.questions * size.group)}
     )  # fmt: skip
     policy.model.to("cpu")
-    return World(name, policy, where, problems, "bare", training, None)
+    return World(name, policy, where, problems, named("gsm8k"), "bare", training, None)
 
 
 def arguments(description: str | None, output: str) -> argparse.ArgumentParser:

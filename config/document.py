@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from reinforce_lite import estimate_command, settings
+from reinforce_lite import estimate_command, settings, tasks
 from reinforce_lite.accounting.cards import CARDS
 from reinforce_lite.estimate import estimate
 
@@ -16,7 +16,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "": settings.Settings,
     "hardware": settings.Hardware,
     "budget": settings.Budget,
-    "task": settings.TaskSettings,
+    "task": tasks.Options,
+    **{f"task` of `{name}": tasks.named(name).options for name in tasks.REGISTRY},
     "policies.<name>": settings.PolicySettings,
     "policies.<name>.from_scratch": settings.Scratch,
     "policies.<name>.start": settings.Start,
@@ -35,8 +36,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
 def table(name: str, section: type[BaseModel]) -> str:
     """One section as a Markdown table."""
     rows = [f"### {f'`{name}`' if name else 'Top level'}", "", "| key | default | meaning |", "| --- | --- | --- |"]
+    known = {field.description for field in tasks.Options.model_fields.values() if section is not tasks.Options}
     for key, field in section.model_fields.items():
-        if field.description:
+        if field.description and field.description not in known:
             rows.append(f"| `{key}` | {_default(field.default)} | {field.description} |")
     return "\n".join(rows)
 

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "policy": {"tasks"},
     "rollout": {"policy"},
     "learning": {"policy", "rollout", "tasks"},
-    "evaluation": {"policy", "rollout", "tasks"},
+    "evaluation": {"accounting", "policy", "rollout", "tasks"},
     "report": {"accounting", "evaluation", "tasks"},
 }
 

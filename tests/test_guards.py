@@ -65,11 +65,11 @@ GUARDS = [
     ),
     Guard(
         "a step that is not finite moves nothing", f"{SRC}/learning/update.py",
-        "skipped = not (math.isfinite(norm) and math.isfinite(loss))", "skipped = False",
+        "skipped=not (math.isfinite(norm) and math.isfinite(total.loss))", "skipped=False",
         "learning/test_resume.py::test_nan_from_the_policy_itself_ends_the_training",
     ),
     Guard(
-        "an end to steps that are not finite", f"{SRC}/learning/loop.py",
+        "an end to steps that are not finite", f"{SRC}/learning/checks.py",
         "if self._count >= self._limit:", "if False:",
         "learning/test_resume.py::test_too_many_in_a_row_end_the_training",
     ),

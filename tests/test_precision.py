@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reinforce_lite import precision, settings
+from reinforce_lite import memory, precision, settings
 from reinforce_lite.settings import Hardware, PolicySettings, Training
 
 ROOT = Path(__file__).parents[1]
@@ -62,8 +62,8 @@ def test_what_auto_takes_on_a_card_reaches_the_length(
     training = TRAINING.model_copy(update={"max_new_tokens": length})
     assert precision.scheme(policy, training, hardware(gib)) == way
     taken = training.model_copy(update={"weights": way})
-    assert precision.update_gib(policy, taken) * 2**30 / 1e9 == pytest.approx(gigabytes, abs=0.01)
-    assert precision.longest_completion(policy, taken, hardware(gib)) >= max(length, 8192)
+    assert memory.update_gib(policy, taken) * 2**30 / 1e9 == pytest.approx(gigabytes, abs=0.01)
+    assert memory.longest_completion(policy, taken, hardware(gib)) >= max(length, 8192)
 
 
 def test_auto_looks_at_the_forward_pass_and_at_the_completions() -> None:
@@ -75,8 +75,8 @@ def test_auto_looks_at_the_forward_pass_and_at_the_completions() -> None:
     small = TRAINING.model_copy(update=short)
     assert precision.scheme(LLAMA, small, hardware(24)) == "8bit"
     taken = small.model_copy(update={"weights": "8bit"})
-    assert precision.update_gib(LLAMA, taken) * 2**30 == pytest.approx(23.2e9, rel=2e-3)
-    assert precision.longest_completion(LLAMA, taken, hardware(24)) < 16_384
+    assert memory.update_gib(LLAMA, taken) * 2**30 == pytest.approx(23.2e9, rel=2e-3)
+    assert memory.longest_completion(LLAMA, taken, hardware(24)) < 16_384
     longer = small.model_copy(update={"max_new_tokens": 16_384})
     assert precision.scheme(LLAMA, longer, hardware(24)) == "offload"
 
@@ -86,8 +86,8 @@ def test_the_longest_completion_by_hand() -> None:
 
     That are 32,660 tokens, and without a prompt of 256 and in steps of 256 they are 32,256.
     """
-    assert precision.longest_completion(LLAMA, by("offload"), hardware(24)) == 32_256
-    assert precision.longest_completion(LLAMA, by("8bit"), hardware(24)) == 0
+    assert memory.longest_completion(LLAMA, by("offload"), hardware(24)) == 32_256
+    assert memory.longest_completion(LLAMA, by("8bit"), hardware(24)) == 0
 
 
 def test_beside_a_cpu_there_is_no_other_memory() -> None:
@@ -106,18 +106,18 @@ def test_memory_for_adapters_is_that_of_the_real_ones() -> None:
     pairs = [(hidden, hidden), (hidden, keys), (hidden, keys), (hidden, hidden), *[(hidden, wide)] * 2, (wide, hidden)]
     adapters = 16 * 28 * sum(map(sum, pairs))
     needed = 2 * 3.21e9 + 16 * adapters
-    assert 1 <= precision.training_gib(LLAMA, by("lora")) * 2**30 / needed < 1.01
-    assert 1 <= precision.checkpoint_gib(LLAMA, by("lora")) * 2**30 / (12 * adapters) < 1.1
+    assert 1 <= memory.footprint(LLAMA, by("lora")).device * 2**30 / needed < 1.01
+    assert 1 <= memory.footprint(LLAMA, by("lora")).checkpoint * 2**30 / (12 * adapters) < 1.1
 
 
-@pytest.mark.parametrize("name", [*precision.BYTES, "lora"])
+@pytest.mark.parametrize("name", [*memory.BYTES, "lora"])
 def test_what_is_asked_for_is_taken(name: str) -> None:
     assert precision.scheme(LLAMA, by(name), hardware(8)) == name
 
 
 def test_the_published_run_needs_25_gb_and_rounds_its_steps_away() -> None:
     # weights, gradients and two AdamW states of Llama-3.2-3B in bfloat16: 4 x 2 x 3.21e9 bytes = 25.7 GB
-    assert precision.training_gib(LLAMA, by("nearest")) * 2**30 == pytest.approx(25.7e9, rel=1e-2)
+    assert memory.footprint(LLAMA, by("nearest")).device * 2**30 == pytest.approx(25.7e9, rel=1e-2)
     published = settings.load([ROOT / "config/config.yaml", ROOT / "config/as_published.yaml"])
     assert precision.training_of(published, "llama-3.2-3b-instruct", "as_published").weights == "nearest"
     ours = settings.load([ROOT / "config/config.yaml"])
@@ -129,9 +129,9 @@ def test_the_published_run_needs_25_gb_and_rounds_its_steps_away() -> None:
     [("master", 14), ("stochastic", 10), ("kahan", 8), ("8bit", 4.03125), ("offload", 14), ("nearest", 6)],
 )
 def test_a_checkpoint_holds_all_but_the_gradients(name: str, bytes_each: float) -> None:
-    assert precision.checkpoint_gib(LLAMA, by(name)) * 2**30 == pytest.approx(bytes_each * 3.21e9)
+    assert memory.footprint(LLAMA, by(name)).checkpoint * 2**30 == pytest.approx(bytes_each * 3.21e9)
     single = LLAMA.model_copy(update={"dtype": "float32"})
-    assert precision.checkpoint_gib(single, by("nearest")) * 2**30 == pytest.approx(12 * 3.21e9)
+    assert memory.footprint(single, by("nearest")).checkpoint * 2**30 == pytest.approx(12 * 3.21e9)
 
 
 def test_the_estimate_is_what_the_optimiser_keeps() -> None:
@@ -146,7 +146,7 @@ def test_the_estimate_is_what_the_optimiser_keeps() -> None:
         optimizer = AdamW([weight], name, 1e-6)
         optimizer.step()
         kept = sum(value.nbytes for value in optimizer.state[weight].values() if isinstance(value, torch.Tensor))
-        expected = precision.CPU_BYTES[name] if scheme.on_cpu else precision.BYTES[name] - 4  # type: ignore[index]
+        expected = memory.CPU_BYTES[name] if scheme.on_cpu else memory.BYTES[name] - 4  # type: ignore[index]
         assert kept == expected * weight.numel(), name
 
 

@@ -7,7 +7,7 @@ import pytest
 from reinforce_lite import preflight, settings
 from reinforce_lite.accounting.ledger import Ledger
 from reinforce_lite.errors import UserError
-from reinforce_lite.foresight import foresee
+from reinforce_lite.experiment.preflight import plan_experiment
 from reinforce_lite.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -56,6 +56,11 @@ def test_a_gpu_without_a_compiler_is_told_before_a_step_fails(tmp_path: Path, mo
         ({"hardware": {"memory_gib": 0.001}}, "tiny-.* needs about"),
         ({"policies": {"tiny-phi": {"parameters": 1e9}}}, "(?s)needs about.*free some disk space"),
         ({"task": {"name": "gsm8k", "path": "/nowhere", "demonstrations": 10}}, "task.path: cannot read /nowhere"),
+        (
+            {"task": {"name": "gsm8k", "demonstrations": 10}},
+            "task: policies.tiny-llama.from_scratch needs the vocabulary of a task",
+        ),
+        ({"task": {"train_size": None}}, "task.train_size and task.test_size: the word world has no end"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
@@ -198,13 +203,14 @@ def test_unreachable_hub_names_the_key(tmp_path: Path, monkeypatch: pytest.Monke
         preflight.hub(configured(tmp_path, "smollm"))
 
 
-def test_a_spent_budget_is_refused_without_a_step(tmp_path: Path) -> None:
+def test_a_spent_budget_is_refused_without_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured(tmp_path)
     dear = config.hardware.model_copy(update={"usd_per_hour": 1e6})
     ledger = Ledger(config.folder / "ledger.jsonl")
     ledger.close(ledger.open("train", dear), "finished")
     before = (config.folder / "ledger.jsonl").read_bytes()
-    plan = foresee(config, lambda model: pytest.fail("it rehearsed"))
+    monkeypatch.setattr("reinforce_lite.rehearsal.rehearse", lambda *given: pytest.fail("it rehearsed"))
+    plan = plan_experiment(config)
     assert "budget.limit_usd is 0.05; raise it" in plan["refused"]
     assert (config.folder / "ledger.jsonl").read_bytes() == before
 

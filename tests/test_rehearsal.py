@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from reinforce_lite import foresight, rehearsal, settings
+from reinforce_lite import rehearsal, settings
 from reinforce_lite.accounting.gate import Allowance, Gate, StoppedByBudgetError
+from reinforce_lite.experiment.preflight import rehearsed
 from reinforce_lite.learning import loop
 from reinforce_lite.settings import Settings
+from toys import WORLD
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,15 +49,15 @@ def test_every_rate_is_measured(small: Settings) -> None:
 def test_lengths_of_a_policy_that_is_used_as_it_is(small: Settings) -> None:
     from reinforce_lite.policy import fetch
 
-    policy = fetch.materialise(small.policies["tiny-llama"], 0, "cpu")
+    policy = fetch.materialise(small.policies["tiny-llama"], WORLD.vocabulary, 0, "cpu")
     training = small.variant("leave_one_out")
     problems = rehearsal.few_problems(small).train
-    mean, longest = rehearsal.measure_training(policy, problems, "bare", training)["lengths"]
+    mean, longest = rehearsal.measure_training(policy, problems, WORLD, "bare", training)["lengths"]
     assert 0 < mean <= longest <= training.max_new_tokens
     long = training.model_copy(update={"max_new_tokens": 10_000})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rehearsal, "CAP", 2)
-        assert rehearsal.measure_training(policy, problems, "bare", long)["lengths"] is None, "they were cut"
+        assert rehearsal.measure_training(policy, problems, WORLD, "bare", long)["lengths"] is None, "they were cut"
 
 
 def test_it_stops_inside_the_training_that_it_measures(small: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +81,8 @@ def test_it_stops_when_the_money_does(small: Settings) -> None:
 
 
 def test_other_steps_need_no_other_rehearsal(small: Settings) -> None:
-    name = foresight.rehearsed(small)
+    name = rehearsed(small)
     more = small.model_copy(update={"training": small.training.model_copy(update={"steps": 99})})
-    assert foresight.rehearsed(more) == name
+    assert rehearsed(more) == name
     longer = small.model_copy(update={"training": small.training.model_copy(update={"max_new_tokens": 99})})
-    assert foresight.rehearsed(longer) != name
+    assert rehearsed(longer) != name

@@ -1,12 +1,12 @@
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.settings import json_schema, load, merge, validate
+from reinforce_lite.settings import Training, json_schema, load, merge, validate
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "config/config.yaml"
@@ -83,6 +83,20 @@ def test_as_published_is_as_published() -> None:
         ("training_variants.leave_one_out", {"stepz": 3}, r"training_variants.leave_one_out.stepz"),
         ("policies/phi-3.5-mini-instruct/revision", ..., "policies.phi-3.5-mini-instruct: revision is needed"),
         ("training.top_p", 0, "training.top_p: .*greater than 0"),
+        ("task.name", "gsm9k", "task.name: 'gsm9k' is not one of gsm8k, word_world, and no path of a Python file"),
+        ("task.name", "none/of/mine.py", "task.name: .*none/of/mine.py cannot be loaded: .*No such file"),
+        ("task.prompt", "poem", "task.prompt: gsm8k has the prompts tagged, .*it is 'poem'"),
+        ("task.sizes", 3, "task.sizes: unknown key"),
+        ("task", {"name": "word_world", "dev_size": 1, "path": "/x"}, "task.path: unknown key"),
+        ("task.dev_size", -1, "task.dev_size: .*greater than or equal to 0"),
+        ("training.reward", "kind", "training.reward: 'kind' is not one of correct, flexible, .*, strict, random"),
+        ("training.reward", {"kind": 1.0}, "training.reward: 'kind' is not one of correct, .*, strict"),
+        ("training.reward", {"random": 1.0}, "training.reward: 'random' is not one of"),
+        ("training.reward", {}, "training.reward.*at least 1"),
+        ("training_variants.random_reward", {"reward": "kind"}, "training_variants.random_reward.reward: 'kind' is"),
+        ("training_variants.prompt_only", {"prompt": "poem"}, "training_variants.prompt_only.prompt: 'poem' is not"),
+        ("training.estimator", "none", "training.estimator: .*'leave_one_out'.*it is 'none'"),
+        ("training.engine", "none", "training.engine: .*'vllm'.*it is 'none'"),
     ],
 )
 def test_bad_values_name_the_key(path: str, value: Any, said: str) -> None:
@@ -90,6 +104,26 @@ def test_bad_values_name_the_key(path: str, value: Any, said: str) -> None:
         validate(changed(path, value))
     assert len(str(error.value).splitlines()) <= 24, "one screen"
     assert "fix:" in str(error.value)
+
+
+def test_names_of_a_catalogue_that_is_not_run_may_be_those_of_another_task() -> None:
+    changes = {"variants": ["leave_one_out"], "control_seeds": None}
+    assert validate({**changed("training_variants.prompt_only", {"prompt": "poem", "reward": "kind"}), **changes})
+
+
+def test_a_cross_check_needs_a_task_of_the_harness() -> None:
+    with pytest.raises(UserError, match=r"evaluation.cross_check: lm-eval has no task of its own like word_world"):
+        validate({**changed("evaluation.cross_check", True), "task": {"name": "word_world", "dev_size": 1}})
+    assert validate(changed("evaluation.cross_check", True)).evaluation.cross_check
+
+
+def test_names_that_are_checked_here_are_those_of_the_registries() -> None:
+    from reinforce_lite.learning.estimators import ESTIMATORS
+    from reinforce_lite.rollout.choose import ROWS
+
+    fields = Training.model_fields
+    assert set(get_args(fields["estimator"].annotation)) == set(ESTIMATORS)
+    assert set(get_args(fields["engine"].annotation)) == {"auto", *ROWS}
 
 
 def test_controls_have_the_seeds_that_are_theirs() -> None:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from reinforce_lite.memory import Shape, shape_of, update_bytes
-from reinforce_lite.precision import BYTES, Scheme
+from reinforce_lite.memory import BYTES, Scheme, Shape, shape_of, update_bytes
 
 LLAMA, PHI = Shape(28, 3072, 128_256), Shape(32, 3072, 32_064)
 WEIGHTS = {LLAMA: 3_212_749_824, PHI: 3_821_079_552}

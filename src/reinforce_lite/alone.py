@@ -1,6 +1,6 @@
 """A function in a process of its own, for what works only once in a process (vLLM on a GPU).
 
-The process ends with the one that started it, however that ends: it must not go on using a device that nobody pays for.
+The process ends with its parent, however that ends: it must not go on using a device that nobody pays for.
 """
 
 import multiprocessing
@@ -18,13 +18,13 @@ Result = TypeVar("Result")
 Report = Callable[[Any], None]
 
 
-def alone(function: Callable[..., Result], *arguments: Any, hear: Report = lambda told: None) -> Result:
+def alone(function: Callable[..., Result], *arguments: Any, hear: Report = lambda report: None) -> Result:
     """Call `function(report, *arguments)` in a new process, and return its result.
 
     Args:
-        function: of a module's top level; the first argument it gets reports to `hear` and waits for its answer.
-        arguments: what it gets besides; they and the result are pickled.
-        hear: called here with all that is reported; what it raises ends the process.
+        function: of a module's top level; its first argument passes a report to `hear` and waits for the answer.
+        arguments: pickled, as the result is.
+        hear: called here with each report; what it raises ends the process.
 
     Raises:
         UserError: as the function has raised it.
@@ -41,33 +41,32 @@ def alone(function: Callable[..., Result], *arguments: Any, hear: Report = lambd
     try:
         while True:
             try:
-                kind, told = ours.recv()
+                kind, content = ours.recv()
             except EOFError:
                 child.join()
                 raise RuntimeError(f"{function.__name__}: its process has died (exit code {child.exitcode})") from None
             if kind == "result":
-                result: Result = told
+                result: Result = content
                 return result
             if kind == "refused":
-                raise UserError(*told)
+                raise UserError(*content)
             if kind == "failed":
-                raise RuntimeError(f"{function.__name__} failed in a process of its own:\n{told}")
-            hear(told)
+                raise RuntimeError(f"{function.__name__} failed in a process of its own:\n{content}")
+            hear(content)
             ours.send(None)
     finally:
-        child.kill()  # at its end, or because somebody here does not want more of it
+        child.kill()  # it has ended, or its parent wants no more of it
         child.join()
         held.close()
         ours.close()
 
 
 def _run(channel: Connection, life: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """What the new process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told to the process that waits, which ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     threading.Thread(target=_end_with_parent, args=(life,), daemon=True).start()
 
-    def report(told: Any) -> None:
-        channel.send(("told", told))
+    def report(content: Any) -> None:
+        channel.send(("report", content))
         channel.recv()
 
     try:
@@ -80,7 +79,7 @@ def _run(channel: Connection, life: Connection, function: Callable[..., Any], ar
 
 
 def _end_with_parent(life: Connection) -> None:
-    """Wait for the other end of the pipe to be closed, which the kernel does when its process is gone."""
+    """The kernel closes the parent's end of the pipe when the parent is gone."""
     try:
         life.recv()
     except (EOFError, OSError):

@@ -33,7 +33,7 @@ def point(
     Args:
         rewards_PG: rewards by problem (P) and member of its group (G).
         advantages_PG: the weights of their log-probabilities, likewise.
-        correct: whether the strict parser finds a completion right, group after group.
+        correct: the verdict on each completion, group after group.
         lengths: tokens of the completions, in the same order.
         truncated: whether they were cut at the token limit; None if that is not known.
 

@@ -5,7 +5,7 @@ Preflight measures the same rates on the card that is rented, and plans with the
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import cast
 
 from reinforce_lite.accounting import plan, roofline
 from reinforce_lite.accounting.cards import Card
@@ -23,20 +23,10 @@ from reinforce_lite.accounting.forecast import (
 from reinforce_lite.accounting.plan import Entry, Plan
 from reinforce_lite.accounting.roofline import ANSWER, PROMPT, Roofline
 from reinforce_lite.errors import UserError
-from reinforce_lite.precision import (
-    GIB,
-    checkpoint_gib,
-    cpu_gib,
-    evaluation_of,
-    evaluation_place,
-    training_gib,
-    training_of,
-    training_place,
-)
-from reinforce_lite.rollout.choose import Place, decide
+from reinforce_lite.memory import GIB, footprint
+from reinforce_lite.precision import evaluation_of, evaluation_place, training_of, training_place
+from reinforce_lite.rollout.choose import Name, Place, decide
 from reinforce_lite.settings import Settings, Training
-
-Engine = Literal["vllm", "generate"]
 
 OPEN = 50.0
 """Seconds until vLLM is open and warm, its compile cache empty: 48.5 and 0.9, measured on the H200."""
@@ -115,7 +105,7 @@ class Estimate:
 
 
 def estimate(
-    settings: Settings, card: Card, engine: Engine | None = None, price: float | None = None, answer: float = ANSWER
+    settings: Settings, card: Card, engine: Name | None = None, price: float | None = None, answer: float = ANSWER
 ) -> Estimate:
     """Plan an experiment on a card.
 
@@ -127,9 +117,15 @@ def estimate(
         answer: tokens of an answer, on average.
 
     Raises:
-        UserError: a model is not of bfloat16, or its size is not told.
+        UserError: a model is not of bfloat16, or its size is not given.
     """
-    placed = on(settings, card, price)
+    hardware = settings.hardware
+    if hardware.name != card.name:
+        other = {"name": card.name, "memory_gib": card.memory_gib, "usd_per_hour": card.usd_per_hour[0]}
+        hardware = hardware.model_copy(update={**other, "device": "cuda"})
+    if price is not None:
+        hardware = hardware.model_copy(update={"usd_per_hour": price})
+    placed = settings.model_copy(update={"hardware": hardware})
     roles = {model: role(placed, model, card, engine, answer) for model in placed.models}
     entries = [
         Entry(job, "pending", forecast(roles[job.model].settings, job, roles[job.model].rates, Evidence()))
@@ -137,94 +133,94 @@ def estimate(
     ]
     downloads = sum(2 * (placed.policies[model].parameters or 0) / HUB_GB_S for model in placed.models)
     preflight = downloads + sum(PREFLIGHT + at.rates.load for at in roles.values())
-    usd, budget = placed.hardware.usd_per_hour / 3600, placed.budget
-    made = plan.make(budget.limit_usd, preflight * usd, usd, entries, budget.min_steps)
-    return Estimate(card, placed, roles, made, preflight)
+    usd, budget = hardware.usd_per_hour / 3600, placed.budget
+    return Estimate(
+        card, placed, roles, plan.make(budget.limit_usd, preflight * usd, usd, entries, budget.min_steps), preflight
+    )
 
 
-def on(settings: Settings, card: Card, price: float | None) -> Settings:
-    """The experiment with this card as its hardware."""
-    hardware, told = settings.hardware, {"name": card.name, "memory_gib": card.memory_gib}
-    if hardware.name != card.name:
-        hardware = hardware.model_copy(update={**told, "device": "cuda", "usd_per_hour": card.usd_per_hour[0]})
-    if price is not None:
-        hardware = hardware.model_copy(update={"usd_per_hour": price})
-    return settings.model_copy(update={"hardware": hardware})
-
-
-def with_engine(settings: Settings, engine: Engine) -> Settings:
-    """The experiment with one engine for training and evaluation."""
-    parts = {key: getattr(settings, key).model_copy(update={"engine": engine}) for key in ("training", "evaluation")}
-    return settings.model_copy(update=parts)
-
-
-def role(settings: Settings, model: str, card: Card, engine: Engine | None, answer: float) -> Role:
+def role(settings: Settings, model: str, card: Card, engine: Name | None, answer: float) -> Role:
     """How a model is run on the card that is the hardware of `settings`."""
     policy, first = settings.policies[model], settings.variants[0]
     if policy.dtype != "bfloat16" or policy.parameters is None:
         raise UserError(
-            f"policies.{model}: only a model in bfloat16 whose `parameters` are told can be estimated",
+            f"policies.{model}: only a model in bfloat16 whose `parameters` are given can be estimated",
             "take preflight's forecast instead: it measures a few steps on the device",
         )
-    chosen = with_engine(settings, engine or "vllm")
+    chosen = _with_engine(settings, engine or "vllm")
     training = training_of(chosen, model, first)
     place = replace(training_place(policy, training, settings.hardware), vllm=True)
     if engine is None and decide("auto", place) != "vllm":
-        chosen = with_engine(settings, "generate")
+        chosen = _with_engine(settings, "generate")
         training = training_of(chosen, model, first)
     weights = 1e9 * policy.parameters
     kib, known = roofline.cache_kib(policy.repo, weights)
-    model_on_card = Roofline(card, weights, kib)
-    cached = rows_cached(place, cast(Engine, training.engine), kib, answer)
-    rates = rates_of(chosen, model, training, model_on_card, cached, answer)
-    needed, there = training_gib(policy, training), settings.hardware.memory_gib
+    at = Roofline(card, weights, kib)
+    cached = _rows_cached(place, training.engine, kib, answer)
+    rates = rates_of(chosen, model, training, at, cached, answer)
+    needed, there = footprint(policy, training).device, settings.hardware.memory_gib
     lacking = f"{model} needs {needed:.0f} of {there:g} GiB ({training.weights})" if needed > 0.95 * there else None
     assumed = None if known else f"{model}: {kib:.0f} KiB of keys and values a token"
     if weights < 1e9:
         assumed = f"{assumed}; so small a model waits for launches, which are not counted"
-    return Role(chosen, training, rates, cached, lacking, cpu_gib(policy, training), assumed)
+    return Role(chosen, training, rates, cached, lacking, footprint(policy, training).cpu, assumed)
 
 
-def rows_cached(place: Place, engine: Engine, kib: float, answer: float) -> float:
+def _with_engine(settings: Settings, engine: Name) -> Settings:
+    parts = {key: getattr(settings, key).model_copy(update={"engine": engine}) for key in ("training", "evaluation")}
+    return settings.model_copy(update=parts)
+
+
+def _rows_cached(place: Place, engine: str, kib: float, answer: float) -> float:
     """Rows of mean length for which there are keys and values beside what is there already."""
-    return max(1.0, (place.cache_gib(engine) or 0.0) * GIB / (1024 * kib * (PROMPT + answer)))
+    return max(1.0, (place.cache_gib(cast(Name, engine)) or 0.0) * GIB / (1024 * kib * (PROMPT + answer)))
 
 
 def rates_of(settings: Settings, model: str, training: Training, at: Roofline, cached: float, answer: float) -> Rates:
     """What a rehearsal would measure, computed.
 
-    A rollout's seconds are divided by the positions that the forecast multiplies with (batches times the mean of the
-    mean and the longest length), an evaluation's by the longest.
+    Args:
+        settings: the experiment with the model's engine decided.
+        model: which.
+        training: of the first variant, decided.
+        at: the model on the card.
+        cached: rows of mean length for which there are keys and values beside the training.
+        answer: tokens of an answer, on average.
     """
-    policy, engine = settings.policies[model], cast(Engine, training.engine)
     lengths = min(answer, training.max_new_tokens), float(training.max_new_tokens)
+    questions, group = training.questions_per_step, training.completions_per_question
+    at_once = min(training.rows, cached)
+    rollout = at.writing(training.engine, questions * group, at_once, questions, lengths, PROMPT)
     mean = Interval.exactly(lengths[0])
-    asked, group = training.questions_per_step, training.completions_per_question
-    rows_at_once = min(training.rows, cached)
-    rollout = at.writing(engine, asked * group, rows_at_once, asked, lengths, PROMPT)
     tokens = step_tokens(training, PROMPT, mean, group).expected
     pushed = (step_tokens(training, PROMPT, mean, pushed_per_question(training)) * carrying(training)).expected
     update = at.update_token(training.gradient_checkpointing) + at.optimiser(training.weights) / pushed
     # Every step waits a little for the checkpoints.
-    saving = checkpoint_gib(policy, training) * GIB / 1e9 / CHECKPOINT_GB_S
+    saving = footprint(settings.policies[model], training).checkpoint * GIB / 1e9 / CHECKPOINT_GB_S
     slower = 1 + saving / settings.checkpoint.every_seconds
-    load = 2e-9 * at.weights / DISK_GB_S
     return Rates(
-        process=PROCESS, engine=OPEN if engine == "vllm" else 0.0, harness=HARNESS, load=load, warm_up=0.0,
+        process=PROCESS,
+        engine=OPEN if training.engine == "vllm" else 0.0,
+        harness=HARNESS,
+        load=2e-9 * at.weights / DISK_GB_S,
+        warm_up=0.0,
         start_step=None,
+        # The forecast multiplies with batches times the mean of the mean and the longest length.
         rollout_position=slower * rollout / (rollout_batches(training) * (sum(lengths) / 2)),
-        update_token=slower * update, drift_token=slower * at.drift(tokens) / tokens,
+        update_token=slower * update,
+        drift_token=slower * at.drift(tokens) / tokens,
         evaluation_position=_evaluation_position(settings, model, at, answer),
-        prompt_tokens=PROMPT, lengths=lengths,
-    )  # fmt: skip
+        prompt_tokens=PROMPT,
+        lengths=lengths,
+    )
 
 
 def _evaluation_position(settings: Settings, model: str, at: Roofline, answer: float) -> float:
-    evaluation = evaluation_of(settings, model)
-    engine, rows = cast(Engine, evaluation.engine), evaluation.size
-    cached = rows_cached(evaluation_place(settings, model), engine, at.kib, answer)
-    lengths = min(answer, evaluation.max_new_tokens), float(evaluation.max_new_tokens)
-    return at.writing(engine, rows, min(rows, cached), rows, lengths, PROMPT) / lengths[1]
+    """Seconds of an evaluation batch, divided by the longest length, with which the forecast multiplies."""
+    evaluation, place = evaluation_of(settings, model), evaluation_place(settings, model)
+    rows, longest = evaluation.size, float(evaluation.max_new_tokens)
+    at_once = min(rows, _rows_cached(place, evaluation.engine, at.kib, answer))
+    return at.writing(evaluation.engine, rows, at_once, rows, (min(answer, longest), longest), PROMPT) / longest
 
 
 def assumptions() -> str:

@@ -11,6 +11,7 @@ from reinforce_lite.accounting import plan, roofline, standing
 from reinforce_lite.accounting.cards import CARDS, find
 from reinforce_lite.accounting.forecast import Interval
 from reinforce_lite.accounting.plan import dollars
+from reinforce_lite.accounting.table import aligned
 from reinforce_lite.estimate import Estimate, Role, assumptions, estimate
 from reinforce_lite.settings import Settings
 
@@ -51,112 +52,118 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
     Raises:
         UserError: the card is not known, or a model cannot be estimated.
     """
-    everything = arguments.gpu == "all"
-    cards = CARDS if everything else [find(arguments.gpu or settings.hardware.name)]
-    found = [estimate(settings, card, arguments.engine, arguments.price, arguments.tokens) for card in cards]
+    every_card = arguments.gpu == "all"
+    cards = CARDS if every_card else [find(arguments.gpu or settings.hardware.name)]
+    every = [estimate(settings, card, arguments.engine, arguments.price, arguments.tokens) for card in cards]
     if arguments.json:
-        rows = [as_json(one) for one in found]
-        print(json.dumps(rows if everything else rows[0], indent=2))
+        rows = [as_json(one) for one in every]
+        print(json.dumps(rows if every_card else rows[0], indent=2))
     else:
-        print(comparison(found) if everything else as_text(found[0]))
+        print(comparison(every) if every_card else as_text(every[0]))
 
 
-def as_text(found: Estimate) -> str:
+def as_text(one: Estimate) -> str:
     """The plan on one card, as preflight prints it, and what it rests on."""
-    hardware = found.settings.hardware
-    head = f"{hardware.name}, {hardware.memory_gib:g} GiB, ${hardware.usd_per_hour:g} an hour"
-    lacking = [f"this card cannot hold it: {found.lacking}"] if found.lacking else []
-    kept = ", ".join(map(str, found.plan.seeds))
-    total = f"in all, preflight included: {hours(found.seconds)} hours, {money(found.usd)}; training seeds: {kept}"
-    total += _cut(found)
-    spent = f"counted as spent: preflight, {found.preflight:.0f} s"
-    models = [_model(found, name, role) for name, role in found.roles.items()]
-    return "\n".join([head, *lacking, plan.table(found.plan), spent, total, *models, "", basis([found])])
+    hardware = one.settings.hardware
+    hours = " - ".join(f"{seconds / 3600:.1f}" for seconds in _ends(one.seconds))
+    return "\n".join(
+        [
+            f"{hardware.name}, {hardware.memory_gib:g} GiB, ${hardware.usd_per_hour:g} an hour",
+            *([f"this card cannot hold it: {one.lacking}"] if one.lacking else []),
+            plan.table(one.plan),
+            f"counted as spent: preflight, {one.preflight:.0f} s",
+            f"in all, preflight included: {hours} hours, {_money(one.usd)}; training seeds: "
+            f"{', '.join(map(str, one.plan.seeds))}{_cut(one)}",
+            *(_model(one, name, role) for name, role in one.roles.items()),
+            "",
+            basis([one]),
+        ]
+    )
 
 
-def _cut(found: Estimate) -> str:
-    return "" if found.cut is None else f", {found.cut} steps"
+def _cut(one: Estimate) -> str:
+    return "" if one.cut is None else f", {one.cut} steps"
 
 
-def _model(found: Estimate, name: str, role: Role) -> str:
+def _ends(interval: Interval) -> tuple[float, float, float]:
+    return interval.low, interval.expected, interval.high
+
+
+def _money(usd: Interval) -> str:
+    return " - ".join(map(dollars, _ends(usd)))
+
+
+def _model(one: Estimate, name: str, role: Role) -> str:
     """How one model is run."""
     training = role.training
-    entry = next(e for e in found.plan.entries if e.job.stage == "train" and e.job.model == name)
+    step = next(e for e in one.plan.entries if e.job.stage == "train" and e.job.model == name).duration.step
     beside = f", {role.beside_gib:.0f} GiB of the CPU's memory" if role.beside_gib else ""
-    asked, group = training.questions_per_step, training.completions_per_question
-    rows = min(training.rows, int(role.cached), asked * group)
+    questions, group = training.questions_per_step, training.completions_per_question
+    rows = min(training.rows, int(role.cached), questions * group)
     return (
-        f"{name}: {training.steps} steps of {asked} questions x {group}, {entry.duration.step.expected:.0f} s each; "
+        f"{name}: {training.steps} steps of {questions} questions x {group}, {step.expected:.0f} s each; "
         f"{training.engine}, {rows} rows side by side; weights {training.weights}{beside}"
     )
 
 
 def comparison(every: Sequence[Estimate]) -> str:
     """One experiment on several cards, a line each."""
-    rows: list[tuple[str, ...]] = [COLUMNS]
-    for found in every:
-        card, hardware = found.card, found.settings.hardware
-        weights = ", ".join(role.training.weights for role in found.roles.values())
-        told: tuple[str, ...] = ("", "", "", "")
-        if not found.lacking:
-            kept = f"{len(found.plan.seeds)} of {len(found.settings.seeds)}{_cut(found)}"
-            told = (
-                f"{found.seconds.expected / 3600:.1f}", money(found.usd), "refused" if found.plan.refused else kept,
-                dollars(found.plan.enough_usd),
-            )  # fmt: skip
-        seen = "-".join(f"{price:.2f}" for price in dict.fromkeys(card.usd_per_hour))
-        rows.append((card.key, f"{hardware.memory_gib:g}", f"{hardware.usd_per_hour:.2f}", weights, *told, seen))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lacking = [f"{found.card.key} cannot hold it: {found.lacking}" for found in every if found.lacking]
-    limit = every[0].settings.budget.limit_usd
-    legend = (
-        f"hours, dollars and seeds: what is run under {dollars(limit)}, at which trainings stop; enough: for all of it"
-    )
+    lacking = [f"{one.card.key} cannot hold it: {one.lacking}" for one in every if one.lacking]
+    limit = dollars(every[0].settings.budget.limit_usd)
+    legend = f"hours, dollars and seeds: what is run under {limit}, at which trainings stop; enough: for all of it"
+    lines = aligned(COLUMNS, map(_row, every), left=range(len(COLUMNS)))
     return "\n".join([*lines, *lacking, legend, "", basis(every)])
+
+
+def _row(one: Estimate) -> tuple[str, ...]:
+    hardware = one.settings.hardware
+    forecast: tuple[str, ...] = ("", "", "", "")
+    if not one.lacking:
+        kept = f"{len(one.plan.seeds)} of {len(one.settings.seeds)}{_cut(one)}"
+        forecast = (
+            f"{one.seconds.expected / 3600:.1f}",
+            _money(one.usd),
+            "refused" if one.plan.refused else kept,
+            dollars(one.plan.enough_usd),
+        )
+    weights = ", ".join(role.training.weights for role in one.roles.values())
+    seen = "-".join(f"{price:.2f}" for price in dict.fromkeys(one.card.usd_per_hour))
+    return one.card.key, f"{hardware.memory_gib:g}", f"{hardware.usd_per_hour:.2f}", weights, *forecast, seen
 
 
 def basis(every: Sequence[Estimate]) -> str:
     """What the figures rest on."""
-    first = next(iter(every[0].roles.values()))
-    mean, longest = first.rates.lengths or (0.0, 0.0)
+    mean, longest = next(iter(every[0].roles.values())).rates.lengths or (0.0, 0.0)
     answers = f"; answers of {mean:g} on average, a tenth of them of {longest:g}"
-    shapes = dict.fromkeys(role.assumed for found in every for role in found.roles.values() if role.assumed)
+    shapes = dict.fromkeys(role.assumed for one in every for role in one.roles.values() if role.assumed)
     more = "".join(f"; {shape}" for shape in shapes)
     last = "preflight measures all of it on the card that is rented, and plans anew."
-    return textwrap.fill(f"{roofline.told()} {assumptions()}{answers}{more}. {last}", 100)
+    return textwrap.fill(f"{roofline.shares()} {assumptions()}{answers}{more}. {last}", 100)
 
 
-def hours(seconds: Interval) -> str:
-    """From low to high."""
-    return " - ".join(f"{each / 3600:.1f}" for each in (seconds.low, seconds.expected, seconds.high))
-
-
-def money(usd: Interval) -> str:
-    """From low to high."""
-    return " - ".join(map(dollars, (usd.low, usd.expected, usd.high)))
-
-
-def as_json(found: Estimate) -> dict[str, Any]:
+def as_json(one: Estimate) -> dict[str, Any]:
     """The same for machines. Units: US dollars, seconds; GiB."""
-    hardware = found.settings.hardware
+    hardware = one.settings.hardware
     models = {
         name: {
-            "weights": role.training.weights, "engine": role.training.engine, "rates": asdict(role.rates),
-            "rows_cached": role.cached, "cpu_gib": role.beside_gib, "lacking": role.lacking, "assumed": role.assumed,
+            "weights": role.training.weights,
+            "engine": role.training.engine,
+            "rates": asdict(role.rates),
+            "rows_cached": role.cached,
+            "cpu_gib": role.beside_gib,
+            "lacking": role.lacking,
+            "assumed": role.assumed,
         }
-        for name, role in found.roles.items()
-    }  # fmt: skip
+        for name, role in one.roles.items()
+    }
     return {
-        "gpu": found.card.key,
-        "name": hardware.name,
-        "memory_gib": hardware.memory_gib,
-        "usd_per_hour": hardware.usd_per_hour,
-        "asked": hardware.price_source if hardware.name == found.card.name else found.card.asked,
-        "seconds": asdict(found.seconds),
-        "usd": asdict(found.usd),
-        "lacking": found.lacking,
+        "gpu": one.card.key,
+        **hardware.model_dump(include={"name", "memory_gib", "usd_per_hour"}),
+        "asked": hardware.price_source if hardware.name == one.card.name else one.card.asked,
+        "seconds": asdict(one.seconds),
+        "usd": asdict(one.usd),
+        "lacking": one.lacking,
         "models": models,
-        "plan": standing.described(found.plan),
-        "basis": basis([found]),
+        "plan": standing.described(one.plan),
+        "basis": basis([one]),
     }

@@ -10,6 +10,18 @@ from typing import Any, TextIO
 
 from reinforce_lite.errors import UserError
 
+AGAIN = "delete the file and run its rule again"
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}", "free some disk space or make the folder writable"
+        ) from error
+
 
 @contextmanager
 def atomic_text(path: Path) -> Iterator[TextIO]:
@@ -22,16 +34,13 @@ def atomic_text(path: Path) -> Iterator[TextIO]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as handle:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}", "free some disk space or make the folder writable"
-        ) from error
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("w", encoding="utf-8") as handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -45,16 +54,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process; rules never share a folder
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}", "free some disk space or make the folder writable"
-        ) from error
+        with _writing(path):
+            shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process; rules never share a folder
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -73,11 +79,16 @@ def read_json(path: Path) -> Any:
         UserError: the file is absent or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_read(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON ({error})", AGAIN) from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist", "run the rule that makes it first") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON ({error})", "delete the file and run its rule again") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
@@ -92,17 +103,13 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: the file is absent, or a line is not JSON (the message names the line).
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines() would also cut at a U+2028 in a text
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist", "run the rule that makes it first") from error
     rows = []
+    lines = _read(path).split("\n")  # splitlines() would also cut at a U+2028 in a text
     for number, line in enumerate(lines, 1):
         if not line and number == len(lines):
             break
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
-            fix = "delete the file and run its rule again"
-            raise UserError(f"{path}, line {number}: not valid JSON", fix) from error
+            raise UserError(f"{path}, line {number}: not valid JSON", AGAIN) from error
     return rows

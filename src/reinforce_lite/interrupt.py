@@ -1,4 +1,4 @@
-"""Being told to leave (SIGTERM from a scheduler, Ctrl-C from a person), as an exception that loses nothing."""
+"""A request to leave (SIGTERM from a scheduler, Ctrl-C from a person), as an exception that loses nothing."""
 
 import signal
 from collections.abc import Iterator
@@ -6,48 +6,48 @@ from contextlib import contextmanager
 from types import FrameType
 
 EXIT_CODE = 75
-"""EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command continues."""
+"""EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command resumes."""
 
 
 class Interrupted(BaseException):
-    """The process was told to leave. No Exception, so that nobody takes it for a failure and goes on."""
+    """The process shall leave. No Exception, so that nobody takes it for a failure and goes on."""
 
 
-_asked = False
+_requested = False
 _depth = 0
 
 
 def install() -> None:
-    """From now on SIGTERM and SIGINT raise Interrupted in the main thread; to be called there.
+    """From now on the first SIGTERM or SIGINT raises Interrupted in the main thread; to be called there.
 
-    Only the first signal does: schedulers send theirs twice, and the second must not disturb the leaving.
+    Schedulers send theirs twice, and the second must not disturb the leaving.
     """
-    global _asked
-    _asked = False
+    global _requested
+    _requested = False
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _told)
+        signal.signal(number, _request)
 
 
 def ignore() -> None:
-    """From now on neither signal is heard: somebody else hears it too, and ends this process."""
+    """Ignore both signals from now on: another process receives them too, and ends this one."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 
-def _told(number: int, frame: FrameType | None) -> None:
-    global _asked
-    if _asked:
+def _request(number: int, frame: FrameType | None) -> None:
+    global _requested
+    if _requested:
         return
-    _asked = True
+    _requested = True
     if not _depth:
         raise Interrupted(signal.Signals(number).name)
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put Interrupted off until the block (the outermost one) has ended; an error of the block goes first.
+    """Put Interrupted off until the outermost such block has ended; an error of the block goes first.
 
-    It is raised here too if some library has swallowed it before.
+    It is raised here too if a library has swallowed it before.
 
     Raises:
         Interrupted: a signal came.
@@ -58,5 +58,5 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         _depth -= 1
-    if _asked and not _depth:
+    if _requested and not _depth:
         raise Interrupted("put off until now")

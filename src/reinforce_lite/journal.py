@@ -1,4 +1,4 @@
-"""Rows of finished work, on the disk as soon as they are finished, that a kill at any moment leaves readable."""
+"""Rows of finished work, written at once, that a kill at any moment leaves readable."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from typing import Any
 class Journal:
     """Rows that are never changed once written, one a line: the CRC-32 of the row's JSON, then the JSON.
 
-    What comes after half a line, or after one with a flipped bit, does not count.
+    Rows after half a line, or after one with a flipped bit, do not count.
     """
 
     def __init__(self, path: Path) -> None:
@@ -18,11 +18,11 @@ class Journal:
         self._unwritten = b""
 
     def rows(self) -> list[Any]:
-        """All rows up to the first that is not whole."""
+        """All rows before the first that is not whole."""
         return self._read()[0]
 
     def cut(self, count: int) -> None:
-        """Keep the first `count` rows, and nothing that lies behind them."""
+        """Keep the first `count` rows and nothing after them."""
         self._unwritten = b""
         if self.path.exists():
             os.truncate(self.path, sum(self._read()[1][:count]))
@@ -33,7 +33,7 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def append(self, row: Any) -> None:
-        """Write a row; if the disk is full, what is left of it is written before the next one.
+        """Write a row; if the disk is full, the rest of it is written before the next one.
 
         Raises:
             ValueError: the row is not JSON.
@@ -43,7 +43,7 @@ class Journal:
         try:
             self._write()
         except OSError:
-            return  # it is still in memory, and `sync` tells
+            return  # it is still in memory, and `sync` raises
 
     def sync(self) -> None:
         """Have every row on the disk, or an error.

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,12 @@ from reinforce_lite.accounting.ledger import attempts, ledger_path
 from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
-from reinforce_lite.fits import memory, trainings
+from reinforce_lite.fits import engines, memory, trainings
 from reinforce_lite.layout import Layout
-from reinforce_lite.precision import GIB, checkpoint_gib, engines, engines_of
+from reinforce_lite.memory import GIB, footprint
+from reinforce_lite.precision import engines_of
 from reinforce_lite.settings import PolicySettings, Settings
+from reinforce_lite.tasks import named
 
 BYTES = {"float32": 4, "bfloat16": 2}
 STALE_PRICE_DAYS = 180
@@ -128,7 +129,7 @@ def _compiler(settings: Settings) -> None:
     """The step into 16-bit weights is a kernel that is compiled when it is first taken."""
     from reinforce_lite.policy.compiled import missing
 
-    ways = {way for (_, way), _, _ in trainings(settings)} - {"nearest", "lora"}
+    ways = {training.weights for _, _, training in trainings(settings)} - {"nearest", "lora"}
     if ways and (lacks := missing()) is not None:
         reason, fix = lacks
         raise UserError(f"training.weights: {', '.join(sorted(ways))} compiles its step for the GPU, but {reason}", fix)
@@ -158,7 +159,7 @@ def disk(settings: Settings) -> str:
     runs = sum(settings.variant(name).steps > 0 for name, _ in settings.runs)  # else no weights are written
     results = 1 + sum(_weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
     # Of the training that runs, three checkpoints while the third is written; of the one before none is left.
-    results += 3 * max(checkpoint_gib(policy, training) for _, policy, training in trainings(settings))
+    results += 3 * max(footprint(policy, training).checkpoint for _, policy, training in trainings(settings))
     downloads = sum(_weights_gib(policy) for policy in chosen if to_download(policy))
     needs = {_existing(settings.results): results}
     if downloads:
@@ -207,13 +208,16 @@ def _existing(path: Path) -> Path:
 
 
 def task(settings: Settings) -> str:
-    """The data the user named are the data we know."""
-    if settings.task.name == "word_world":
-        return "the word world is generated"
-    from reinforce_lite.tasks import gsm8k
-
-    gsm8k.check_source(settings.task)
-    return f"GSM8K from {settings.task.path or settings.task.repo}"
+    """The data can be had as far as this machine knows, and models from scratch have words to be built over."""
+    chosen = named(settings.task.name)
+    checked = chosen.preflight(settings.task)
+    for name in settings.models:
+        if settings.policies[name].from_scratch and not chosen.vocabulary:
+            raise UserError(
+                f"policies.{name}.from_scratch needs the vocabulary of a task, and {settings.task.name} has none",
+                "choose another task, or a policy with weights",
+            )
+    return checked
 
 
 def policies(settings: Settings) -> str:
@@ -245,9 +249,9 @@ def hub(settings: Settings) -> str:
         policy = settings.policies[name]
         if to_download(policy):
             asked.append(_ask_hub(str(policy.repo), str(policy.revision), "model", f"policies.{name}.path"))
-    dataset = settings.task
-    if dataset.name == "gsm8k" and dataset.path is None and not _cached(dataset.repo, dataset.revision, "dataset"):
-        asked.append(_ask_hub(dataset.repo, dataset.revision, "dataset", "task.path"))
+    dataset = named(settings.task.name).remote(settings.task)
+    if dataset and not _cached(dataset.repo, dataset.revision, "dataset"):
+        asked.append(_ask_hub(dataset.repo, dataset.revision, "dataset", dataset.instead))
     return f"reached for {', '.join(asked)}" if asked else "not needed"
 
 
@@ -262,14 +266,14 @@ def prompts(settings: Settings) -> str:
         return "of any length"
     from reinforce_lite.policy import encode_prompt, fetch, render_prompt
     from reinforce_lite.rollout.vllm import PROMPT_TOKENS
-    from reinforce_lite.tasks.prompts import messages
 
-    data = import_module(f"reinforce_lite.tasks.{settings.task.name}").build(settings.task)
+    chosen = named(settings.task.name)
+    data = chosen.build(settings.task)
     for model in asked:
-        tokenizer = fetch.tokenizer(settings.policies[model])
+        tokenizer = fetch.tokenizer(settings.policies[model], chosen.vocabulary)
         for prompt in dict.fromkeys([settings.task.prompt, *map(settings.prompt, settings.variants)]):
             for problem in (*data.train, *data.test[: settings.evaluation.limit]):
-                text = render_prompt(tokenizer, messages(prompt, problem.question))
+                text = render_prompt(tokenizer, chosen.messages(prompt, problem.question))
                 if len(text.encode()) <= PROMPT_TOKENS:  # no token has less than a byte
                     continue
                 if (length := len(encode_prompt(tokenizer, text))) > PROMPT_TOKENS:

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +17,11 @@ from reinforce_lite.accounting.gate import Gate
 from reinforce_lite.alone import alone
 from reinforce_lite.precision import engines_of, evaluation_of, training_of
 from reinforce_lite.settings import Evaluation, Settings, Training
+from reinforce_lite.tasks import Dataset, Problem, Task, named
 
 if TYPE_CHECKING:
     from reinforce_lite.policy import Policy
     from reinforce_lite.rollout import Engine
-    from reinforce_lite.tasks import Dataset, Problem
 
 STEPS = 5
 """Steps of training; the first one warms up, the last one measures drift, and the median step counts."""
@@ -73,7 +72,7 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
     return measured
 
 
-def few_problems(settings: Settings) -> "Dataset":
+def few_problems(settings: Settings) -> Dataset:
     """As many problems and demonstrations as a rehearsal needs, made as the real ones are."""
     training = settings.variant(settings.variants[0])
     starts = [start.batch_size for model in settings.models if (start := settings.policies[model].start)]
@@ -84,12 +83,11 @@ def few_problems(settings: Settings) -> "Dataset":
     }
     task = settings.task
     sizes = {key: min(number, getattr(task, key) or number) for key, number in wanted.items()}
-    found: Dataset = import_module(f"reinforce_lite.tasks.{task.name}").build(task.model_copy(update=sizes))
-    return found
+    return named(task.name).build(task.model_copy(update=sizes))
 
 
 def _measure(
-    part: Callable[[bool], None], settings: Settings, model: str, data: "Dataset", process: float | None
+    part: Callable[[bool], None], settings: Settings, model: str, data: Dataset, process: float | None
 ) -> Rates:
     """Everything about one policy; its weights are dropped afterwards.
 
@@ -101,11 +99,13 @@ def _measure(
     from reinforce_lite.policy.load import prepare_torch
 
     prepare_torch(settings.hardware)
-    chosen, prompt = settings.policies[model], settings.task.prompt
+    chosen, task, prompt = settings.policies[model], named(settings.task.name), settings.task.prompt
     if chosen.repo is not None and chosen.path is None:
         fetch.download(chosen)
     began = time.perf_counter()
-    policy = fetch.materialise(chosen, chosen.start.seed if chosen.start else 0, settings.hardware.device)
+    policy = fetch.materialise(
+        chosen, task.vocabulary, chosen.start.seed if chosen.start else 0, settings.hardware.device
+    )
     load = time.perf_counter() - began
     part(True)
     usual, evaluation = training_of(settings, model, settings.variants[0]), evaluation_of(settings, model)
@@ -118,13 +118,13 @@ def _measure(
             demonstrated = demonstrated_lengths(policy, data)
             limit = min(usual.max_new_tokens, math.ceil(demonstrated[0]))
             usual = usual.model_copy(update={"max_new_tokens": limit})
-        training = measure_training(policy, data.train, prompt, usual, lambda: part(False), writer)
+        training = measure_training(policy, data.train, task, prompt, usual, lambda: part(False), writer)
         part(True)
         start_step = None
         if chosen.start is not None:
-            start_step = _start_step(policy, data, prompt, chosen.start)
+            start_step = _start_step(policy, data, task, prompt, chosen.start)
             part(True)
-        harness, position = _evaluation(policy, data.test, prompt, evaluation, answerer)
+        harness, position = _evaluation(policy, data.test, task, prompt, evaluation, answerer)
         part(True)
     if demonstrated is not None:
         training["lengths"] = demonstrated
@@ -164,7 +164,7 @@ def engines(policy: "Policy", training: Training, evaluation: Evaluation) -> "It
         yield writer, answerer
 
 
-def demonstrated_lengths(policy: "Policy", data: "Dataset") -> tuple[float, float]:
+def demonstrated_lengths(policy: "Policy", data: Dataset) -> tuple[float, float]:
     """(mean, longest) tokens of the demonstrations: what a policy will write that has not had its start yet."""
     from reinforce_lite.policy.start import completion_ids
 
@@ -174,7 +174,8 @@ def demonstrated_lengths(policy: "Policy", data: "Dataset") -> tuple[float, floa
 
 def measure_training(
     policy: "Policy",
-    problems: "list[Problem]",
+    problems: list[Problem],
+    task: Task[Any],
     prompt: str,
     training: Training,
     after_step: Callable[[], None] = lambda: None,
@@ -188,7 +189,6 @@ def measure_training(
         warm_up, rollout_position, update_token, drift_token (seconds), prompt_tokens, lengths: see `Rates`.
     """
     from reinforce_lite.learning.loop import Step, train
-    from reinforce_lite.tasks.prompts import messages
 
     shorter = {"steps": STEPS, "reward": "random", "kl_every": STEPS, "max_skipped": STEPS + 1}
     shorter["max_new_tokens"] = min(CAP, training.max_new_tokens)
@@ -199,8 +199,8 @@ def measure_training(
         steps.append(step)
         after_step()
 
-    train(policy, problems, prompt, few, 0, keep, engine=engine)
-    prompt_tokens = fmean(len(policy.prompt_ids(messages(prompt, problem.question))) for problem in problems)
+    train(policy, problems, task, prompt, few, 0, keep, engine=engine)
+    prompt_tokens = fmean(len(policy.prompt_ids(task.messages(prompt, problem.question))) for problem in problems)
     rows = [step.metrics for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]
     batches = rollout_batches(few)
@@ -228,19 +228,19 @@ def measure_training(
     }
 
 
-def _start_step(policy: "Policy", data: "Dataset", prompt: str, start: Any) -> float:
+def _start_step(policy: "Policy", data: Dataset, task: Task[Any], prompt: str, start: Any) -> float:
     """Seconds of one step of the supervised start."""
     from reinforce_lite.policy.start import supervised_start
 
-    supervised_start(policy, data.demonstrations, prompt, start.model_copy(update={"steps": 1}))
+    supervised_start(policy, data.demonstrations, task, prompt, start.model_copy(update={"steps": 1}))
     began = time.perf_counter()
-    supervised_start(policy, data.demonstrations, prompt, start.model_copy(update={"steps": STEPS}))
+    supervised_start(policy, data.demonstrations, task, prompt, start.model_copy(update={"steps": STEPS}))
     _wait()
     return (time.perf_counter() - began) / STEPS
 
 
 def _evaluation(
-    policy: "Policy", problems: "list[Problem]", prompt: str, usual: Evaluation, engine: "Engine"
+    policy: "Policy", problems: list[Problem], task: Task[Any], prompt: str, usual: Evaluation, engine: "Engine"
 ) -> tuple[float, float]:
     """(seconds that the harness needs around its batches, seconds of one more token in every row of a batch)."""
     began = time.perf_counter()
@@ -262,7 +262,7 @@ def _evaluation(
     watch = Watch()
     limit = min(CAP, usual.max_new_tokens)
     shorter = usual.model_copy(update={"max_new_tokens": limit, "cross_check": False})
-    _, items = evaluate(policy, problems[: shorter.size], prompt, shorter, watch, engine=engine)
+    _, items = evaluate(policy, problems[: shorter.size], task, prompt, shorter, watch, engine=engine)
     around = time.perf_counter() - began - watch.seconds
     return around, watch.seconds / max(item["length"] for item in items)
 

@@ -10,8 +10,9 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 
+from reinforce_lite import tasks
 from reinforce_lite.errors import UserError
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=64)]
@@ -20,8 +21,6 @@ Auto = Literal["auto"]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 EngineName = Literal["auto", "generate", "vllm"]
-Prompt = Literal["tagged", "released", "bare", "one_shot", "one_shot_bare"]
-
 
 USUAL_IMPORTANCE_CAP = 3.0
 """TRL's default for the mismatch between sampler and trainer."""
@@ -65,33 +64,6 @@ class Budget(Section):
     min_steps: int = Field(
         10, ge=1, description="A training that the money left lets take fewer steps (of those planned) is not started."
     )
-
-
-class TaskSettings(Section):
-    """Where the problems come from."""
-
-    name: Literal["gsm8k", "word_world"] = Field(
-        description="`gsm8k`, or `word_world`, a generated world of small word problems."
-    )
-    repo: str = Field("openai/gsm8k", description="Dataset on the hub (gsm8k only).")
-    revision: str = Field("e53f048856ff4f594e959d75785d2c2d37b678ee", description="Pinned revision of that dataset.")
-    path: Path | None = Field(
-        None, description="Folder with the original train.jsonl and test.jsonl, used instead of the hub."
-    )
-    prompt: Prompt = Field(
-        "tagged",
-        description="`tagged` asks for answer tags, `released` is the published code's, `bare` adds nothing. "
-        "`one_shot` and `one_shot_bare` show `tagged` and `bare` a worked example first.",
-    )
-    train_size: int | None = Field(
-        None, ge=1, description="Problems in train; null takes all that are left after the dev split."
-    )
-    dev_size: int = Field(ge=0, description="Problems cut from train for every choice that is not the final test.")
-    test_size: int | None = Field(None, ge=1, description="Problems in test; null takes all 1,319 of GSM8K.")
-    demonstrations: int = Field(
-        0, ge=0, description="Worked demonstrations to write for a supervised start; 0 for none."
-    )
-    seed: int = Field(0, ge=0, description="Seed of the generated world and of the dev split.")
 
 
 class Scratch(Section):
@@ -193,12 +165,14 @@ class Training(Section):
         description="Divide leave-one-out advantages by the group's standard deviation: a bias to easy and "
         "hard questions (Dr. GRPO). `as_published` always does.",
     )
-    reward: Literal["strict", "flexible", "published", "released", "format", "random"] = Field(
+    reward: str | Annotated[dict[str, float], Field(min_length=1)] = Field(
         "strict",
-        description="What earns +1 (otherwise -1): our parsers, the article's, the released code's; or, for controls, "
-        "any number in the answer's format, or a coin.",
+        description="A score of the task, or weights of several, `{correct: 1.0, format: 0.1}`. A verdict by its name "
+        "pays +1 or -1; in a sum it counts 1 or 0. Tasks with a number for an answer have `strict` (also `correct`) "
+        "and `flexible` (our parsers), `published` (the article's), `released` (the released code's) and, for "
+        "controls, `format` (any number in the answer's format). `random` is a coin.",
     )
-    prompt: Prompt | None = Field(
+    prompt: str | None = Field(
         None, description="Prompt of this variant, in training and in its evaluation; null: that of the task."
     )
     steps: int = Field(ge=0, description="Policy-gradient steps; 0 trains nothing, for a control by the prompt alone.")
@@ -364,7 +338,7 @@ class Evaluation(Section):
     samples_limit: int | None = Field(
         None, ge=1, description="Sample only for the first so many test problems; null for all."
     )
-    cross_check: bool = Field(False, description="Also run lm-eval's stock gsm8k_cot_llama (needs the hub).")
+    cross_check: bool = Field(False, description="Also run lm-eval's own task of the same questions (needs the hub).")
     bootstrap_resamples: int = Field(10_000, ge=100, description="Resamples of the paired bootstrap.")
 
     def sampled_batches(self, problems: int) -> int:
@@ -462,7 +436,7 @@ class Settings(Section):
     )
     hardware: Hardware
     budget: Budget
-    task: TaskSettings
+    task: Annotated[SerializeAsAny[tasks.Options], BeforeValidator(tasks.options)]
     policies: dict[Name, PolicySettings] = Field(description="Catalogue of policies by name.")
     training: Training
     training_variants: dict[Name, dict[str, Any]] = Field(
@@ -489,7 +463,25 @@ class Settings(Section):
         for name in self.training_variants:
             self.variant(name)
         self._controls_have_something_to_control()
+        self._task_has_what_is_named()
         return self
+
+    def _task_has_what_is_named(self) -> None:
+        """Prompts and rewards of the chosen variants; the catalogue may hold variants of other tasks."""
+        task, scores = tasks.named(self.task.name), [*tasks.named(self.task.name).scores, *tasks.ALIASES]
+        for name in self.variants:
+            training = self.variant(name)
+            one = isinstance(training.reward, str)
+            rewards = [training.reward] if isinstance(training.reward, str) else list(training.reward)
+            for key, chosen, known in (
+                ("prompt", [training.prompt] if training.prompt else [], list(task.prompts)),
+                ("reward", rewards, [*scores, "random"] if one else scores),
+            ):
+                where = f"training_variants.{name}" if key in self.training_variants[name] else "training"
+                for unknown in set(chosen) - set(known):
+                    raise ValueError(f"{where}.{key}: '{unknown}' is not one of {', '.join(known)}")
+        if self.evaluation.cross_check and task.harness_task is None:
+            raise ValueError(f"evaluation.cross_check: lm-eval has no task of its own like {self.task.name}")
 
     def _seeds_are_told_apart(self) -> None:
         for key, seeds in (("seeds", self.seeds), ("control_seeds", self.control_seeds or [])):
@@ -534,7 +526,13 @@ class Settings(Section):
         """Every training of a model, (variant, seed): the variants in their order, each with its seeds."""
         return [(variant, seed) for variant in self.variants for seed in self.seeds_of(variant)]
 
-    def prompt(self, variant: str | None) -> Prompt:
+    @property
+    def test_problems(self) -> int | None:
+        """How many test problems an evaluation takes; None if only the prepared data can tell."""
+        size = tasks.named(self.task.name).test_problems(self.task)
+        return size if size is None else min(size, self.evaluation.limit or size)
+
+    def prompt(self, variant: str | None) -> str:
         """The prompt of one variant; of the policy before training with None."""
         return (self.variant(variant).prompt if variant else None) or self.task.prompt
 
@@ -621,7 +619,9 @@ def load(paths: Iterable[Path]) -> Settings:
 def json_schema() -> str:
     """The JSON schema of the configuration, as the text of workflow/schemas/config.schema.json."""
     dialect = "https://json-schema.org/draft/2020-12/schema"
-    return json.dumps({"$schema": dialect, **Settings.model_json_schema()}, indent=2) + "\n"
+    schema = Settings.model_json_schema()
+    schema["$defs"]["Options"] = tasks.json_schema()
+    return json.dumps({"$schema": dialect, **schema}, indent=2) + "\n"
 
 
 if __name__ == "__main__":

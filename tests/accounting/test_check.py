@@ -1,7 +1,7 @@
 import pytest
 
 from ledger_lines import NOON, close, opened, touch, write
-from reinforce_lite.accounting.check import check
+from reinforce_lite.accounting.events import check
 from reinforce_lite.accounting.ledger import attempts
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_lines import HARDWARE, close, opened, touch, write
-from reinforce_lite.accounting.check import check, torn_lines
+from reinforce_lite.accounting.events import check, torn_lines
 from reinforce_lite.accounting.ledger import Ledger, attempts
 from reinforce_lite.errors import UserError
 

@@ -22,7 +22,7 @@ def near(interval: Interval, low: float, expected: float, high: float) -> bool:
 
 
 def test_a_training_by_hand() -> None:
-    found = forecast.training_from(RATES, TRAINING, RATES.lengths)
+    found = forecast.training_seconds(RATES, TRAINING, RATES.lengths, None)
     # around: 2 + 2 x 10 + 1 = 23 s. A step: 2 batches of 4 questions x (100 + 150) / 2 positions x 0.01 = 2.5 s of
     # rollout, 80 completions x (50 + 100) tokens x 0.002 / 4 = 6 s of drift, and 80% of them x 0.001 = 9.6 s. Lengths
     # x .7, 1, 1.5, the high ones cut at 200: (150 + 200) / 2 positions (3.5 s), 150 tokens; 40% to 100% of the groups
@@ -37,7 +37,7 @@ def test_a_training_by_hand() -> None:
 def test_controls_by_hand() -> None:
     def step(**change: object) -> float:
         training = TRAINING.model_copy(update=change)
-        return forecast.training_from(RATES, training, RATES.lengths).step.expected
+        return forecast.training_seconds(RATES, training, RATES.lengths, None).step.expected
 
     # 2.5 s of rollout and 80 x 150 tokens: drift costs each 0.0005 s, a further network 0.001, and a pass 0.001 for
     # the 80% that carry a gradient; with a coin all do, with a reward for the format 30% are expected to.

@@ -10,8 +10,8 @@ import pytest
 
 from full_disk import full_disk
 from reinforce_lite.accounting import device_lock
-from reinforce_lite.accounting.check import check
 from reinforce_lite.accounting.device_lock import lock_path, look
+from reinforce_lite.accounting.events import check
 from reinforce_lite.accounting.ledger import Ledger, attempts, ledger_path
 from reinforce_lite.accounting.stage import stage
 from reinforce_lite.errors import UserError

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ledger_lines import HARDWARE, NOON, OPEN, at, close, opened, touch, write
 from reinforce_lite.accounting import clock
 from reinforce_lite.accounting.budget import idle_seconds
-from reinforce_lite.accounting.check import check, torn_lines
+from reinforce_lite.accounting.events import check, torn_lines
 from reinforce_lite.accounting.ledger import Ledger, attempts
 
 

@@ -1,6 +1,7 @@
 """MLflow's view is lost in every way, and made anew."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from full_disk import full_disk
 from ledger_lines import close, opened, touch, write
 from reinforce_lite.accounting.device_lock import hold, lock_path
 from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
-from reinforce_lite.accounting.rebuild import read_results, rebuild
 from reinforce_lite.accounting.stage import stage
+from reinforce_lite.accounting.tracking import rebuild, results_of
 from reinforce_lite.files import write_json, write_jsonl
 from reinforce_lite.layout import Layout
 
@@ -40,29 +41,20 @@ def train(settings, rows=STEPS, seed=0):
     folder, data = layout.train("m", "v", seed), layout.data / "train.jsonl"
     write_jsonl(data, [{"question": "1 + 1"}])
     with stage(settings, "train", model="m", variant="v", seed=seed) as account:
-        account.log_params({"model": "m", "variant": "v", "seed": seed, **training})
-        account.log_dataset(data, "train")
         account.log_metrics(rows)
         write_jsonl(folder / "metrics.jsonl", STEPS)
         write_jsonl(folder / "completions.jsonl", [{"text": "2"}])
         write_json(folder / "training.json", {"made_with": {"git_commit": "c1", "image": None}})
-        account.log_artifact(folder / "metrics.jsonl")
-        account.log_artifact(folder / "completions.jsonl")
         write_json(folder / "policy.json", {"training": training})
 
 
 def evaluate(settings):
     layout = Layout.of(settings)
     folder, data = layout.evaluation("m"), layout.data / "test.jsonl"
-    what = {"model": "m", "variant": None, "seed": None}
     write_jsonl(data, [{"question": "2 + 2"}])
-    with stage(settings, "evaluate_baseline", model="m") as account:
-        account.log_dataset(data, "test")
+    with stage(settings, "evaluate_baseline", model="m"):
         write_jsonl(folder / "items.jsonl", [{"strict": True}])
-        write_json(folder / "evaluation.json", {**what, **FIGURES, "policy": {}})
-        account.log_params({**what, "evaluation": settings.evaluation.model_dump(mode="json")})
-        account.log_summary(FIGURES)
-        account.log_artifact(folder / "items.jsonl")
+        write_json(folder / "evaluation.json", {"model": "m", "variant": None, "seed": None, **FIGURES, "policy": {}})
 
 
 def view(settings):
@@ -120,15 +112,24 @@ def test_a_database_that_is_gone_comes_back_as_it_was(settings, database):
 
 
 def test_what_mlflow_has_is_completed_and_not_doubled(settings):
+    from mlflow import MlflowClient
+
     train(settings, rows=STEPS[:2])
     (attempt,) = attempts(ledger_path(settings))
-    assert view(settings)[attempt.id][0]["points"]["reward"] == [(0, 0.0), (1, 0.25)]
+    client = MlflowClient(settings.tracking.uri)
+    (run,) = client.search_runs(["1"], f"tags.attempt = '{attempt.id}'")
+    client.delete_tag(run.info.run_id, "stage")
+    shutil.rmtree(Path(settings.tracking.artifacts))
     for _ in range(2):
         rebuild(settings)
         (run,) = view(settings)[attempt.id]
         assert run["points"]["reward"] == [(step, step / 4) for step in range(5)]
         assert run["points"]["kl"] == [(0, 0.5)] and run["points"]["cost_usd"] == [(1, attempt.usd)]
-        assert run["artifacts"] == ["completions.jsonl", "metrics.jsonl"] and len(run["inputs"]) == 1
+        assert (
+            run["tags"]["stage"] == "train"
+            and run["artifacts"] == ["completions.jsonl", "metrics.jsonl"]
+            and len(run["inputs"]) == 1
+        )
 
 
 def test_every_attempt_has_one_run_and_the_last_finished_one_the_curves(settings):
@@ -282,9 +283,9 @@ def attempt_of(stage_name, model="m", variant=None, seed=None):
 def test_a_fetched_policy_brings_its_start(settings):
     layout = Layout.of(settings)
     write_json(layout.policy("m") / "policy.json", {"weights": "m.bin", "model": "m", "made_with": {"image": "i"}})
-    assert read_results(settings, attempt_of("fetch_policy")).dataset is None
+    assert results_of(settings, attempt_of("fetch_policy")).dataset is None
     write_jsonl(layout.policy("m") / "start.jsonl", [{"step": 0, "loss": 2.0}])
-    results = read_results(settings, attempt_of("fetch_policy"))
+    results = results_of(settings, attempt_of("fetch_policy"))
     assert results.rows == [{"step": 0, "loss": 2.0}] and results.origin == {"image": "i"}
     assert "weights" not in results.params and results.dataset == layout.data / "demonstrations.jsonl"
 
@@ -299,5 +300,6 @@ def test_a_fetched_policy_brings_its_start(settings):
     ],
 )
 def test_results_that_are_gone_are_left_out(settings, attempt):
-    results = read_results(settings, attempt)
-    assert results.rows == [] and results.artifacts == []
+    results = results_of(settings, attempt)
+    assert not [key for row in results.rows for key in row if key != "step"]
+    assert not [path for path in results.artifacts if path.exists()] and not results.origin

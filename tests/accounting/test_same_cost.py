@@ -3,7 +3,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from reinforce_lite.accounting import forecast
-from reinforce_lite.accounting.forecast import Duration, Evidence, Interval, Job, Rates
+from reinforce_lite.accounting.forecast import Evidence, Job, Rates
 from reinforce_lite.accounting.ledger import Attempt, Outcome
 from reinforce_lite.accounting.same_cost import SameCost, cost_usd
 from reinforce_lite.settings import Settings
@@ -83,5 +83,5 @@ def test_it_is_forecast_to_last_as_long_as_the_other(settings: Settings) -> None
     mine, other = (forecast.forecast(config, job, rates, Evidence()) for job in (MINE, OTHER))
     assert 400 < mine.steps < 9999, "a step without sampling is cheaper"
     assert mine.total.expected == pytest.approx(other.total.expected, abs=mine.step.expected)
-    short = forecast.lasting(Duration(Interval.exactly(5), Interval.exactly(1), 7), 3.0)
-    assert short.steps == 0, "there is no time for what comes before the first step"
+    none = config.model_copy(update={"training_variants": {**variants, "v": {"steps": 0}}})
+    assert forecast.forecast(none, MINE, rates, Evidence()).steps == 0, "there is no time for a first step"

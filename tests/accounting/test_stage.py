@@ -28,13 +28,8 @@ def wait_until(condition):
 def test_ledger_and_mlflow_agree_to_the_last_digit(settings, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     settings = settings.model_copy(update={"tracking": settings.tracking.model_copy(update={"uri": uri})})
-    (tmp_path / "f").write_text("text")
     with stage(settings, "train", model="m", variant="v", seed=0) as running:
-        running.log_params({"lr": 1e-4})
         running.log_metrics([{"step": 1, "reward": 0.25}, {"step": 2, "reward": 0.5}])
-        running.log_summary({"accuracy": 0.7})
-        running.log_dataset(tmp_path / "f", "train")
-        running.log_artifact(tmp_path / "f")
     (attempt,) = attempts(ledger_path(settings))
     from mlflow import MlflowClient
 
@@ -43,8 +38,7 @@ def test_ledger_and_mlflow_agree_to_the_last_digit(settings, tmp_path):
     (run,) = client.search_runs([experiment.experiment_id], f"tags.attempt = '{running.attempt.id}'")
     assert (attempt.outcome, attempt.id) == ("finished", running.attempt.id)
     assert run.data.metrics["gpu_hours"] == attempt.device_hours and run.data.metrics["cost_usd"] == attempt.usd
-    assert run.data.metrics["reward"] == 0.5 and run.data.metrics["accuracy"] == 0.7
-    assert run.data.params == {"lr": "0.0001"} and len(run.inputs.dataset_inputs) == 1
+    assert run.data.metrics["reward"] == 0.5
     assert abs(run.info.end_time - attempt.ended.timestamp() * 1000) <= 1
     assert abs(run.info.start_time - attempt.started.timestamp() * 1000) <= 1
 
@@ -112,7 +106,7 @@ def test_an_interrupt_while_mlflow_starts_ends_the_attempt_too(settings, monkeyp
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stage_module, "Child", interrupted)
+    monkeypatch.setattr(stage_module, "LiveRun", interrupted)
     with pytest.raises(KeyboardInterrupt), stage(settings, "train"):
         pytest.fail("the block ran")
     assert attempts(ledger_path(settings))[0].outcome == "failed"

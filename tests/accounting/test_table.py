@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from reinforce_lite.accounting.ledger import Attempt
-from reinforce_lite.accounting.table import subject, table
+from reinforce_lite.accounting.ledger_command import table
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -52,5 +52,5 @@ def test_an_empty_ledger_is_said_in_words(settings):
 
 
 @pytest.mark.parametrize(("changes", "shown"), [({}, "-"), ({"model": "phi"}, "phi"), ({"seed": 3}, "seed3")])
-def test_the_subject_leaves_out_what_is_not_said(changes, shown):
-    assert subject(replace(ATTEMPTS[0], **changes)) == shown
+def test_the_subject_leaves_out_what_is_not_said(settings, changes, shown):
+    assert table(settings, [replace(ATTEMPTS[0], **changes)]).splitlines()[1].split()[1] == shown

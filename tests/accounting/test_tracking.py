@@ -15,10 +15,12 @@ import pytest
 
 from reinforce_lite.accounting import tracking
 from reinforce_lite.accounting.ledger import Ledger, attempts, ledger_path
-from reinforce_lite.accounting.mlflow_runs import flatten, milliseconds, run_name
+from reinforce_lite.accounting.mlflow_runs import flatten, milliseconds
 from reinforce_lite.accounting.provenance import sha256_file
-from reinforce_lite.accounting.tracking import Child, open_experiment, publish
+from reinforce_lite.accounting.tracking import LiveRun, open_experiment, publish
 from reinforce_lite.errors import UserError
+from reinforce_lite.files import write_json, write_jsonl
+from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings, validate
 
 
@@ -74,7 +76,22 @@ def settings(home, client):
 def start(settings, seed=0):
     ledger = Ledger(ledger_path(settings))
     attempt_id = ledger.open("train", settings.hardware, model="m", variant="v", seed=seed)
-    return ledger, ledger.attempt(attempt_id), Child(settings, ledger.attempt(attempt_id))
+    return ledger, ledger.attempt(attempt_id), LiveRun(settings, ledger.attempt(attempt_id))
+
+
+def trained(settings, rows, training):
+    """Write the result files of a training; returns the rows it was trained on."""
+    layout = Layout.of(settings)
+    folder, data = layout.train("m", "v", 0), layout.data / "train.jsonl"
+    write_jsonl(data, [{}])
+    write_jsonl(folder / "metrics.jsonl", rows)
+    write_jsonl(folder / "completions.jsonl", [{"text": "2"}])
+    write_json(folder / "policy.json", {"training": training})
+    return data
+
+
+def parent_id(settings):
+    return open_experiment(settings)[1].info.run_id
 
 
 def run_of(client, settings, attempt):
@@ -84,19 +101,19 @@ def run_of(client, settings, attempt):
 
 
 def test_a_second_process_finds_the_same_parent(settings):
-    first = open_experiment(settings)
-    assert open_experiment(settings) == first
+    first = parent_id(settings)
+    assert parent_id(settings) == first
     code = (
         "import sys; from pathlib import Path; from reinforce_lite.settings import Settings\n"
         "from reinforce_lite.accounting.tracking import open_experiment\n"
-        "print(open_experiment(Settings.model_validate_json(sys.argv[1])))"
+        "print(open_experiment(Settings.model_validate_json(sys.argv[1]))[1].info.run_id)"
     )
     command = [sys.executable, "-c", code, settings.model_dump_json()]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == first
 
 
 def test_the_parent_run_holds_the_settings(client, settings):
-    run = client.get_run(open_experiment(settings))
+    run = client.get_run(parent_id(settings))
     assert run.data.tags["reinforce_lite.experiment"] == settings.experiment
     assert run.data.params["hardware.usd_per_hour"] == "0.79"
     assert run.data.params["policies.m.from_scratch.architecture"] == "llama"
@@ -106,9 +123,9 @@ def test_the_parent_run_holds_the_settings(client, settings):
 
 
 def test_a_changed_setting_is_told_beside_the_old_one(client, settings):
-    parent = open_experiment(settings)
+    parent = parent_id(settings)
     changed = settings.model_copy(update={"budget": settings.budget.model_copy(update={"limit_usd": 12.0})})
-    assert open_experiment(changed) == parent
+    assert parent_id(changed) == parent
     run = client.get_run(parent)
     assert run.data.params["budget.limit_usd"] == "10.0"
     assert json.loads(run.data.tags["changed_settings"]) == {"budget.limit_usd": "12.0"}
@@ -117,36 +134,32 @@ def test_a_changed_setting_is_told_beside_the_old_one(client, settings):
 def test_a_deleted_experiment_comes_back(client, settings):
     open_experiment(settings)
     client.delete_experiment(client.get_experiment_by_name(settings.experiment).experiment_id)
-    assert client.get_run(open_experiment(settings)).info.lifecycle_stage == "active"
+    assert client.get_run(parent_id(settings)).info.lifecycle_stage == "active"
 
 
-def test_a_child_from_start_to_end(client, settings, tmp_path):
+def test_a_child_from_start_to_end(client, settings):
     ledger, attempt, child = start(settings)
-    (tmp_path / "train.jsonl").write_text("{}\n")
-    child.log_params({"lr": 1e-4, "nested": {"a": [1, 2]}, **{f"many{i}": i for i in range(150)}})
-    child.log_metrics(
-        [{"step": step, "reward": step / 2, "kl": np.float32(0.5), "note": "text"} for step in range(600)]
-    )
-    child.log_dataset(tmp_path / "train.jsonl", "train")
-    child.log_artifact(tmp_path / "train.jsonl")
+    rows = [{"step": step, "reward": step / 2, "kl": 0.5, "note": "text"} for step in range(600)]
+    data = trained(settings, rows, {"lr": 1e-4, "nested": {"a": [1, 2]}, **{f"many{i}": i for i in range(150)}})
+    child.log_metrics([{**row, "kl": np.float32(row["kl"])} for row in rows[:400]])
     closed = ledger.close(attempt.id, "finished")
     child.end(closed)
 
     run = run_of(client, settings, attempt)
-    parent = client.get_run(open_experiment(settings))
+    parent = client.get_run(parent_id(settings))
     assert run.info.run_name == "train m v seed0" and run.info.status == "FINISHED"
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert {key: run.data.tags[key] for key in ("stage", "model", "variant", "seed")} == {
         "stage": "train", "model": "m", "variant": "v", "seed": "0",
     }  # fmt: skip
-    assert len(run.data.params) == 152 and run.data.params["nested.a"] == "[1, 2]"
+    assert len(run.data.params) == 155 and run.data.params["lr"] == "0.0001" and run.data.params["nested.a"] == "[1, 2]"
     rewards = client.get_metric_history(run.info.run_id, "reward")
     assert sorted((point.step, point.value) for point in rewards) == [(step, step / 2) for step in range(600)]
     assert run.data.metrics["kl"] == 0.5 and "note" not in run.data.metrics
     dataset = run.inputs.dataset_inputs[0].dataset
-    assert dataset.name == "train" and sha256_file(tmp_path / "train.jsonl").startswith(dataset.digest)
+    assert dataset.name == "train" and sha256_file(data).startswith(dataset.digest)
     folder = Path(settings.tracking.artifacts, settings.experiment, run.info.run_id, "artifacts")
-    assert [path.name for path in folder.iterdir()] == ["train.jsonl"]
+    assert sorted(path.name for path in folder.iterdir()) == ["completions.jsonl", "metrics.jsonl"]
 
     assert run.data.metrics["gpu_hours"] == closed.device_hours == parent.data.metrics["gpu_hours"]
     assert run.data.metrics["cost_usd"] == closed.usd == parent.data.metrics["cost_usd"]
@@ -160,9 +173,9 @@ def test_the_parent_adds_up_and_runs_until_the_last_child_ends(client, settings)
     second_ledger, second, second_child = start(settings, seed=1)
     first_child.end(first_ledger.close(first.id, "failed", "ValueError: x"))
     assert run_of(client, settings, first).info.status == "FAILED"
-    assert client.get_run(open_experiment(settings)).info.status == "RUNNING"
+    assert client.get_run(parent_id(settings)).info.status == "RUNNING"
     second_child.end(second_ledger.close(second.id, "finished"))
-    parent = client.get_run(open_experiment(settings))
+    parent = client.get_run(parent_id(settings))
     everything = attempts(ledger_path(settings))
     assert parent.info.status == "FINISHED" and len(everything) == 2
     assert parent.data.metrics["gpu_hours"] == sum(attempt.device_hours for attempt in everything)
@@ -189,14 +202,14 @@ def test_a_relative_database_starts_at_the_working_directory(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     relative = {"uri": "sqlite:///some/where/mlflow.db", "artifacts": "files"}
     settings = make_settings(tmp_path, tracking=relative)
-    child = start(settings)[2]
+    ledger, attempt, child = start(settings)
+    trained(settings, [], {})
     monkeypatch.chdir("/")
-    (tmp_path / "f").write_text("text")
-    child.log_artifact(tmp_path / "f")
+    child.end(ledger.close(attempt.id, "finished"))
     with sqlite3.connect(tmp_path / "some/where/mlflow.db") as database:
         (location,) = database.execute("SELECT artifact_location FROM experiments WHERE name = 'small'").fetchone()
     assert location == "mlflow-artifacts:/small", "no path: the folder may be mounted elsewhere"
-    assert [path.read_text() for path in (tmp_path / "files").rglob("f")] == ["text"]
+    assert len(list((tmp_path / "files").rglob("completions.jsonl"))) == 1
 
 
 @pytest.mark.survives("killed while MLflow's database is made")
@@ -222,9 +235,10 @@ def test_an_address_for_the_artifacts_is_left_to_mlflow(tmp_path):
     settings = make_settings(
         tmp_path, tracking={"uri": f"sqlite:///{tmp_path}/mlflow.db", "artifacts": f"file://{tmp_path}/elsewhere"}
     )
-    (tmp_path / "f").write_text("text")
-    start(settings)[2].log_artifact(tmp_path / "f")
-    assert [path.read_text() for path in (tmp_path / "elsewhere").rglob("f")] == ["text"]
+    ledger, attempt, child = start(settings)
+    trained(settings, [], {})
+    child.end(ledger.close(attempt.id, "finished"))
+    assert len(list((tmp_path / "elsewhere").rglob("completions.jsonl"))) == 1
 
 
 def test_a_bad_address_is_the_users_to_mend(tmp_path):
@@ -237,10 +251,7 @@ def test_a_bad_address_is_the_users_to_mend(tmp_path):
 def test_without_mlflow_a_stage_goes_on_and_warns_once(tmp_path, capsys):
     settings = make_settings(tmp_path, tracking={"uri": "gopher://nowhere"})
     ledger, attempt, child = start(settings)
-    child.log_params({"a": 1})
     child.log_metrics([{"step": 0, "x": 1.0}])
-    child.log_dataset(tmp_path / "absent", "train")
-    child.log_artifact(tmp_path / "absent")
     child.end(ledger.close(attempt.id, "finished"))
     warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning:")]
     assert len(warnings) == 1 and "train m v seed0" in warnings[0] and "gopher://nowhere" in warnings[0]
@@ -248,7 +259,7 @@ def test_without_mlflow_a_stage_goes_on_and_warns_once(tmp_path, capsys):
 
 def test_after_trouble_the_child_pauses_and_then_still_ends(client, settings, monkeypatch, capsys):
     ledger, attempt, child = start(settings)
-    child.log_artifact(Path("/no/such/file"))
+    child.log_metrics([{"no_step": 0}])
     child.log_metrics([{"step": 0, "while_paused": 1.0}])
     monkeypatch.setattr(tracking, "PAUSE_SECONDS", 0.0)
     child._paused_until = 0.0
@@ -261,11 +272,20 @@ def test_after_trouble_the_child_pauses_and_then_still_ends(client, settings, mo
     assert capsys.readouterr().err.count("warning:") == 1
 
 
+def test_results_that_cannot_be_read_cost_mlflow_and_not_the_stage(client, settings, capsys):
+    ledger, attempt, child = start(settings)
+    folder = Layout.of(settings).train("m", "v", 0)
+    folder.mkdir(parents=True)
+    (folder / "policy.json").write_text("no JSON")
+    child.end(ledger.close(attempt.id, "finished"))
+    assert "MLflow will lack part of this stage" in capsys.readouterr().err
+
+
 def test_run_names_leave_out_what_is_not_said(settings):
     ledger = Ledger(ledger_path(settings))
     attempt = ledger.attempt(ledger.open("evaluate", settings.hardware))
-    assert run_name(attempt) == "evaluate"
-    assert run_name(replace(attempt, model="phi", seed=2)) == "evaluate phi seed2"
+    assert str(attempt.job) == "evaluate"
+    assert str(replace(attempt, model="phi", seed=2).job) == "evaluate phi seed2"
 
 
 def test_times_are_rounded_to_milliseconds():
@@ -292,10 +312,10 @@ def test_what_the_machine_does_is_logged(client, settings, monkeypatch):
 
 def test_runs_of_one_configuration_have_one_tag(client, settings):
     _, attempt, _ = start(settings)
-    run, parent = run_of(client, settings, attempt), client.get_run(open_experiment(settings))
+    run, parent = run_of(client, settings, attempt), client.get_run(parent_id(settings))
     assert run.data.tags["config_sha256"] == parent.data.tags["config_sha256"]
     dearer = settings.model_copy(update={"budget": settings.budget.model_copy(update={"limit_usd": 11.0})})
-    assert client.get_run(open_experiment(dearer)).data.tags["config_sha256"] != run.data.tags["config_sha256"]
+    assert client.get_run(parent_id(dearer)).data.tags["config_sha256"] != run.data.tags["config_sha256"]
 
 
 def test_the_result_stands_on_the_parent(client, settings, tmp_path):
@@ -303,7 +323,7 @@ def test_the_result_stands_on_the_parent(client, settings, tmp_path):
     publish(settings, "**It holds.**", {"strict_trained/m": 0.5}, [tmp_path / "report.html"])
     (tmp_path / "report.html").write_text("second")
     publish(settings, "**It fell.**", {"strict_trained/m": 0.25}, [tmp_path / "report.html"])
-    parent = client.get_run(open_experiment(settings))
+    parent = client.get_run(parent_id(settings))
     assert parent.data.tags["mlflow.note.content"] == "**It fell.**"
     assert parent.data.metrics["strict_trained/m"] == 0.25
     (page,) = Path(settings.tracking.artifacts).glob(f"**/{parent.info.run_id}/artifacts/report.html")

@@ -9,7 +9,6 @@ from worlds import SIZES, of_numbers
 
 from reinforce_lite.rollout import Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
-from reinforce_lite.tasks.prompts import messages
 
 
 @pytest.mark.parametrize(("name", "billions"), [("llama-3.2-3b", 3.21), ("phi-3.5-mini", 3.82)])
@@ -28,7 +27,7 @@ def test_every_token_is_one_word() -> None:
 def test_lengths_are_forced(name: str) -> None:
     policy = build(replace(SHAPES["small"][name], layers=1), "cpu")
     world = of_numbers(name, policy, SIZES["small"])
-    prompts = [policy.prompt_ids(messages(world.prompt, problem.question)) for problem in world.problems]
+    prompts = [policy.prompt_ids(world.task.messages(world.prompt, problem.question)) for problem in world.problems]
     assert {len(ids) for ids in prompts} == {SIZES["small"].prompt}
     groups = GenerateEngine(policy, 64)(prompts[:2], 4, Sampling(1.0, 1.0, 16))
     assert {len(completion.token_ids) for group in groups for completion in group} == {16}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reinforce_lite.accounting.rebuild import evaluation_metrics
+from reinforce_lite.accounting.tracking import evaluation_metrics
 from reinforce_lite.evaluation import avg_at_k
 
 

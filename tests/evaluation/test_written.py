@@ -15,7 +15,7 @@ from reinforce_lite.rollout import Completion, Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
 from reinforce_lite.settings import Evaluation
 from reinforce_lite.tasks import Problem
-from toys import toy_policy
+from toys import WORLD, toy_policy
 
 # Prompts of several lengths, not in the order of their lengths.
 PROBLEMS = [Problem(f"test-{i}", "tom has 3 apples . " * (1 + i * 5 % 7), "3") for i in range(8)]
@@ -120,13 +120,13 @@ def test_of_other_questions_nothing_is_read(policy: Policy, tmp_path: Path, deco
 
 def test_seconds_of_an_earlier_process_count(tmp_path: Path) -> None:
     policy, path = toy_policy("phi3"), tmp_path / "x"
-    undisturbed, items = harness.evaluate(policy, PROBLEMS, "bare", SETTINGS, Written(path, KEY))
+    undisturbed, items = harness.evaluate(policy, PROBLEMS, WORLD, "bare", SETTINGS, Written(path, KEY))
     journal = Journal(path)
     key, *batches = journal.rows()
     journal.cut(0)
     for row in (key, *({**batch, "seconds": 1000.0} for batch in batches[:2])):
         journal.append(row)
-    summary, again = harness.evaluate(policy, PROBLEMS, "bare", SETTINGS, Written(path, KEY))
+    summary, again = harness.evaluate(policy, PROBLEMS, WORLD, "bare", SETTINGS, Written(path, KEY))
     assert 2000 < summary["seconds"] < 2600 and undisturbed["seconds"] < 600
     assert again == items
 

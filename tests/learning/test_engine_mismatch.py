@@ -11,14 +11,16 @@ from test_update import SETTINGS, samples
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning import drift
 from reinforce_lite.learning.batching import Sample
+from reinforce_lite.learning.checks import check_engine
 from reinforce_lite.learning.loop import Step, train
-from reinforce_lite.learning.update import anchored, check_engine, gradient
+from reinforce_lite.learning.objectives import anchored
+from reinforce_lite.learning.update import gradient
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
 from reinforce_lite.settings import SamplerGapLimit, Training, validate
 from reinforce_lite.tasks import Problem
-from toys import toy_policy
+from toys import WORLD, toy_policy
 
 PROBLEMS = [Problem(f"train-{i}", f"tom has {i} apples . how many apples now ?", str(i)) for i in range(6)]
 TRAINING = Training(
@@ -53,7 +55,7 @@ def test_an_engine_with_other_weights_is_stopped_at_the_first_step(policy: Polic
     before, steps = weights(policy), list[Step]()
     settings = TRAINING.model_copy(update=sampling)
     with pytest.raises(UserError, match=r"(?s)does not sample from the policy.*sampler_gap_limit\.float32 is 0\.001"):
-        train(policy, PROBLEMS, "bare", settings, 0, steps.append, engine=Keeps(broken))
+        train(policy, PROBLEMS, WORLD, "bare", settings, 0, steps.append, engine=Keeps(broken))
     assert not steps and drift.changed_share(policy, before) == 0
     assert all(weight.grad is None for weight in policy.model.parameters())
 
@@ -67,7 +69,9 @@ def test_an_engine_that_keeps_the_weights_of_the_step_before_is_stopped(policy: 
         after_first.append(weights(policy))
 
     with pytest.raises(UserError, match="weights are old or broken"):
-        train(policy, PROBLEMS, "bare", TRAINING, 0, keep, engine=Keeps(other(policy, copy.deepcopy(policy.model))))
+        train(
+            policy, PROBLEMS, WORLD, "bare", TRAINING, 0, keep, engine=Keeps(other(policy, copy.deepcopy(policy.model)))
+        )
     assert len(steps) == 1, "it wrote the first step as the policy would have"
     assert drift.changed_share(policy, after_first[0]) == 0
 
@@ -75,7 +79,7 @@ def test_an_engine_that_keeps_the_weights_of_the_step_before_is_stopped(policy: 
 @pytest.mark.parametrize("sampling", [{}, {"temperature": 0.7}, {"temperature": 0.7, "top_p": 0.9}], ids=str)
 def test_the_policys_own_engine_passes(policy: Policy, sampling: dict[str, float]) -> None:
     steps = list[Step]()
-    train(policy, PROBLEMS, "bare", TRAINING.model_copy(update=sampling), 0, steps.append)
+    train(policy, PROBLEMS, WORLD, "bare", TRAINING.model_copy(update=sampling), 0, steps.append)
     gaps = [step.metrics["engine_gap"] for step in steps]
     assert all(gap < (1e-5 if "top_p" not in sampling else 0.106) for gap in gaps)  # -log 0.9 = 0.105
 

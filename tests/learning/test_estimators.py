@@ -89,6 +89,6 @@ BATCH_MEAN = Estimator(lambda rewards_PG: rewards_PG - rewards_PG.mean(), drops_
 
 def test_an_estimator_sees_the_whole_step_and_says_itself_what_is_dropped() -> None:
     # Two processes have scored a question each; the mean of all four rewards is 0.5.
-    parts = [Experience([], [], [], rewards) for rewards in ([[1.0, 1.0]], [[1.0, -1.0]])]
+    parts = [Experience([], [], [], rewards, []) for rewards in ([[1.0, 1.0]], [[1.0, -1.0]])]
     assert Experience.joined(parts).weighted(BATCH_MEAN).advantages_PG == [[0.5, 0.5], [0.5, -1.5]]
     assert Experience.joined(parts).weighted(estimator("leave_one_out")).advantages_PG == [[0, 0], [2, -2]]

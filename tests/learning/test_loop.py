@@ -11,6 +11,7 @@ from reinforce_lite.learning.loop import Step, question_stream, train
 from reinforce_lite.policy import Policy
 from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem
+from toys import WORLD
 
 PROBLEMS = [Problem(f"train-{i}", f"tom has {i} apples . how many apples now ?", str(i)) for i in range(6)]
 SETTINGS = Training(
@@ -20,7 +21,7 @@ SETTINGS = Training(
 
 def run(policy: Policy, settings: Training = SETTINGS, seed: int = 0) -> list[Step]:
     steps: list[Step] = []
-    train(policy, PROBLEMS, "bare", settings, seed, steps.append)
+    train(policy, PROBLEMS, WORLD, "bare", settings, seed, steps.append)
     return steps
 
 
@@ -84,7 +85,7 @@ def test_supervised_training_is_maximum_likelihood_of_the_solutions(policy: Poli
     solved = [replace(p, solution=f"{p.answer} + 0 = {p.answer} . <answer> {p.answer} </answer>") for p in PROBLEMS]
     settings = SETTINGS.model_copy(update={"estimator": "supervised", "reward": "strict", "steps": 8})
     steps: list[Step] = []
-    train(policy, solved, "bare", settings, 0, steps.append)
+    train(policy, solved, WORLD, "bare", settings, 0, steps.append)
     likelihood = [s.metrics["sampler_gap"] for s in steps]  # nats a token that the policy gives to what it reads
     assert likelihood[-1] < 0.95 * likelihood[0]
     assert all(s.metrics["reward_mean"] == 1 and s.metrics["groups_dropped"] == 0 for s in steps)

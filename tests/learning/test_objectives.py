@@ -7,8 +7,8 @@ import torch
 from test_update import SETTINGS, samples
 
 from reinforce_lite.learning import drift
-from reinforce_lite.learning.objectives import kl_penalty, outside, ppo_clip, reinforce
-from reinforce_lite.learning.update import anchored, descend, gradient
+from reinforce_lite.learning.objectives import anchored, kl_penalty, outside, ppo_clip, reinforce
+from reinforce_lite.learning.update import descend, gradient
 from reinforce_lite.policy import Policy
 from reinforce_lite.settings import Training
 

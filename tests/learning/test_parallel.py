@@ -12,12 +12,13 @@ import torch
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning import parallel
+from reinforce_lite.learning.checks import check_processes
 from reinforce_lite.learning.estimators import ESTIMATORS, Estimator
-from reinforce_lite.learning.loop import check, train
-from reinforce_lite.policy.progress import InMemory, Keeper
+from reinforce_lite.learning.loop import train
+from reinforce_lite.policy.progress import Keeper
 from reinforce_lite.settings import CheckpointSettings, Training
 from reinforce_lite.tasks import Problem
-from toys import toy_policy
+from toys import WORLD, toy_policy
 
 PROBLEMS = [Problem(f"train-{i}", f"tom has {i} apples . how many apples now ?", str(i)) for i in range(7)]
 # What a completion weighs depends on all others of the step, whoever wrote them.
@@ -32,7 +33,7 @@ def steps(folder: Path, keeper: Keeper, until: int) -> None:
     """Train up to a step, and write what the first process knows."""
     policy = toy_policy("llama")
     stop = parallel.agreed(lambda completed: "enough" if completed >= until else None)
-    train(policy, PROBLEMS, "bare", SETTINGS, 0, stop=stop, progress=keeper)
+    train(policy, PROBLEMS, WORLD, "bare", SETTINGS, 0, stop=stop, progress=keeper)
     torch.save(policy.model.state_dict(), folder / f"weights-{os.environ.get('RANK', 0)}.pt")
     if parallel.first():
         (folder / "rows.json").write_text(json.dumps(keeper.rows()))
@@ -74,7 +75,7 @@ def test_two_processes_take_the_steps_of_one_also_when_they_go_on(tmp_path: Path
     alone, together = tmp_path / "alone", tmp_path / "together"
     for folder in (alone, together):
         folder.mkdir()
-    steps(alone, InMemory(), SETTINGS.steps)
+    steps(alone, Keeper(), SETTINGS.steps)
     launch(together, 2)
     assert len(json.loads((together / "rows.json").read_text())) == 2
     launch(together, SETTINGS.steps)
@@ -108,7 +109,7 @@ def test_samples_are_shared_by_length(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_more_processes_than_questions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(UserError, match="4 processes share 3 questions a step"):
-        check(SETTINGS)
+        check_processes(SETTINGS)
 
 
 if __name__ == "__main__":

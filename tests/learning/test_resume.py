@@ -19,7 +19,7 @@ from reinforce_lite.policy.adamw import SCHEMES
 from reinforce_lite.policy.progress import Progress
 from reinforce_lite.settings import CheckpointSettings, Training
 from reinforce_lite.tasks import Problem
-from toys import toy_policy
+from toys import WORLD, toy_policy
 
 STEPS = 5
 PROBLEMS = [Problem(f"train-{i}", f"tom has {i} apples . how many apples now ?", str(i)) for i in range(7)]
@@ -47,7 +47,7 @@ def run(
     policy = toy_policy("llama", device=device)
     policy.model.to(dtype)
     progress = Progress(folder, settings.model_dump(), often)
-    train(policy, PROBLEMS, "bare", settings, 0, progress=progress, **options)
+    train(policy, PROBLEMS, WORLD, "bare", settings, 0, progress=progress, **options)
     metrics = [row["metrics"] for row in progress.rows()]
     kept = [{k: v for k, v in row.items() if not k.startswith(("seconds", "tokens_per"))} for row in metrics]
     completions = [completion for row in progress.rows() for completion in row["completions"]]
@@ -204,17 +204,17 @@ def test_a_reason_ends_the_training_and_the_last_step_is_measured(tmp_path: Path
 
     policy = toy_policy("llama")
     progress = Progress(tmp_path, {}, RARELY)
-    assert train(policy, PROBLEMS, "bare", settings, 0, stop=stop, progress=progress) == "no money"
+    assert train(policy, PROBLEMS, WORLD, "bare", settings, 0, stop=stop, progress=progress) == "no money"
     assert asked == [1, 2, 3] and len(progress.rows()) == 3
     assert progress.rows()[-1]["metrics"]["kl_to_start"] is not None
     assert checkpoint.read(checkpoint.found(tmp_path)[0]).step == 3
     # Killed before the results were written: the same command must not take another step.
     again = Progress(tmp_path, {}, RARELY)
-    assert train(toy_policy("llama"), PROBLEMS, "bare", settings, 0, stop=stop, progress=again) == "no money"
+    assert train(toy_policy("llama"), PROBLEMS, WORLD, "bare", settings, 0, stop=stop, progress=again) == "no money"
     assert asked == [1, 2, 3, 3] and again.rows() == progress.rows()
     # Without the rule it goes on to the end, as if nothing had been.
     whole = Progress(tmp_path, {}, RARELY)
-    assert train(toy_policy("llama"), PROBLEMS, "bare", settings, 0, progress=whole) is None
+    assert train(toy_policy("llama"), PROBLEMS, WORLD, "bare", settings, 0, progress=whole) is None
     assert len(whole.rows()) == STEPS
 
 
@@ -263,5 +263,5 @@ def test_nan_from_the_policy_itself_ends_the_training(tmp_path: Path, monkeypatc
     policy = toy_policy("llama")
     before = [weight.detach().clone() for weight in policy.model.parameters()]
     with pytest.raises(UserError, match=r"step 1: .*2 times in a row"):
-        train(policy, PROBLEMS, "bare", Training(**BASE, max_skipped=2), 0)
+        train(policy, PROBLEMS, WORLD, "bare", Training(**BASE, max_skipped=2), 0)
     assert all(torch.equal(a, b) for a, b in zip(before, policy.model.parameters(), strict=True))

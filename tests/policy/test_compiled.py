@@ -10,9 +10,8 @@ import torch
 from torch._dynamo.utils import counters
 
 from reinforce_lite.policy import compiled
-from reinforce_lite.policy.adamw import SCHEMES, Rule, advanced, begun, draw
-from reinforce_lite.policy.averages import State
-from reinforce_lite.policy.rounding import BLOCK
+from reinforce_lite.policy.adamw import SCHEMES, advanced
+from reinforce_lite.policy.rounding import BLOCK, State
 
 SIZES = (4 * BLOCK, 1000, 9 * BLOCK, 3 * BLOCK + 1, 200, 7)
 """Whole blocks and others, and less than one."""
@@ -26,9 +25,9 @@ def after_steps(step: compiled.Step, name: str, size: int) -> tuple[torch.Tensor
     """Weights and what is kept of them after three steps."""
     values = torch.Generator().manual_seed(size)
     weight, scheme = (0.02 * torch.randn(size, generator=values)).bfloat16(), SCHEMES[name]
-    state, tables = begun(weight, scheme), scheme.averages.tables(weight.device)
+    state, tables = scheme.begin(weight), scheme.averages.tables(weight.device)
     for index in range(1, 4):
-        slope, drawn = torch.randn(size, generator=values).bfloat16(), draw(scheme, size, values)
+        slope, drawn = torch.randn(size, generator=values).bfloat16(), scheme.draw(size, values)
         step(weight, slope, {**state, **tables}, drawn, (1 - 1e-4, 1e-3 / index, 1 - 0.9**index, 1 - 0.99**index))
     return weight, state
 
@@ -37,8 +36,8 @@ def after_steps(step: compiled.Step, name: str, size: int) -> tuple[torch.Tensor
 @needs_compiler
 @pytest.mark.parametrize("name", ["8bit", "kahan", "master"])  # `stochastic` is parts of these, `offload` is `master`
 def test_compiled_it_is_the_same_step_and_one_kernel_serves_all_sizes(name: str) -> None:
-    rule = Rule(name, 0.9, 0.99, 1e-8)
-    quick, plain = compiled.in_blocks(partial(advanced, rule)), partial(advanced, rule)
+    plain = partial(advanced, SCHEMES[name], 0.9, 0.99, 1e-8)
+    quick = compiled.in_blocks(plain)
     known = counters["stats"]["unique_graphs"]
     for size in SIZES:
         (ours, state), (weight, expected) = after_steps(quick, name, size), after_steps(plain, name, size)

@@ -17,7 +17,7 @@ from reinforce_lite.rollout import Completion, Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
 from reinforce_lite.settings import Lora, Training
 from reinforce_lite.tasks import Problem
-from toys import toy_policy
+from toys import WORLD, toy_policy
 
 SMALL = Lora(rank=4, alpha=8)
 BASE = {
@@ -118,7 +118,7 @@ def test_training_changes_the_adapters_only_and_ends_merged(monkeypatch: pytest.
 
     monkeypatch.setattr(lora, "merge", merge)
     steps: list[loop.Step] = []
-    train(policy, PROBLEMS, "bare", TRAINING, 0, steps.append)
+    train(policy, PROBLEMS, WORLD, "bare", TRAINING, 0, steps.append)
     assert all(seen["same"]) and not lora.adapted(policy.model)
     torch.testing.assert_close(logprobs(policy), seen["adapted"], rtol=0, atol=0.05)
     pairs = list(zip(policy.model.parameters(), start.model.parameters(), strict=True))

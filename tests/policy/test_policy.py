@@ -11,9 +11,8 @@ from reinforce_lite.policy.optimizer import learning_rate
 from reinforce_lite.policy.start import supervised_start
 from reinforce_lite.settings import PolicySettings, Scratch, Start
 from reinforce_lite.tasks import Demonstration
-from reinforce_lite.tasks.prompts import messages
 from reinforce_lite.tasks.word_world import VOCABULARY
-from toys import toy_policy
+from toys import WORLD, toy_policy
 
 SCRATCH = PolicySettings(
     from_scratch=Scratch(architecture="llama"), start=Start(steps=1, learning_rate=1e-3), dtype="float32"
@@ -21,7 +20,7 @@ SCRATCH = PolicySettings(
 
 
 def test_prompt_has_one_bos_and_no_unknown_word(policy: Policy) -> None:
-    ids = policy.prompt_ids(messages("bare", "tom has 3 apples . how many apples now ?"))
+    ids = policy.prompt_ids(WORLD.messages("bare", "tom has 3 apples . how many apples now ?"))
     tokenizer = policy.tokenizer
     assert ids.count(tokenizer.bos_token_id) == 1 and ids[0] == tokenizer.bos_token_id
     assert tokenizer.unk_token_id not in ids
@@ -39,7 +38,7 @@ def test_the_prompt_does_not_change_overnight(policy: Policy) -> None:
         "{% if not date_string is defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
         "Today Date: {{ date_string }}"
     )
-    assert render_prompt(policy.tokenizer, messages("bare", "tom ?")) == "Today Date: 26 Jul 2024"
+    assert render_prompt(policy.tokenizer, WORLD.messages("bare", "tom ?")) == "Today Date: 26 Jul 2024"
 
 
 def test_words_survive_the_tokenizer(policy: Policy) -> None:
@@ -130,7 +129,7 @@ def test_save_and_load_give_the_same_policy(policy: Policy, tmp_path: Path) -> N
     settings = PolicySettings(path=tmp_path, dtype="float32")
     loaded = load.load(tmp_path, settings, "cpu")
     assert loaded.stop_ids == policy.stop_ids and loaded.pad_id == policy.pad_id
-    question = messages("bare", "tom has 3 apples . how many apples now ?")
+    question = WORLD.messages("bare", "tom has 3 apples . how many apples now ?")
     assert loaded.prompt_ids(question) == policy.prompt_ids(question)
     for (name, a), (_, b) in zip(policy.model.named_parameters(), loaded.model.named_parameters(), strict=True):
         assert torch.equal(a, b), name
@@ -152,7 +151,7 @@ def test_describe_counts_parameters(policy: Policy) -> None:
 
 def test_supervised_start_learns_its_demonstrations(policy: Policy) -> None:
     demonstrations = [Demonstration(f"tom has {i} apples .", f"<answer> {i} </answer>") for i in range(4)]
-    history = supervised_start(policy, demonstrations, "bare", Start(steps=60, batch_size=4, learning_rate=1e-2))
+    history = supervised_start(policy, demonstrations, WORLD, "bare", Start(steps=60, batch_size=4, learning_rate=1e-2))
     assert history[0]["loss"] > 3 and history[-1]["loss"] < 0.7
     assert history[0]["learning_rate"] < 1e-2 == pytest.approx(max(row["learning_rate"] for row in history))
 
@@ -160,7 +159,7 @@ def test_supervised_start_learns_its_demonstrations(policy: Policy) -> None:
 def test_supervised_start_is_repeatable() -> None:
     demonstrations = [Demonstration("tom has 3 apples .", "<answer> 3 </answer>")]
     settings = Start(steps=3, batch_size=2, learning_rate=1e-2)
-    runs = [supervised_start(toy_policy("llama"), demonstrations, "bare", settings) for _ in range(2)]
+    runs = [supervised_start(toy_policy("llama"), demonstrations, WORLD, "bare", settings) for _ in range(2)]
     assert runs[0] == runs[1]
 
 

@@ -5,11 +5,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reinforce_lite.policy.rounding import BLOCK, decode, encode, levels, round_stochastically, round_to_nearest
+from reinforce_lite.policy import rounding
+from reinforce_lite.policy.rounding import BLOCK, code, levels, round_stochastically, round_to_nearest, uniform
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def encode(value: torch.Tensor, signed: bool, draws: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    noise = uniform(len(value), value.device, draws)
+    return rounding.encode(value, signed, noise, code(signed, value.device))
+
+
+def decode(codes: torch.Tensor, scales: torch.Tensor, signed: bool) -> torch.Tensor:
+    return rounding.decode(codes, scales, code(signed, codes.device))
 
 
 def there_and_back(value: torch.Tensor, signed: bool, seed: int = 0) -> torch.Tensor:

@@ -13,8 +13,7 @@ from reinforce_lite.policy.optimizer import adamw
 from reinforce_lite.policy.progress import Progress
 from reinforce_lite.settings import CheckpointSettings, Start
 from reinforce_lite.tasks import Demonstration
-from reinforce_lite.tasks.prompts import messages
-from toys import toy_policy
+from toys import WORLD, toy_policy
 
 SETTINGS = Start(steps=6, batch_size=2, learning_rate=1e-2)
 LESSONS = [Demonstration(f"tom has {i} apples .", f"<answer> {i} </answer>") for i in range(5)]
@@ -23,7 +22,7 @@ LESSONS = [Demonstration(f"tom has {i} apples .", f"<answer> {i} </answer>") for
 def run(folder: Path, architecture: str) -> tuple[list[torch.Tensor], list[dict[str, Any]]]:
     policy = toy_policy(architecture)
     rows = start.supervised_start(
-        policy, LESSONS, "bare", SETTINGS, Progress(folder, {"steps": SETTINGS.steps}, CheckpointSettings())
+        policy, LESSONS, WORLD, "bare", SETTINGS, Progress(folder, {"steps": SETTINGS.steps}, CheckpointSettings())
     )
     return list(policy.model.parameters()), [{k: v for k, v in r.items() if k != "seconds_checkpoint"} for r in rows]
 
@@ -59,7 +58,7 @@ def one_pass(policy: Policy, picked: list[Demonstration]) -> float:
     """The gradient as it was before passes were cut by tokens: all rows at once, in their order."""
     stop = start.preferred_stop(policy)
     rows = [
-        (policy.prompt_ids(messages("bare", d.question)), [*start.completion_ids(policy, d.completion), stop])
+        (policy.prompt_ids(WORLD.messages("bare", d.question)), [*start.completion_ids(policy, d.completion), stop])
         for d in picked
     ]
     logprobs_N, _ = chosen_logprobs(policy, pad_right(rows, policy.pad_id, policy.device), chunk_tokens=8192)
@@ -79,7 +78,7 @@ def test_on_a_cpu_no_bit_of_a_start_is_another(architecture: str) -> None:
     ours, before = toy_policy(architecture), toy_policy(architecture)
     optimizers = [adamw(policy.model, learning_rate=1e-2) for policy in (ours, before)]
     for _ in range(4):
-        assert start.gradient(ours, LONGER, "bare") == one_pass(before, LONGER)
+        assert start.gradient(ours, LONGER, WORLD, "bare") == one_pass(before, LONGER)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -96,11 +95,11 @@ def test_passes_by_tokens_have_the_same_loss_and_gradient(monkeypatch: pytest.Mo
         return batch
 
     monkeypatch.setattr(start, "pad_right", watched)
-    whole = start.gradient(policy, LONGER, "bare")
+    whole = start.gradient(policy, LONGER, WORLD, "bare")
     expected = [weight.grad.clone() for weight in policy.model.parameters()]
     assert len(widths) == 1
     policy.model.zero_grad(set_to_none=True)
-    assert start.gradient(policy, LONGER, "bare", pass_tokens=100) == pytest.approx(whole, rel=1e-5)
+    assert start.gradient(policy, LONGER, WORLD, "bare", pass_tokens=100) == pytest.approx(whole, rel=1e-5)
     assert len(widths) > 4 and max(widths[1:]) <= 100
     assert sum(widths[1:]) < widths[0], "less padding"
     for weight, gradient in zip(policy.model.parameters(), expected, strict=True):

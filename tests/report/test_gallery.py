@@ -12,7 +12,7 @@ from reinforce_lite.report import gallery
 from reinforce_lite.report.compare import Pair
 from reinforce_lite.report.gallery import KINDS, Card, cards, mixed, view
 from reinforce_lite.settings import Settings
-from reinforce_lite.tasks.gsm8k import ARTICLE_TRACE
+from reinforce_lite.tasks.gsm8k import TASK
 
 WAIT = "9 + 4 = 13 wait . 13"
 
@@ -105,5 +105,5 @@ def test_the_articles_question_belongs_to_gsm8k(ready: Settings) -> None:
 @pytest.mark.skipif("GSM8K_DIR" not in os.environ, reason="GSM8K_DIR names no folder with the original files")
 def test_the_articles_question_is_about_bandages() -> None:
     rows = read_jsonl(Path(os.environ["GSM8K_DIR"]) / "test.jsonl")
-    question = rows[int(ARTICLE_TRACE.removeprefix("test-"))]["question"]
+    question = rows[int(TASK.article_question.removeprefix("test-"))]["question"]
     assert question.startswith("A nurses\u2019 station orders bandages in bulk packs of 50.")

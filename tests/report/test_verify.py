@@ -1,6 +1,7 @@
 """One fraud at a time is planted in a finished folder, and has to be named: file, place, key."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from reinforce_lite.report.verification.derive import judge
 from reinforce_lite.report.verification.difference import Check, Difference
 from reinforce_lite.report.verify import as_json, as_text, verify
 from reinforce_lite.settings import Settings
+from reinforce_lite.tasks import Problem
+from toys import WORLD
 
 
 def test_an_untouched_folder_agrees_and_says_what_was_looked_at(folder: Path) -> None:
@@ -252,6 +255,7 @@ def test_it_writes_nothing(folder: Path) -> None:
 
 
 def test_a_verdict_by_hand() -> None:
+    seven = Problem("test-1", "how many ?", "7")
     item = {
         "completion": "so <answer> 8 </answer>, or 7",
         "strict": True,
@@ -259,12 +263,14 @@ def test_a_verdict_by_hand() -> None:
         "truncated": True,
         "length": 5,
     }
-    assert judge(item, "7", 6) == {**item, "strict": False, "flexible": False, "truncated": False}
-    assert judge(item, "8", 5) == item, "as long as the limit: cut or just ended, the text does not say"
-    assert judge({**item, "completion": "it is 7"}, "7", 5) == {
+    assert judge(WORLD, item, seven, 6) == {**item, "strict": False, "flexible": False, "truncated": False}
+    assert judge(WORLD, item, replace(seven, answer="8"), 5) == item, (
+        "as long as the limit: cut or just ended, the text does not say"
+    )
+    assert judge(WORLD, {**item, "completion": "it is 7"}, seven, 5) == {
         **item, "completion": "it is 7", "strict": False, "flexible": True,
     }  # fmt: skip
-    assert judge(item, "seven", 5) == item
+    assert judge(WORLD, item, replace(seven, answer="seven"), 5) == item
 
 
 def test_lines_for_people() -> None:

@@ -12,6 +12,7 @@ from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.rollout.choose import opened
 from reinforce_lite.rollout.generate import GenerateEngine, nucleus
 from reinforce_lite.settings import EngineName, Lora, Scratch
+from toys import WORLD
 
 PROMPTS = [[1, 9, 12, 20, 33], [1, 7], [1, 40, 41]]
 SEEDS = [5, 6, 7]
@@ -42,7 +43,7 @@ def policy(request: pytest.FixtureRequest) -> Policy:
     shape = Scratch(
         architecture=request.param, hidden_size=64, layers=2, heads=2, key_value_heads=2, intermediate_size=48
     )
-    made = scratch.build(shape, 0, "cpu")
+    made = scratch.build(shape, WORLD.vocabulary, 0, "cpu")
     disturb(made, 1)
     return made
 

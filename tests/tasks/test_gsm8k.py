@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.settings import TaskSettings
 from reinforce_lite.tasks import Problem, answers, gsm8k
 
 GSM8K_DIR = os.environ.get("GSM8K_DIR")
@@ -30,7 +29,7 @@ ROWS = {"train": make_rows("train", 20), "test": make_rows("test", 6)}
 
 
 def settings(**changes):
-    return TaskSettings(**{"name": "gsm8k", "dev_size": 5, **changes})
+    return gsm8k.Gsm8kOptions(**{"name": "gsm8k", "dev_size": 5, **changes})
 
 
 def write(folder, rows=None, monkeypatch=None):
@@ -62,7 +61,7 @@ def serve(monkeypatch, load):
 
 
 def test_splits(folder):
-    data = gsm8k.build(settings(path=folder, train_size=7, test_size=4))
+    data = gsm8k.TASK.build(settings(path=folder, train_size=7, test_size=4))
     assert (len(data.train), len(data.dev), len(data.test)) == (7, 5, 4)
     assert [problem.id for problem in data.test] == ["test-0", "test-1", "test-2", "test-3"]
     assert data.test[2] == Problem("test-2", "test: 2 + 1000?", "1002")
@@ -73,29 +72,29 @@ def test_splits(folder):
 
 
 def test_null_sizes_take_everything(folder):
-    data = gsm8k.build(settings(path=folder))
+    data = gsm8k.TASK.build(settings(path=folder))
     assert (len(data.train), len(data.test)) == (15, 6)
     assert {problem.id for problem in data.train + data.dev} == {f"train-{i}" for i in range(20)}
 
 
 def test_seed_moves_dev_and_nothing_else_does(folder):
-    dev = gsm8k.build(settings(path=folder)).dev
-    assert gsm8k.build(settings(path=folder, train_size=3, demonstrations=2)).dev == dev
-    assert any(gsm8k.build(settings(path=folder, seed=seed)).dev != dev for seed in (1, 2, 3))
+    dev = gsm8k.TASK.build(settings(path=folder)).dev
+    assert gsm8k.TASK.build(settings(path=folder, train_size=3, demonstrations=2)).dev == dev
+    assert any(gsm8k.TASK.build(settings(path=folder, seed=seed)).dev != dev for seed in (1, 2, 3))
 
 
 def test_demonstrations_are_worked_solutions_in_the_tag_format(folder):
-    data = gsm8k.build(settings(path=folder, demonstrations=4))
+    data = gsm8k.TASK.build(settings(path=folder, demonstrations=4))
     assert [item.question for item in data.demonstrations] == [problem.question for problem in data.train[:4]]
     for item, problem in zip(data.demonstrations, data.train, strict=False):
         i = int(problem.id.removeprefix("train-"))
         assert item.completion == f"It is {i}+1000={i + 1000}.\n<answer>1,{i:03}</answer>"
         assert answers.is_correct(answers.strict(item.completion), problem.answer)
-    assert gsm8k.build(settings(path=folder)).demonstrations == []
+    assert gsm8k.TASK.build(settings(path=folder)).demonstrations == []
 
 
 def test_source_says_where_the_rows_came_from(folder):
-    source = gsm8k.build(settings(path=folder)).source
+    source = gsm8k.TASK.build(settings(path=folder)).source
     assert source["path"] == str(folder)
     assert source["content"]["test"] == gsm8k.ORIGINALS["test"].content
 
@@ -105,14 +104,14 @@ def test_source_says_where_the_rows_came_from(folder):
     [("train_size", 16, 15), ("dev_size", 20, 19), ("test_size", 7, 6), ("demonstrations", 16, 15)],
 )
 def test_asking_for_more_than_there_is(folder, key, value, available):
-    for check in (gsm8k.check_source, gsm8k.build):
+    for check in (gsm8k.TASK.preflight, gsm8k.TASK.build):
         with pytest.raises(UserError, match=rf"task\.{key}: {value} .*{available}"):
             check(settings(path=folder, **{key: value}))
 
 
 def test_absent_file(folder):
     (folder / "test.jsonl").unlink()
-    for check in (gsm8k.check_source, gsm8k.build):
+    for check in (gsm8k.TASK.preflight, gsm8k.TASK.build):
         with pytest.raises(UserError, match=r"task\.path: cannot read .*test\.jsonl"):
             check(settings(path=folder))
 
@@ -120,15 +119,15 @@ def test_absent_file(folder):
 def test_changed_file(folder):
     path = folder / "train.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace("1,003", "1,004"), encoding="utf-8")
-    for check in (gsm8k.check_source, gsm8k.build):
+    for check in (gsm8k.TASK.preflight, gsm8k.TASK.build):
         with pytest.raises(UserError, match=r"train\.jsonl is not the original file"):
             check(settings(path=folder))
 
 
 def test_check_source_accepts_good_files_and_asks_no_network(folder, monkeypatch):
     serve(monkeypatch, lambda *_, **__: pytest.fail("the network was asked"))
-    gsm8k.check_source(settings(path=folder))
-    gsm8k.check_source(settings())
+    gsm8k.TASK.preflight(settings(path=folder))
+    gsm8k.TASK.preflight(settings())
 
 
 @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ def test_bad_rows_name_file_and_line(folder, monkeypatch, line, message):
     path.write_text("\n".join(lines), encoding="utf-8")
     declare(monkeypatch, "train", path.read_bytes(), ROWS["train"])
     with pytest.raises(UserError, match=rf"train\.jsonl, {message}"):
-        gsm8k.build(settings(path=folder))
+        gsm8k.TASK.build(settings(path=folder))
 
 
 def test_hub_gives_what_the_files_give(folder, monkeypatch):
@@ -161,8 +160,8 @@ def test_hub_gives_what_the_files_give(folder, monkeypatch):
         return ROWS
 
     serve(monkeypatch, load)
-    from_hub = gsm8k.build(settings(demonstrations=3))
-    from_files = gsm8k.build(settings(path=folder, demonstrations=3))
+    from_hub = gsm8k.TASK.build(settings(demonstrations=3))
+    from_files = gsm8k.TASK.build(settings(path=folder, demonstrations=3))
     assert (from_hub.train, from_hub.dev, from_hub.test) == (from_files.train, from_files.dev, from_files.test)
     assert from_hub.demonstrations == from_files.demonstrations
     assert set(calls) == {("openai/gsm8k", "main", "e53f048856ff4f594e959d75785d2c2d37b678ee")}
@@ -175,7 +174,7 @@ def test_unreachable_hub_names_the_way_out(folder, monkeypatch):
 
     serve(monkeypatch, load)
     with pytest.raises(UserError, match=r"openai/gsm8k.*no route to host") as caught:
-        gsm8k.build(settings())
+        gsm8k.TASK.build(settings())
     assert "task.path" in caught.value.fix
     assert "long story" not in str(caught.value)
 
@@ -191,7 +190,7 @@ def test_hub_with_other_content(folder, monkeypatch, change):
         rows.reverse()
     serve(monkeypatch, lambda *_, **__: {**ROWS, "test": rows})
     with pytest.raises(UserError, match="does not hold the original test split"):
-        gsm8k.build(settings())
+        gsm8k.TASK.build(settings())
 
 
 def test_content_digest_is_the_documented_one():
@@ -203,8 +202,9 @@ def test_content_digest_is_the_documented_one():
 
 def test_tasks_import_neither_torch_nor_datasets():
     code = (
-        "import sys, reinforce_lite.tasks.prepare, reinforce_lite.tasks.gsm8k, reinforce_lite.tasks.rewards\n"
-        "import reinforce_lite.tasks.prompts\n"
+        "import sys, reinforce_lite.tasks.prepare\n"
+        "from reinforce_lite.tasks import REGISTRY, named\n"
+        "[named(name) for name in REGISTRY]\n"
         "sys.exit(bool({'torch', 'datasets', 'numpy', 'transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -212,7 +212,7 @@ def test_tasks_import_neither_torch_nor_datasets():
 
 @needs_gsm8k
 def test_the_original_files():
-    data = gsm8k.build(settings(path=Path(GSM8K_DIR), dev_size=500, demonstrations=1000))
+    data = gsm8k.TASK.build(settings(path=Path(GSM8K_DIR), dev_size=500, demonstrations=1000))
     assert (len(data.train), len(data.dev), len(data.test)) == (6973, 500, 1319)
     assert data.test[0].question.startswith("Janet\u2019s ducks lay 16 eggs per day.")
     assert data.test[0].answer == "18"

@@ -2,14 +2,11 @@ import json
 import os
 import random
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-from reinforce_lite.errors import UserError
-from reinforce_lite.settings import Training
-from reinforce_lite.tasks import answers
-from reinforce_lite.tasks.rewards import JUDGES, reward
+from reinforce_lite.tasks import REGISTRY, Problem, answers, named, reward, verdicts
+from toys import WORLD
 
 GSM8K_DIR = os.environ.get("GSM8K_DIR")
 needs_gsm8k = pytest.mark.skipif(not GSM8K_DIR, reason="GSM8K_DIR names no folder with the original files")
@@ -20,19 +17,29 @@ WRONG = "9 * 2 = 18 <answer>19</answer>"
 GLUED = "<answer>1 or 8</answer>"
 
 
+def graded(text, answer="18"):
+    return WORLD.grade(text, Problem("test-0", "how many ?", answer))
+
+
+def earned(name, text, answer="18"):
+    return reward(name, graded(text, answer), random.Random(0))
+
+
 @pytest.mark.parametrize(
     ("name", "right", "untagged", "wrong", "glued"),
     [
         ("strict", 1.0, -1.0, -1.0, -1.0),
+        ("correct", 1.0, -1.0, -1.0, -1.0),
         ("flexible", 1.0, 1.0, -1.0, -1.0),
         ("published", 1.0, -1.0, -1.0, 1.0),
         ("released", 1.0, -1.0, 1.0, -1.0),
         ("format", 1.0, -1.0, 1.0, -1.0),
+        ({"correct": 1.0, "format": 0.1}, 1.1, 0.0, 0.1, 0.0),
+        ({"strict": 2.0, "flexible": -0.5}, 1.5, -0.5, 0.0, 0.0),
     ],
 )
 def test_what_each_reward_pays(name, right, untagged, wrong, glued):
-    earned = [reward(name, text, "18") for text in (RIGHT, UNTAGGED, WRONG, GLUED)]
-    assert earned == [right, untagged, wrong, glued]
+    assert [earned(name, text) for text in (RIGHT, UNTAGGED, WRONG, GLUED)] == [right, untagged, wrong, glued]
 
 
 @pytest.mark.parametrize(
@@ -40,44 +47,54 @@ def test_what_each_reward_pays(name, right, untagged, wrong, glued):
     [("1080", "<answer>1,080</answer>", 1.0, 1.0), ("-5", "<answer>-5</answer>", 1.0, -1.0)],
 )
 def test_normalised_answers_mend_commas_but_not_signs(answer, text, strict, published):
-    assert reward("strict", text, answer) == strict
-    assert reward("published", text, answer) == published
+    assert earned("strict", text, answer) == strict
+    assert earned("published", text, answer) == published
 
 
-def test_the_configuration_names_every_reward():
-    assert set(get_args(Training.model_fields["reward"].annotation)) == {*JUDGES, "random"}
+@pytest.mark.parametrize("task", REGISTRY)
+def test_a_grade_has_the_scores_that_the_task_names_and_verdicts_are_bools(task):
+    grade = named(task).grade(RIGHT, Problem("test-0", "how many ?", "18"))
+    assert tuple(grade) == named(task).scores
+    assert all(isinstance(score, bool) for score in grade.values())
+
+
+def test_verdicts_of_result_files():
+    assert verdicts(graded(UNTAGGED)) == {"strict": False, "flexible": True}
+    assert verdicts({"correct": True, "elegance": 0.5}) == {"strict": True, "flexible": True}, "one reading serves both"
+
+
+def test_a_score_that_is_no_verdict_pays_itself():
+    grade = {"correct": True, "elegance": 0.25}
+    assert reward("elegance", grade, random.Random(0)) == 0.25
+    assert reward({"elegance": 4.0, "correct": -1.0}, grade, random.Random(0)) == 0.0
 
 
 def test_random_ignores_the_text_and_is_fair():
-    coins = [reward("random", RIGHT, "18", rng=rng) for rng in [random.Random(0)] for _ in range(4000)]
+    coins = [reward("random", graded(RIGHT), coin) for coin in [random.Random(0)] for _ in range(4000)]
     rng = random.Random(0)
-    assert coins == [reward("random", "", "7", rng=rng) for _ in range(4000)]
+    assert coins == [reward("random", graded("", "7"), rng) for _ in range(4000)]
     assert set(coins) == {1.0, -1.0}
     assert abs(sum(coins)) < 4 * 4000**0.5  # four standard deviations
 
 
 def test_random_draws_once():
     used, twin = random.Random(5), random.Random(5)
-    reward("random", "", "1", rng=used)
+    reward("random", {"correct": False}, used)
     twin.random()
     assert used.getstate() == twin.getstate()
 
 
-@pytest.mark.parametrize("name", list(JUDGES))
-def test_other_rewards_leave_the_rng_alone(name):
-    rng = random.Random(5)
-    state = rng.getstate()
-    reward(name, RIGHT, "18", rng=rng)
-    assert rng.getstate() == state
+@pytest.mark.parametrize("name", [*WORLD.scores, "strict", {"correct": 1.0}])
+def test_other_rewards_leave_the_coin_alone(name):
+    coin = random.Random(5)
+    state = coin.getstate()
+    reward(name, graded(RIGHT), coin)
+    assert coin.getstate() == state
 
 
-def test_mistakes():
-    with pytest.raises(ValueError, match="rng"):
-        reward("random", RIGHT, "18")
-    with pytest.raises(UserError, match=r"training\.reward.*kind"):
-        reward("kind", RIGHT, "18")
+def test_a_gold_answer_that_is_no_number():
     with pytest.raises(ValueError, match="not a number"):
-        reward("strict", RIGHT, "eighteen")
+        graded(RIGHT, "eighteen")
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reinforce_lite.settings import TaskSettings
+from reinforce_lite.tasks import Options
 from reinforce_lite.tasks.answers import strict
-from reinforce_lite.tasks.word_world import LARGEST, VOCABULARY, build, demonstrate, make_problem
+from reinforce_lite.tasks.word_world import LARGEST, TASK, VOCABULARY, demonstrate, make_problem
 
-SETTINGS = TaskSettings(
-    name="word_world", prompt="bare", train_size=200, dev_size=50, test_size=100, demonstrations=2000
-)
+SETTINGS = Options(name="word_world", prompt="bare", train_size=200, dev_size=50, test_size=100, demonstrations=2000)
 
 
 @given(st.integers(0, 10_000), st.sampled_from([1, 2]))
@@ -42,15 +40,15 @@ def test_careful_is_right_and_hasty_only_after_one_step(seed: int) -> None:
 
 
 def test_splits_share_no_question_and_depend_on_the_seed() -> None:
-    dataset = build(SETTINGS)
+    dataset = TASK.build(SETTINGS)
     everything = [p.question for p in (*dataset.train, *dataset.dev, *dataset.test)]
     everything += [d.question for d in dataset.demonstrations]
     assert len(set(everything)) == len(everything) == 2350
-    assert build(SETTINGS) == dataset
-    assert build(SETTINGS.model_copy(update={"seed": 1})).test != dataset.test
+    assert TASK.build(SETTINGS) == dataset
+    assert TASK.build(SETTINGS.model_copy(update={"seed": 1})).test != dataset.test
 
 
 def test_the_skill_comes_first_and_the_habit_is_the_majority_of_the_rest() -> None:
-    hasty = [d.completion.startswith("<answer>") for d in build(SETTINGS).demonstrations]
+    hasty = [d.completion.startswith("<answer>") for d in TASK.build(SETTINGS).demonstrations]
     assert not any(hasty[:1400])
     assert sum(hasty[1400:]) / 600 == pytest.approx(0.85, abs=0.05)  # 3 standard errors

@@ -66,7 +66,7 @@ def test_every_result_is_there_and_valid(finished: Workflow) -> None:
     assert summary["cost"]["usd"] == pytest.approx(sum(a.usd for a in attempts))
     assert "<html" in (folder / "report.html").read_text()
     crate = {entity["@id"]: entity for entity in read_json(folder / "ro-crate-metadata.json")["@graph"]}
-    for name in ("report.html", "workflow/rules/train.smk", "train/tiny-llama/leave_one_out/seed0/metrics.jsonl"):
+    for name in ("report.html", "workflow/rules/stages.smk", "train/tiny-llama/leave_one_out/seed0/metrics.jsonl"):
         assert crate[name]["sha256"] == sha256_file(folder / name), name
     assert all((folder / unquote(part["@id"])).is_file() for part in crate["./"]["hasPart"])
     assert (finished.folder / "logs/mini/train/tiny-llama/leave_one_out/seed0.log").stat().st_size > 0

@@ -68,9 +68,10 @@ def test_sigterm_of_snakemake_reaches_the_job(workflow: Workflow) -> None:
 @pytest.mark.survives("SIGTERM of Snakemake while it finishes a job")
 def test_sigterm_while_a_job_is_finished(workflow: Workflow) -> None:
     """Snakemake holds a lock then, while it waits for files that are late."""
-    folder = workflow.folder / "workflow/rules/data.smk"
-    late = folder.read_text().replace("reinforce-lite prepare-dataset", "true || reinforce-lite prepare-dataset")
-    folder.write_text(late)
+    rules = workflow.folder / "workflow/rules/stages.smk"
+    late = rules.read_text().replace('+ "reinforce-lite"', '+ "true || reinforce-lite"')
+    assert late != rules.read_text()
+    rules.write_text(late)
     running = start(workflow, "--latency-wait", "20")
     said(running, "Waiting at most 20 seconds for missing files")
     running.send_signal(signal.SIGTERM)

@@ -103,7 +103,7 @@ def test_a_seed_is_given_up_whole_and_run_with_more_money(
     assert done.returncode == 0, done.stdout[-3000:]
     assert_kept(workflow, limit, record_property)
     told = [read_json(folder / f"train/tiny-llama/leave_one_out/seed{seed}/training.json") for seed in (0, 1)]
-    assert "seed 1 is given up, for the money is expected to suffice for 1 of 2 seeds" in told[1]["not_run"]
+    assert "seed 1 is given up: the money is expected to suffice for 1 of 2 seeds" in told[1]["not_run"]
     if told[0]["stopped"] is not None:
         pytest.skip("this machine became slower than its forecast")
     assert told[0]["steps"] == 300, "the first seed is not cut for the second"

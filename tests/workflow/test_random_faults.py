@@ -15,7 +15,7 @@ from test_dag import without_times
 
 from reinforce_lite import settings
 from reinforce_lite.accounting import ledger
-from reinforce_lite.accounting.check import check
+from reinforce_lite.accounting.events import check
 from reinforce_lite.accounting.forecast import jobs
 from reinforce_lite.files import read_json, read_jsonl
 

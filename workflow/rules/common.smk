@@ -1,5 +1,6 @@
 """Names, paths and the check of the configuration; no rules."""
 
+import hashlib
 import json
 import os
 import shlex
@@ -80,10 +81,8 @@ add_ablations()
 EXPERIMENT = config["experiment"]
 RESULTS = f"{config.get('results', 'results')}/{EXPERIMENT}"
 LOGS = f"logs/{EXPERIMENT}"
-BENCHMARKS = f"{RESULTS}/benchmarks"
 CONFIG = f"{RESULTS}/config.json"
 WORKFLOW = workflow_folder()
-RUN = "{model}/{variant}/seed{seed}"
 
 
 wildcard_constraints:
@@ -92,77 +91,83 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def chosen(*keys):
-    """The parts of the configuration that a rule depends on, so that no other key runs it (and costs money) again."""
-    return {key: config[key] for key in keys}
+def task_file():
+    """The SHA-256 of a task's own file, which can change every result; nothing for a task of the package."""
+    name = config["task"]["name"]
+    if not name.endswith(".py") or not os.path.exists(name):
+        return {}
+    with open(name, "rb") as handle:
+        return {"task_file": hashlib.file_digest(handle, "sha256").hexdigest()}
 
 
-def policy_settings(wildcards):
-    """What the policy before training depends on: its own settings, and the device's arithmetic."""
-    return {**config["policies"][wildcards.model], **arithmetic()}
+def task_part(wildcards):
+    return {"task": config["task"], **task_file()}
 
 
-def planned():
-    """What preflight plans with; the limit is not among it, for what has found room under one is not looked at again."""
+def policy_part(wildcards):
+    """The policy before training: its own settings."""
+    return config["policies"][wildcards.model]
+
+
+def plan_part(wildcards):
+    """What preflight plans with; the limit is not among it: what has found room under one is not checked again."""
     keys = ("models", "variants", "hardware", "task", "policies", "training")
     seeds = {name: seeds_of(name) for name in config["variants"]}
     variants = {name: config["training_variants"][name] for name in config["variants"]}
-    evaluation = {
-        key: value
-        for key, value in config["evaluation"].items()
-        if key != "bootstrap_resamples"
-    }
-    more = {"seeds": seeds, "chosen": variants, "evaluation": evaluation}
-    return {**chosen(*keys), **more}
+    more = {"seeds": seeds, "chosen": variants, "evaluation": evaluation_part(None)}
+    return {**{key: config[key] for key in keys}, **more, **task_file()}
 
 
-def prompt_of(wildcards):
+def training_part(wildcards):
+    return {**config["training"], **config["training_variants"][wildcards.variant]}
+
+
+def prompt_part(wildcards):
     """The prompt of a variant, or of the policy before training."""
-    variant = config["training_variants"].get(getattr(wildcards, "variant", None), {})
-    own = variant.get("prompt", config["training"].get("prompt"))
-    return own if own and hasattr(wildcards, "variant") else config["task"]["prompt"]
+    trained = hasattr(wildcards, "variant")
+    own = training_part(wildcards).get("prompt") if trained else None
+    return {"prompt": own or config["task"]["prompt"]}
 
 
-def same_cost(wildcards):
-    """The training whose cost is the measure for this one, if there is one."""
-    other = config["training_variants"][wildcards.variant].get(
-        "same_cost_as", config["training"].get("same_cost_as")
-    )
-    run = f"{RESULTS}/train/{wildcards.model}/{other}/seed{wildcards.seed}"
-    return f"{run}/training.json" if other else []
+def count_part(wildcards):
+    return {"count": config["hardware"].get("count", 1)}
 
 
-def training_priority(wildcards):
-    """All trainings of one seed come before those of the next: what the money leaves out are whole seeds."""
-    seeds, seed = config["seeds"], int(wildcards.seed)
-    return max(1, 40 - (seeds.index(seed) if seed in seeds else len(seeds)))
-
-
-def training_settings(wildcards):
-    """What a training run depends on; the price is not among it."""
-    training = {**config["training"], **config["training_variants"][wildcards.variant]}
-    count = config["hardware"].get("count", 1)
+def evaluation_part(wildcards):
+    """How often the bootstrap resamples changes no evaluation."""
+    left_out = "bootstrap_resamples"
     return {
-        **training,
-        "prompt": prompt_of(wildcards),
-        "count": count,
-        **arithmetic(),
+        key: value for key, value in config["evaluation"].items() if key != left_out
     }
 
 
-def evaluation_settings(wildcards):
-    """What an evaluation depends on; how often the bootstrap resamples is not among it."""
-    evaluation = {
-        key: value
-        for key, value in config["evaluation"].items()
-        if key != "bootstrap_resamples"
-    }
-    return {**evaluation, "prompt": prompt_of(wildcards), **arithmetic()}
+def resamples_part(wildcards):
+    return config["evaluation"].get("bootstrap_resamples")
 
 
-def arithmetic():
-    """The keys of `hardware` that can change a number."""
-    return {key: config["hardware"].get(key) for key in ("device", "cpu_threads")}
+def arithmetic_part(wildcards):
+    """What can change any number: the device, and the file of a task."""
+    keys = ("device", "cpu_threads")
+    return {**{key: config["hardware"].get(key) for key in keys}, **task_file()}
+
+
+def all_part(wildcards):
+    """Everything but the image, because each result says what made it, and how often checkpoints are written."""
+    left_out = ("container", "checkpoint")
+    return {key: value for key, value in config.items() if key not in left_out}
+
+
+def settings_of(stage):
+    """The parts of the configuration that decide a job's result: no other key may run it, and cost money, again."""
+    parts = [globals()[f"{name}_part"] for name in stage["key"]]
+
+    def settings(wildcards):
+        values = [part(wildcards) for part in parts]
+        if len(values) == 1:
+            return values[0]
+        return {key: value for part in values for key, value in part.items()}
+
+    return settings
 
 
 def launcher():
@@ -184,16 +189,6 @@ def seeds_of(variant):
     return config["seeds"] if some is None or variant == config["variants"][0] else some
 
 
-def runs(path):
-    """`path` for every model and each of its trainings."""
-    return [
-        one
-        for model in config["models"]
-        for variant in config["variants"]
-        for one in expand(path, model=model, variant=variant, seed=seeds_of(variant))
-    ]
-
-
 def budget_round(stage):
     """How often a job has been given another budget: what had no room under an old one is run again under a new one.
 
@@ -202,23 +197,17 @@ def budget_round(stage):
     """
 
     def count(wildcards):
-        run = [
-            getattr(wildcards, name)
-            for name in ("model", "variant")
-            if hasattr(wildcards, name)
-        ]
-        run += [f"seed{wildcards.seed}"] if hasattr(wildcards, "seed") else []
-        path = os.path.join(RESULTS, "budget", stage, *run) + ".json"
+        path = f"{RESULTS}/{stage['decision']}".format(**dict(wildcards.items()))
         if not os.path.exists(path):
             return 0
         with open(path) as handle:
-            told = json.load(handle)
+            decision = json.load(handle)
         again = {
             None: False,
-            "not run": differs(told["under"], config),
-            "stopped": richer(told["under"]),
+            "not run": differs(decision["under"], config),
+            "stopped": richer(decision["under"]),
         }
-        return told["round"] + again[told["kind"]]
+        return decision["round"] + again[decision["kind"]]
 
     return count
 

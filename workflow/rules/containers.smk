@@ -73,7 +73,8 @@ def prepare_apptainer():
     prefix = "APPTAINER" if shutil.which("apptainer") else "SINGULARITY"
     for folder in caches().values():
         os.makedirs(folder, exist_ok=True)
-    places = [*caches().values(), WORKFLOW, config["task"].get("path")]
+    own = [value for value in config["task"].values() if os.path.exists(str(value))]
+    places = [*caches().values(), WORKFLOW, *own]
     places += [config["policies"][model].get("path") for model in config["models"]]
     binds = [os.environ.get(f"{prefix}_BIND")]
     binds += [os.path.abspath(place) for place in places if place]

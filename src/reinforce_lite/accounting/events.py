@@ -1,4 +1,4 @@
-"""The lines of a ledger: what an event holds, how a line is appended, and how a line is read.
+"""The lines of a ledger: what an event holds, how a line is appended, read and checked.
 
 A writer may be killed, or the machine switched off, in the middle of a line. Such a *torn* line is an unfinished
 beginning of an event. Anything else that is not an event is *corrupt*: money may be missing from the sum.
@@ -8,7 +8,9 @@ import errno
 import fcntl
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -135,3 +137,53 @@ def _corrupt(path: Path, number: int, problem: ValidationError) -> UserError:
         f"{path}, line {number}: not a ledger event ({where}{first['msg']})",
         "restore the line from a copy, or remove it if you know that nothing was spent by it",
     )
+
+
+def torn_lines(path: Path) -> list[int]:
+    """Numbers, from 1, of the lines that a killed writer left unfinished."""
+    return [number for number, event in read(path) if event is None]
+
+
+def check(path: Path) -> list[str]:
+    """Look for corrupt and torn lines, and for events that an honest writer never leaves.
+
+    Clocks are compared within one attempt and one boot: different processes take the time before it is their turn to
+    write.
+
+    Returns:
+        One sentence for each problem; none for a sound ledger.
+    """
+    problems: list[str] = []
+    histories: dict[str, _History] = defaultdict(_History)
+    for number, event in read(path):
+        if isinstance(event, UserError):
+            problems.append(event.problem)
+            continue
+        torn = "torn: its writer was killed, so an attempt may lack its last sign of life"
+        if wrong := torn if event is None else histories[event.id].add(event):
+            problems.append(f"{path}, line {number}: {wrong}")
+    return problems
+
+
+@dataclass
+class _History:
+    """What the lines so far say of one attempt."""
+
+    opened: bool = False
+    closed: bool = False
+    clocks: dict[str, float] = field(default_factory=dict)  # latest steady seconds by boot
+
+    def add(self, event: Open | Touch | Close) -> str | None:
+        """Take one more event; returns what is wrong with it, if anything is."""
+        name = f"{event.event} of attempt {event.id}"
+        last = self.clocks.get(event.boot, event.clock)
+        self.clocks[event.boot] = max(last, event.clock)
+        if isinstance(event, Open):
+            again, self.opened = self.opened, True
+            return f"attempt {event.id} is opened twice" if again else None
+        if not self.opened:
+            return f"{name}, which was never opened"
+        if self.closed:
+            return f"{name} after its close"
+        self.closed = isinstance(event, Close)
+        return f"{name}: the clock ran backwards by {last - event.clock:.3f} s" if event.clock < last else None

@@ -10,22 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from reinforce_lite.precision import evaluation_of, training_of
 from reinforce_lite.settings import Evaluation, Settings, Start, Training
+from reinforce_lite.stages import STAGES, Job, jobs
 
-SPEED = (0.8, 1.0, 1.3)
-"""A step at another time, against the measured one: a rented machine is not always equally fast."""
-AGAIN = (0.7, 1.0, 1.5)
-"""A stage whose like has been run: training changes how long the completions are."""
-MEAN_LENGTH = (0.25, 0.5, 1.0)
-"""Mean length of completions as a share of the limit, while nothing is known about the policy's."""
-LONGEST_LENGTH = (0.5, 1.0, 1.0)
-"""The same for the longest of those decoded side by side: the batch is not done before it is."""
-CARRYING = (0.4, 0.8, 1.0)
-"""Share of the groups that carry a gradient, their ten rewards not being equal: 0.40 of them at an accuracy of 0.95,
-0.89 at 0.8, nearly all at 0.5 (1 - p^10 - (1 - p)^10)."""
-CARRYING_CONTROLS = {"random": (1.0, 1.0, 1.0), "format": (0.0, 0.3, 1.0)}
-"""The same for a coin, and for a reward that a policy earns by a format it may well have already."""
-TEST_PROBLEMS = 1319
-"""Problems in GSM8K's test split, which `task.test_size: null` takes."""
+__all__ = ["Job", "jobs"]
 
 
 @dataclass(frozen=True)
@@ -50,33 +37,29 @@ class Interval:
         by = factor if isinstance(factor, Interval) else Interval.exactly(factor)
         return Interval(self.low * by.low, self.expected * by.expected, self.high * by.high)
 
+    def at_most(self, limit: float) -> "Interval":
+        """None of the ends beyond a limit."""
+        return Interval(min(self.low, limit), min(self.expected, limit), min(self.high, limit))
+
 
 ZERO = Interval.exactly(0.0)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One use of the device: a stage, of a model, and of a training run if the stage is of one."""
-
-    stage: str
-    model: str
-    variant: str | None = None
-    seed: int | None = None
-
-    def __str__(self) -> str:
-        """For people: `train tiny-llama leave_one_out seed0`."""
-        seed = None if self.seed is None else f"seed{self.seed}"
-        return " ".join(filter(None, (self.stage, self.model, self.variant, seed)))
-
-
-def jobs(settings: Settings) -> list[Job]:
-    """Every use of the device after preflight, in the order of the configuration."""
-    every = []
-    for model in settings.models:
-        runs = [(model, *run) for run in settings.runs]
-        every += [Job("fetch_policy", model), Job("evaluate_baseline", model)]
-        every += [Job("train", *run) for run in runs] + [Job("evaluate_trained", *run) for run in runs]
-    return every
+SPEED = Interval(0.8, 1.0, 1.3)
+"""A step at another time, against the measured one: a rented machine is not always equally fast."""
+AGAIN = Interval(0.7, 1.0, 1.5)
+"""A stage that has been run before: training changes how long the completions are."""
+MEAN_LENGTH = Interval(0.25, 0.5, 1.0)
+"""Mean length of completions as a share of the limit, while nothing is known about the policy's."""
+LONGEST_LENGTH = Interval(0.5, 1.0, 1.0)
+"""The same for the longest of those decoded side by side: the batch is not done before it is."""
+CARRYING = Interval(0.4, 0.8, 1.0)
+"""Share of the groups that carry a gradient, their ten rewards not being equal: 0.40 of them at an accuracy of 0.95,
+0.89 at 0.8, nearly all at 0.5 (1 - p^10 - (1 - p)^10)."""
+CARRYING_CONTROLS = {"random": Interval(1.0, 1.0, 1.0), "format": Interval(0.0, 0.3, 1.0)}
+"""The same for a coin, and for a reward that a policy earns by a format it may well have already."""
+TEST_PROBLEMS = 1319
+"""As many as GSM8K has, for a task that says how many only when its data are prepared."""
+Lengths = tuple[float, float]
+"""(mean, longest) tokens of a completion."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +92,7 @@ class Rates:
     drift_token: float
     evaluation_position: float
     prompt_tokens: float
-    lengths: tuple[float, float] | None = None
+    lengths: Lengths | None = None
     engine: float = 0.0
 
 
@@ -127,12 +110,12 @@ class Evidence:
 
     Attributes:
         seconds: what a finished evaluation took, by job.
-        lengths: (mean, longest) tokens of the completions in a model's baseline.
+        lengths: of the completions in a model's baseline.
         trained: what a model's trainings took, on average.
     """
 
     seconds: Mapping[Job, float] = field(default_factory=dict)
-    lengths: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    lengths: Mapping[str, Lengths] = field(default_factory=dict)
     trained: Mapping[str, Trained] = field(default_factory=dict)
 
 
@@ -162,42 +145,57 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
     """How long a job takes from beginning to end, in device-seconds (seconds times rented devices)."""
     devices = settings.hardware.count
     if job.stage == "fetch_policy":
-        found = fetching(rates, settings.policies[job.model].start)
+        one = fetching(rates, settings.policies[job.model].start)
     elif job.stage == "train":
-        seen = evidence.trained.get(job.model)
         training = training_of(settings, job.model, str(job.variant))
         lengths = sampled_lengths(evidence.lengths.get(job.model), rates.lengths)
-        if training.steps == 0:  # not even the weights are loaded
-            found = Duration(Interval(*SPEED) * rates.process)
-        elif seen and plain(training):
-            found = training_like(seen, rates, training)
-        else:
-            found = training_from(rates, training, lengths)
-        if training.same_cost_as is not None:
-            like = forecast(settings, replace(job, variant=training.same_cost_as), rates, evidence)
-            found = lasting(found, like.total.expected / devices)
+        one = training_seconds(rates, training, lengths, evidence.trained.get(job.model))
+        if training.same_cost_as is not None:  # it ends when it has cost as much
+            other = forecast(settings, replace(job, variant=training.same_cost_as), rates, evidence)
+            seconds = other.total.expected / devices - one.around.expected
+            fitting = math.ceil(seconds / max(one.step.expected, 1e-9))
+            one = replace(one, steps=min(one.steps, max(0, fitting)))
+    elif STAGES[job.stage].command != "evaluate":
+        one = Duration(SPEED * rates.process)
+    elif likes := [seconds for other, seconds in evidence.seconds.items() if other.model == job.model]:
+        one = Duration(AGAIN * (sum(likes) / len(likes)))
     else:
-        likes = [seconds for other, seconds in evidence.seconds.items() if other.model == job.model]
-        problems = min(settings.evaluation.limit or TEST_PROBLEMS, settings.task.test_size or TEST_PROBLEMS)
-        if likes:
-            found = Duration(Interval(*AGAIN) * (sum(likes) / len(likes)))
-        else:
-            evaluation = evaluation_of(settings, job.model)
-            found = Duration(evaluation_seconds(rates, evaluation, problems, rates.lengths))
-    return Duration(found.around * devices, found.step * devices, found.steps, found.after * devices)
+        problems = settings.test_problems or TEST_PROBLEMS
+        one = Duration(evaluation_seconds(rates, evaluation_of(settings, job.model), problems, rates.lengths))
+    return Duration(one.around * devices, one.step * devices, one.steps, one.after * devices)
 
 
 def fetching(rates: Rates, start: Start | None) -> Duration:
     """A policy that is only loaded, or that is given its supervised start and saved."""
     if start is None or rates.start_step is None:
-        return Duration(Interval(*SPEED) * (rates.process + rates.load))
+        return Duration(SPEED * (rates.process + rates.load))
     around = rates.process + 2 * rates.load + rates.warm_up
-    saving = Interval(*SPEED) * rates.load
-    return Duration(Interval(*SPEED) * around, Interval(*SPEED) * rates.start_step, start.steps, saving)
+    return Duration(SPEED * around, SPEED * rates.start_step, start.steps, SPEED * rates.load)
 
 
-def training_from(rates: Rates, training: Training, lengths: tuple[float, float] | None) -> Duration:
-    """A training by what was rehearsed: rollout by positions, the rest by tokens."""
+def training_seconds(rates: Rates, training: Training, lengths: Lengths | None, seen: Trained | None) -> Duration:
+    """A training: by those of the same model that have been run, if its steps are like theirs, else by the rehearsal.
+
+    Args:
+        rates: what was rehearsed.
+        training: its settings, decided.
+        lengths: of the completions, as far as they are known.
+        seen: what trainings of the same model took; None if none has been run.
+    """
+    if training.steps == 0:  # not even the weights are loaded
+        return Duration(SPEED * rates.process)
+    if seen is not None and plain(training):
+        completions = training.questions_per_step * training.group_size
+        around, after = seen.around, min(rates.load, seen.around)
+        step = AGAIN * (seen.step_per_completion * completions)
+    else:
+        around, after = rates.process + rates.engine + 2 * rates.load + rates.warm_up, rates.load
+        step = SPEED * _rehearsed_step(rates, training, lengths)
+    return Duration(SPEED * around, step, training.steps, SPEED * after)
+
+
+def _rehearsed_step(rates: Rates, training: Training, lengths: Lengths | None) -> Interval:
+    """Seconds of a step: rollout by positions, the rest by tokens."""
     mean, longest = expected_lengths(training.max_new_tokens, lengths)
     tokens = step_tokens(training, rates.prompt_tokens, mean, training.completions_per_question)
     pushed = step_tokens(training, rates.prompt_tokens, mean, pushed_per_question(training)) * carrying(training)
@@ -209,9 +207,7 @@ def training_from(rates: Rates, training: Training, lengths: tuple[float, float]
     if training.estimator != "supervised":
         # Rows that have ended leave the batch, so that positions beyond the mean cost less than the ones before it.
         step += (mean + longest) * (0.5 * rollout_batches(training) * rates.rollout_position)
-    around = rates.process + rates.engine + 2 * rates.load + rates.warm_up
-    saving = Interval(*SPEED) * rates.load
-    return Duration(Interval(*SPEED) * around, Interval(*SPEED) * step, training.steps, saving)
+    return step
 
 
 def rollout_batches(training: Training) -> int:
@@ -241,13 +237,7 @@ def carrying(training: Training) -> Interval:
     """Share of the questions that carry a gradient."""
     if training.estimator == "supervised":
         return Interval.exactly(1.0)
-    return Interval(*CARRYING_CONTROLS.get(training.reward, CARRYING))
-
-
-def lasting(duration: Duration, seconds: float) -> Duration:
-    """The same with as many of its steps as are expected to fit into so many seconds."""
-    step = max(duration.step.expected, 1e-9)
-    return replace(duration, steps=min(duration.steps, max(0, math.ceil((seconds - duration.around.expected) / step))))
+    return CARRYING_CONTROLS.get(str(training.reward), CARRYING)
 
 
 def plain(training: Training) -> bool:
@@ -255,42 +245,24 @@ def plain(training: Training) -> bool:
     return training.estimator != "supervised" and training.ratio_clip is None and training.kl_coefficient == 0
 
 
-def training_like(seen: Trained, rates: Rates, training: Training) -> Duration:
-    """A training by those of the same model that have been run."""
-    completions = training.questions_per_step * training.group_size
-    step = Interval(*AGAIN) * (seen.step_per_completion * completions)
-    saving = Interval(*SPEED) * min(rates.load, seen.around)
-    return Duration(Interval(*SPEED) * seen.around, step, training.steps, saving)
-
-
-def evaluation_seconds(
-    rates: Rates, evaluation: Evaluation, problems: int, lengths: tuple[float, float] | None
-) -> Interval:
+def evaluation_seconds(rates: Rates, evaluation: Evaluation, problems: int, lengths: Lengths | None) -> Interval:
     """An evaluation by what was rehearsed, its sampled answers too; the cross-check is taken for a second one."""
     _, longest = expected_lengths(evaluation.max_new_tokens, lengths)
-    batches = math.ceil(problems / evaluation.size)
-    batches *= 2 if evaluation.cross_check else 1
-    batches += evaluation.sampled_batches(problems)
-    decoding = longest * (batches * rates.evaluation_position)
-    return Interval(*SPEED) * (decoding + Interval.exactly(rates.process + rates.engine + rates.harness + rates.load))
+    batches = math.ceil(problems / evaluation.size) * (2 if evaluation.cross_check else 1)
+    decoding = longest * ((batches + evaluation.sampled_batches(problems)) * rates.evaluation_position)
+    return SPEED * (decoding + Interval.exactly(rates.process + rates.engine + rates.harness + rates.load))
 
 
-def sampled_lengths(
-    greedy: tuple[float, float] | None, rehearsed: tuple[float, float] | None
-) -> tuple[float, float] | None:
+def sampled_lengths(greedy: Lengths | None, rehearsed: Lengths | None) -> Lengths | None:
     """The longer of what the baseline and the rehearsal saw: sampling also writes what the greedy policy does not."""
     if greedy is None or rehearsed is None:
         return greedy or rehearsed
     return max(greedy[0], rehearsed[0]), max(greedy[1], rehearsed[1])
 
 
-def expected_lengths(limit: int, lengths: tuple[float, float] | None) -> tuple[Interval, Interval]:
+def expected_lengths(limit: int, lengths: Lengths | None) -> tuple[Interval, Interval]:
     """(mean, longest) tokens of a completion: near those that were seen, or shares of the limit."""
     if lengths is None:
-        return Interval(*MEAN_LENGTH) * limit, Interval(*LONGEST_LENGTH) * limit
-    mean, longest = (Interval(*AGAIN) * length for length in lengths)
-    return _capped(mean, limit), _capped(longest, limit)
-
-
-def _capped(tokens: Interval, limit: int) -> Interval:
-    return Interval(min(tokens.low, limit), min(tokens.expected, limit), min(tokens.high, limit))
+        return MEAN_LENGTH * limit, LONGEST_LENGTH * limit
+    mean, longest = (AGAIN * length for length in lengths)
+    return mean.at_most(limit), longest.at_most(limit)

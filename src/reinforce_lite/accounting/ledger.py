@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -25,6 +26,7 @@ import psutil
 from reinforce_lite.accounting import clock, device_lock, events
 from reinforce_lite.accounting.device_lock import State
 from reinforce_lite.accounting.events import Close, Event, Open, Touch
+from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.errors import UserError
 from reinforce_lite.settings import Hardware, Settings
 
@@ -74,6 +76,11 @@ class Attempt:
     clock: float = 0.0  # steady seconds of the boot at the start
 
     @property
+    def job(self) -> Job:
+        """What the attempt was at; one of the whole experiment, such as preflight, has no model."""
+        return Job(self.stage, self.model or "", self.variant, self.seed)
+
+    @cached_property
     def seconds(self) -> float:
         """Seconds of wall time, never negative."""
         return max(0.0, (self.ended - self.started).total_seconds())

@@ -1,10 +1,13 @@
-"""The subcommand `ledger`: show the ledger, check it, or make MLflow's view anew from it."""
+"""The subcommand `ledger`: show the ledger, check it, or rebuild MLflow's view from it."""
 
 import argparse
+from collections.abc import Iterable, Sequence
+from datetime import UTC
 
-from reinforce_lite.accounting.check import check
-from reinforce_lite.accounting.ledger import attempts, ledger_path
-from reinforce_lite.accounting.table import table
+from reinforce_lite.accounting import budget
+from reinforce_lite.accounting.events import check
+from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
+from reinforce_lite.accounting.table import aligned
 from reinforce_lite.settings import Settings
 
 EPILOG = """\
@@ -57,8 +60,45 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
         if problems:
             raise SystemExit(1)
     elif arguments.rebuild_mlflow:
-        from reinforce_lite.accounting.rebuild import rebuild
+        from reinforce_lite.accounting.tracking import rebuild
 
         print(f"{settings.tracking.uri}: {rebuild(settings)} runs made or completed from {path}")
     else:
         print(table(settings, attempts(path)), end="")
+
+
+def table(settings: Settings, attempts: Sequence[Attempt]) -> str:
+    """Two tables in one text: the attempts with a running total, and the sums in US dollars and device hours."""
+    if not attempts:
+        return f"The ledger of {settings.experiment} is empty: nothing was spent.\n"
+    rows, total = [], 0.0
+    for attempt in attempts:
+        total += attempt.usd
+        _, *of = str(attempt.job).split(" ", 1)
+        started = f"{attempt.started.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+        seconds = f"{attempt.seconds:,.1f}"
+        rows.append((attempt.stage, *(of or "-"), started, seconds, attempt.outcome, usd(attempt.usd), usd(total)))
+    head = ("stage", "of", "started (UTC)", "seconds", "outcome", "cost", "total")
+    sums = aligned(("spend", "hours", "cost"), _sums(settings, attempts))
+    return "\n".join([*aligned(head, rows, left=(0, 1, 2, 4)), "", *sums, ""])
+
+
+def _sums(settings: Settings, attempts: Sequence[Attempt]) -> Iterable[tuple[str, str, str]]:
+    for stage, cost in budget.by_stage(attempts).items():
+        many = f"{cost['attempts']} attempt{'s' if cost['attempts'] > 1 else ''}"
+        yield f"{stage} ({many})", f"{cost['device_hours']:.4f}", usd(cost["usd"])
+    spent = budget.spent_usd(attempts)
+    yield "total", f"{sum(attempt.device_hours for attempt in attempts):.4f}", usd(spent)
+    yield "limit", "", usd(settings.budget.limit_usd)
+    yield "remains", "", usd(settings.budget.limit_usd - spent)
+    idle = budget.idle_cost(settings.hardware, attempts)
+    yield "idle between attempts, not in the total", f"{idle['idle_hours']:.4f}", usd(idle["idle_usd"])
+
+
+def usd(amount: float) -> str:
+    """US dollars to a hundredth of a cent, because a short stage costs less than a cent.
+
+    >>> usd(0.79), usd(-1234.5)
+    ('$0.7900', '-$1,234.5000')
+    """
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.4f}"

@@ -1,4 +1,4 @@
-"""The runs of the MLflow view: how one is made, filled and ended. Whatever MLflow raises is passed on.
+"""An experiment as MLflow has it: one parent run, and a child run for every attempt. What MLflow raises is passed on.
 
 The client is used, not the fluent API: the fluent API's active run is hidden global state.
 
@@ -10,25 +10,31 @@ import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting import budget, provenance
+from reinforce_lite.accounting import provenance
 from reinforce_lite.accounting.ledger import Attempt, Outcome
 from reinforce_lite.settings import Settings
 
-PARENT_TAG = "reinforce_lite.experiment"
-ATTEMPT_TAG = "attempt"
+PARENT_TAG, ATTEMPT_TAG = "reinforce_lite.experiment", "attempt"
+CHILDREN = f"tags.`{ATTEMPT_TAG}` != ''"
+"""The query for the runs of attempts."""
 PROXIED = "mlflow-artifacts:/"
 """How the address of an artifact begins that the server looks up under its --artifacts-destination."""
 
+Row = Mapping[str, Any]
+"""Values of one step by name, `step` among them, and `when` they were (default: now). Only numbers are logged."""
+
 _SQLITE = "sqlite:///"
-# Limits of MLflow's log_batch and inputs.
-_METRICS, _PARAMS, _VALUE_CHARACTERS, _DIGEST_CHARACTERS = 1000, 100, 6000, 36
+# MLflow's limits of a search, of log_batch, and of inputs.
+MOST_RUNS, _METRICS, _PARAMS, _VALUE_CHARACTERS, _DIGEST_CHARACTERS = 50_000, 1000, 100, 6000, 36
 _STATUS: dict[Outcome, str] = {
     "finished": "FINISHED",
     "failed": "FAILED",
@@ -38,53 +44,147 @@ _STATUS: dict[Outcome, str] = {
 }
 
 
-def create_run(client: Any, parent_id: str, attempt: Attempt, origin: Mapping[str, Any]) -> str:
-    """Make the run of an attempt under the parent; returns its id."""
-    tags = {"mlflow.parentRunId": parent_id, **attempt_tags(attempt), **origin}
-    run = client.create_run(
-        client.get_run(parent_id).info.experiment_id,
-        start_time=milliseconds(attempt.started),
-        tags={key: str(value) for key, value in tags.items() if value is not None},
-        run_name=run_name(attempt),
-    )
-    return str(run.info.run_id)
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment in MLflow.
+
+    Attributes:
+        settings: the experiment.
+        client: MLflow's.
+        id: MLflow's name of the experiment.
+        artifacts: the folder that a server would be given for them; a later change of directory must not move it.
+    """
+
+    settings: Settings
+    client: Any
+    id: str
+    artifacts: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Experiment":
+        """Find the experiment, restore it if it was deleted, or create it, and the database too."""
+        client, artifacts = client_of(settings), settings.tracking.artifacts
+        experiment = client.get_experiment_by_name(settings.experiment)
+        if experiment is None:
+            location = artifacts if ":/" in artifacts else f"{PROXIED}{settings.experiment}"
+            # Without the kind the page opens on an empty list of LLM traces instead of the runs.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            name = client.create_experiment(settings.experiment, artifact_location=location, tags=tags)
+        else:
+            name = experiment.experiment_id
+            if experiment.lifecycle_stage == "deleted":
+                client.restore_experiment(name)
+        return cls(settings, client, str(name), Path(artifacts).absolute())
+
+    def runs(self, query: str = CHILDREN) -> list[Any]:
+        """The runs that a query finds, the first one started first."""
+        order = ["attributes.start_time ASC"]
+        return list(self.client.search_runs([self.id], query, order_by=order, max_results=MOST_RUNS))
+
+    def parent(self) -> Any:
+        """The run under which all attempts stand, created if it is not there."""
+        found = self.runs(f"tags.`{PARENT_TAG}` = '{self.settings.experiment}'")
+        tags = {PARENT_TAG: self.settings.experiment, "mlflow.note.content": self.settings.description}
+        return found[0] if found else self.client.create_run(self.id, tags=tags, run_name=self.settings.experiment)
+
+    def log_settings(self, parent: Any) -> None:
+        """Log the configuration, and what made it.
+
+        MLflow never changes a parameter once logged: what differs from it goes into the tag `changed_settings`.
+        """
+        values = self.settings.model_dump(mode="json")
+        now = {key: value[:_VALUE_CHARACTERS] for key, value in flatten(values).items()}
+        changed = {key: value for key, value in now.items() if parent.data.params.get(key, value) != value}
+        tags = {"changed_settings": json.dumps(changed)[:_VALUE_CHARACTERS]} if changed else {}
+        for key, value in {**self._made_with(provenance.origin()), **tags}.items():
+            if parent.data.tags.get(key) != value:
+                self.client.set_tag(parent.info.run_id, key, value)
+        self.log_params(parent, values)
+
+    def create_run(self, attempt: Attempt, tags: Mapping[str, str]) -> Any:
+        """Start the run of an attempt."""
+        started = milliseconds(attempt.started)
+        return self.client.create_run(self.id, start_time=started, tags=tags, run_name=str(attempt.job))
+
+    def tags(self, parent: Any, attempt: Attempt, origin: Mapping[str, Any]) -> dict[str, str]:
+        """The tags of an attempt's run: its parent, what it was at, and what made it (git_commit and image)."""
+        what = {"stage": attempt.stage, "model": attempt.model, "variant": attempt.variant, "seed": attempt.seed}
+        known = {key: str(value) for key, value in what.items() if value is not None}
+        return {"mlflow.parentRunId": parent.info.run_id, ATTEMPT_TAG: attempt.id, **known, **self._made_with(origin)}
+
+    def _made_with(self, origin: Mapping[str, Any]) -> dict[str, str]:
+        text = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
+        known = {key: str(value) for key, value in origin.items() if value is not None}
+        return {**known, "config_sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    def terminate(self, run_id: str, attempt: Attempt) -> None:
+        """Give a run the status and the end of an attempt."""
+        self.client.set_terminated(run_id, _STATUS[attempt.outcome], milliseconds(attempt.ended))
+
+    def log_params(self, run: Any, params: Mapping[str, Any]) -> None:
+        """Log the settings that a run lacks; a nested mapping becomes dotted names."""
+        from mlflow.entities import Param
+
+        missing = {key: value for key, value in flatten(params).items() if key not in run.data.params}
+        entities = [Param(key, value[:_VALUE_CHARACTERS]) for key, value in missing.items()]
+        for first in range(0, len(entities), _PARAMS):
+            self.client.log_batch(run.info.run_id, params=entities[first : first + _PARAMS])
+
+    def log_metrics(self, run_id: str, rows: Iterable[Row]) -> None:
+        """Log rows, in as few calls as MLflow allows."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entities = [
+            Metric(key, float(value), row.get("when", now), int(row["step"]))
+            for row in rows
+            for key, value in row.items()
+            if key not in ("step", "when") and isinstance(value, Real)
+        ]
+        for first in range(0, len(entities), _METRICS):
+            self.client.log_batch(run_id, metrics=entities[first : first + _METRICS])
+
+    def log_missing(self, run: Any, rows: Sequence[Row]) -> None:
+        """Log the points of the rows that a run lacks; `run` is as MLflow has it now."""
+        there = {key for row in rows for key in row} & run.data.metrics.keys()
+        histories = {key: self.client.get_metric_history(run.info.run_id, key) for key in there}
+        logged = {(key, point.step) for key, points in histories.items() for point in points}
+        missing = [{key: row[key] for key in row if (key, row["step"]) not in logged} for row in rows]
+        self.log_metrics(run.info.run_id, missing)
+
+    def log_dataset(self, run_id: str, path: Path, context: str) -> None:
+        """Log a file as an input of a stage (the context): its path, size and SHA-256."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        digest, source = provenance.sha256_file(path), json.dumps({"uri": str(path)})
+        profile = json.dumps({"sha256": digest, "bytes": path.stat().st_size})
+        dataset = Dataset(path.stem, digest[:_DIGEST_CHARACTERS], "local", source, profile=profile)
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+    def log_artifacts(self, run: Any, paths: Iterable[Path]) -> None:
+        """Copy those files that are there to a run's artifacts."""
+        address = run.info.artifact_uri
+        for path in filter(Path.exists, paths):
+            if not address.startswith(PROXIED) or self.settings.tracking.uri.startswith("http"):
+                self.client.log_artifact(run.info.run_id, str(path))
+            else:
+                folder = self.artifacts / address.removeprefix(PROXIED)  # where a server would have put it
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, folder)
 
 
-def attempt_tags(attempt: Attempt) -> dict[str, str | int | None]:
-    """The tags by which a run is found again."""
-    what = {"stage": attempt.stage, "model": attempt.model, "variant": attempt.variant, "seed": attempt.seed}
-    return {ATTEMPT_TAG: attempt.id, **what}
+def client_of(settings: Settings) -> Any:
+    """MLflow's client for the tracking address of the settings; a database that is not there is created."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # By default a server that has gone is tried for minutes, on rented time.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    from mlflow import MlflowClient
 
-
-def end_run(
-    client: Any, settings: Settings, run_id: str, own: Sequence[Attempt], everything: Sequence[Attempt]
-) -> None:
-    """End a run, with the hours and the cost of its own attempts, as the last of them ended."""
-    log_cost(client, settings, run_id, own, everything)
-    terminate(client, run_id, own[-1])
-
-
-def log_cost(
-    client: Any, settings: Settings, run_id: str, own: Sequence[Attempt], everything: Sequence[Attempt]
-) -> None:
-    """Log what a run's own attempts cost, and what all of them leave of the limit."""
-    log_metrics(client, run_id, [cost_row(settings, own, everything)], milliseconds(own[-1].ended))
-
-
-def cost_row(settings: Settings, own: Sequence[Attempt], everything: Sequence[Attempt]) -> dict[str, float]:
-    """A point of the curves of cost: hours and US dollars of the run, the limit, and what all attempts leave of it."""
-    return {
-        "step": len(own),
-        "gpu_hours": sum(attempt.device_hours for attempt in own),
-        "cost_usd": budget.spent_usd(own),
-        "budget_limit_usd": settings.budget.limit_usd,
-        "budget_remaining_usd": budget.remaining_usd(settings.budget.limit_usd, everything),
-    }
-
-
-def terminate(client: Any, run_id: str, attempt: Attempt) -> None:
-    """Give a run the status and the end of an attempt."""
-    client.set_terminated(run_id, _STATUS[attempt.outcome], milliseconds(attempt.ended))
+    path = database(settings)
+    if path is not None and not path.exists():
+        _create_database(path)
+    return MlflowClient(_address(settings))
 
 
 def monitor(settings: Settings, run_id: str) -> Any:
@@ -93,45 +193,73 @@ def monitor(settings: Settings, run_id: str) -> Any:
 
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # else every stage tells of its beginning
-    path = database(settings)
-    uri = settings.tracking.uri if path is None else f"{_SQLITE}{path}"
-    started = SystemMetricsMonitor(run_id, tracking_uri=uri)
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it announces the start of every stage
+    started = SystemMetricsMonitor(run_id, tracking_uri=_address(settings))
     started.start()
     return started
 
 
-def log_dataset(client: Any, run_id: str, path: Path, name: str, context: str) -> None:
-    """Log a file as an input of a stage: its path, size and SHA-256."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    digest, source = provenance.sha256_file(path), {"uri": str(path)}
-    profile = {"sha256": digest, "bytes": path.stat().st_size}
-    dataset = Dataset(name, digest[:_DIGEST_CHARACTERS], "local", json.dumps(source), profile=json.dumps(profile))
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+def database(settings: Settings) -> Path | None:
+    """The file of the tracking database, absolute because the working directory may change; None for a server."""
+    uri = settings.tracking.uri
+    return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
 
 
-def log_artifact(client: Any, settings: Settings, artifacts: Path, run_id: str, path: Path) -> None:
-    """Copy a file to a run's artifacts; `artifacts` is the folder that a server would be given for them."""
-    address = client.get_run(run_id).info.artifact_uri
-    if not address.startswith(PROXIED) or settings.tracking.uri.startswith("http"):
-        client.log_artifact(run_id, str(path))
-        return
-    folder = artifacts / address.removeprefix(PROXIED)  # where a server would have put it
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(path, folder)
+def _address(settings: Settings) -> str:
+    path = database(settings)
+    return settings.tracking.uri if path is None else f"{_SQLITE}{path}"
 
 
-def config_tag(settings: Settings) -> dict[str, str]:
-    """The tag by which runs of the same configuration are found: SHA-256 of all its values."""
-    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
-    return {"config_sha256": hashlib.sha256(text.encode()).hexdigest()}
+def _create_database(path: Path) -> None:
+    """Create a tracking database completely, or not at all.
+
+    MLflow creates it in dozens of migrations. If it is killed between two, it never accepts that database again.
+    """
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    for left in (new, new.with_name(f"{new.name}-journal")):  # of a process that was killed here
+        left.unlink(missing_ok=True)
+    MlflowClient(f"{_SQLITE}{new}").search_experiments()
+    new.replace(path)
 
 
-def run_name(attempt: Attempt) -> str:
-    """Name of an attempt's run, such as `train llama leave_one_out seed0`."""
-    seed = None if attempt.seed is None else f"seed{attempt.seed}"
-    return " ".join(part for part in (attempt.stage, attempt.model, attempt.variant, seed) if part)
+def move_unusable(settings: Settings, locked_seconds: float) -> str | None:
+    """Move a database that SQLite cannot use aside, with what belongs to it; nothing is deleted.
+
+    Args:
+        settings: the experiment.
+        locked_seconds: a database that somebody keeps locked for so long counts as locked for ever.
+
+    Returns:
+        What was moved and why; None if the database can be used, or there is none.
+    """
+    path = database(settings)
+    if path is None or not path.exists() or (trouble := _trouble(path, locked_seconds)) is None:
+        return None
+    aside = f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S}.aside"
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(path.with_name(aside + suffix))
+    return f"{path} {trouble}; it is now {aside}, and a new one is created. Other experiments in it: rebuild each."
+
+
+def _trouble(path: Path, locked_seconds: float) -> str | None:
+    """Why SQLite cannot use a database, None if it can."""
+    connection = sqlite3.connect(path, timeout=locked_seconds, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        connection.execute("ROLLBACK")
+        return None if answer == "ok" else f"is damaged ({answer})"
+    except sqlite3.OperationalError as problem:
+        return f"cannot be used ({problem})"
+    except sqlite3.DatabaseError as problem:
+        return f"is damaged ({problem})"
+    finally:
+        connection.close()
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -147,101 +275,6 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, default=str)
     return flat
-
-
-def client(settings: Settings) -> Any:
-    """MLflow's client for the tracking address of the settings."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    # A server that has gone would otherwise be asked for minutes, on rented time.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    from mlflow import MlflowClient
-
-    path = database(settings)
-    if path is None:
-        return MlflowClient(settings.tracking.uri)
-    if not path.exists():
-        _make_database(path)
-    return MlflowClient(f"{_SQLITE}{path}")
-
-
-def _make_database(path: Path) -> None:
-    """Make a tracking database whole, or not at all.
-
-    MLflow makes it in dozens of migrations. Killed in the midst of them, it finds tables that it does not expect, and
-    would refuse that database for ever.
-    """
-    from mlflow import MlflowClient
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    for left in (new, new.with_name(f"{new.name}-journal")):  # of a process that was killed here
-        left.unlink(missing_ok=True)
-    MlflowClient(f"{_SQLITE}{new}").search_experiments()
-    new.replace(path)
-
-
-def database(settings: Settings) -> Path | None:
-    """The file of the tracking database, absolute, for a later change of directory must not move it; None if none."""
-    uri = settings.tracking.uri
-    return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
-
-
-def experiment_id(client: Any, settings: Settings) -> str:
-    """Find or make the experiment; returns its id."""
-    experiment = client.get_experiment_by_name(settings.experiment)
-    if experiment is None:
-        folder = settings.tracking.artifacts
-        location = folder if ":/" in folder else f"{PROXIED}{settings.experiment}"
-        # Without the kind the page opens on an empty list of LLM traces instead of the runs.
-        tags = {"mlflow.experimentKind": "custom_model_development"}
-        return str(client.create_experiment(settings.experiment, artifact_location=location, tags=tags))
-    if experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)
-    return str(experiment.experiment_id)
-
-
-def new_parent(client: Any, experiment_id: str, settings: Settings) -> Any:
-    """Make the run under which all attempts of the experiment stand."""
-    tags = {PARENT_TAG: settings.experiment, "mlflow.note.content": settings.description}
-    return client.create_run(experiment_id, tags=tags, run_name=settings.experiment)
-
-
-def log_settings(client: Any, parent: Any, settings: Settings) -> None:
-    """Log the configuration, and what made it; what the parent has otherwise goes into its tag `changed_settings`."""
-    for key, value in {**config_tag(settings), **provenance.origin()}.items():
-        if value is not None and parent.data.tags.get(key) != value:
-            client.set_tag(parent.info.run_id, key, value)
-    wanted = {key: value[:_VALUE_CHARACTERS] for key, value in flatten(settings.model_dump(mode="json")).items()}
-    logged = parent.data.params
-    log_params(client, parent.info.run_id, {key: value for key, value in wanted.items() if key not in logged})
-    changed = {key: value for key, value in wanted.items() if logged.get(key, value) != value}
-    if changed:
-        client.set_tag(parent.info.run_id, "changed_settings", json.dumps(changed)[:_VALUE_CHARACTERS])
-
-
-def log_params(client: Any, run_id: str, params: Mapping[str, Any]) -> None:
-    """Log settings; a nested mapping becomes dotted names."""
-    from mlflow.entities import Param
-
-    entities = [Param(key, value[:_VALUE_CHARACTERS]) for key, value in flatten(params).items()]
-    for first in range(0, len(entities), _PARAMS):
-        client.log_batch(run_id, params=entities[first : first + _PARAMS])
-
-
-def log_metrics(client: Any, run_id: str, rows: Iterable[Mapping[str, Any]], when: int | None = None) -> None:
-    """Log rows with a `step` at a time in milliseconds since 1970, now by default."""
-    from mlflow.entities import Metric
-
-    when = int(time.time() * 1000) if when is None else when
-    entities = [
-        Metric(key, float(value), when, int(row["step"]))
-        for row in rows
-        for key, value in row.items()
-        if key != "step" and isinstance(value, Real)
-    ]
-    for first in range(0, len(entities), _METRICS):
-        client.log_batch(run_id, metrics=entities[first : first + _METRICS])
 
 
 def milliseconds(when: datetime) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from reinforce_lite.accounting.forecast import ZERO, Duration, Job
+from reinforce_lite.accounting.table import aligned
 
 State = Literal["done", "pending", "not run"]
 Key = TypeVar("Key")
@@ -87,67 +88,68 @@ def make(limit_usd: float, spent_usd: float, usd_per_second: float, entries: Seq
         min_steps: fewest steps worth starting a training for.
     """
     wanted = [replace(entry, state="pending") if entry.state == "not run" else entry for entry in entries]
-    everything = Bill.of(spent_usd, usd_per_second, wanted)
-    enough = round_up(everything.cost(everything.most))
+    everything = Bill(spent_usd, usd_per_second, wanted)
     seeds, given_up = whole_seeds(limit_usd, spent_usd, usd_per_second, entries)
-    entries = [without(entry) if entry.state == "not run" or entry.job.seed in given_up else entry for entry in entries]
-    bill = Bill.of(spent_usd, usd_per_second, entries)
-    trainings, reserve, rest, cost, most = bill.trainings, bill.reserve_usd, bill.others_usd, bill.cost, bill.most
+    entries = [
+        replace(entry, state="not run", duration=nothing_left())
+        if entry.state == "not run" or entry.job.seed in given_up
+        else entry
+        for entry in entries
+    ]
+    bill = Bill(spent_usd, usd_per_second, entries)
     lowest = spent_usd + usd_per_second * sum(entry.duration.total.low for entry in pending(entries))
-    needed = min(min_steps, most)
-    steps = max((steps for steps in range(max(1, needed), most + 1) if cost(steps) <= limit_usd), default=None)
+    needed = min(min_steps, bill.most)
+    fitting = [steps for steps in range(max(1, needed), bill.most + 1) if bill.cost(steps) <= limit_usd]
     refused = None
     if lowest > limit_usd:
         refused = f"at least {dollars(lowest)} would be spent"
-    elif cost(needed) > limit_usd:
-        refused = f"{dollars(cost(needed))} is expected for no more than {needed} steps of each training"
-    needs = {entry.job: usd_per_second * entry.duration.total.high for entry in trainings}
-    expected = {e.job: e.duration.step.expected * e.duration.steps for e in trainings}
-    shares = _shares(limit_usd - spent_usd - reserve - rest, needs, expected)
+    elif bill.cost(needed) > limit_usd:
+        refused = f"{dollars(bill.cost(needed))} is expected for no more than {needed} steps of each training"
     return Plan(
-        limit_usd, spent_usd, usd_per_second, entries, reserve, rest, shares, enough, steps,
-        refused and f"budget.limit_usd {dollars(limit_usd)} cannot be kept: {refused}", seeds, given_up,
-    )  # fmt: skip
+        limit_usd=limit_usd,
+        spent_usd=spent_usd,
+        usd_per_second=usd_per_second,
+        entries=entries,
+        reserve_usd=bill.reserve_usd,
+        others_usd=bill.others_usd,
+        shares_usd=_shares(limit_usd - spent_usd - bill.reserve_usd - bill.others_usd, bill),
+        enough_usd=round_up(everything.cost(everything.most)),
+        steps=max(fitting, default=None),
+        refused=refused and f"budget.limit_usd {dollars(limit_usd)} cannot be kept: {refused}",
+        seeds=seeds,
+        given_up=given_up,
+    )
 
 
-@dataclass(frozen=True)
 class Bill:
     """What pending jobs are expected to cost, US dollars.
+
+    Args:
+        spent_usd: spent so far.
+        usd_per_second: price of one device for a second.
+        entries: the jobs.
 
     Attributes:
         trainings: the pending ones.
         reserve_usd: for the evaluations after training, at the high end of their forecasts.
         others_usd: for what is neither training nor reserved.
-        before_steps_usd: all of it but the steps of the trainings, with what has been spent.
-        usd_per_second: price of one device for a second.
+        most: most steps that a training has left.
     """
 
-    trainings: Sequence[Entry]
-    reserve_usd: float
-    others_usd: float
-    before_steps_usd: float
-    usd_per_second: float
-
-    @classmethod
-    def of(cls, spent_usd: float, usd_per_second: float, entries: Sequence[Entry]) -> "Bill":
-        """Of these jobs, after so much has been spent."""
-        trainings = pending(entries, "train")
-        evaluations = pending(entries, "evaluate_trained")
+    def __init__(self, spent_usd: float, usd_per_second: float, entries: Sequence[Entry]) -> None:
+        self.usd_per_second, self.trainings = usd_per_second, pending(entries, "train")
         others = [e for e in pending(entries) if e.job.stage not in ("train", "evaluate_trained")]
-        reserve = usd_per_second * sum(entry.duration.total.high for entry in evaluations)
-        rest = usd_per_second * sum(entry.duration.total.expected for entry in others)
-        around = usd_per_second * sum(entry.duration.around.expected for entry in trainings)
-        return cls(trainings, reserve, rest, spent_usd + reserve + rest + around, usd_per_second)
-
-    @property
-    def most(self) -> int:
-        """Most steps that a training has left."""
-        return max((entry.duration.steps for entry in self.trainings), default=0)
+        reserved = sum(entry.duration.total.high for entry in pending(entries, "evaluate_trained"))
+        self.reserve_usd = usd_per_second * reserved
+        self.others_usd = usd_per_second * sum(entry.duration.total.expected for entry in others)
+        around = usd_per_second * sum(entry.duration.around.expected for entry in self.trainings)
+        self._before_steps = spent_usd + self.reserve_usd + self.others_usd + around
+        self.most = max((entry.duration.steps for entry in self.trainings), default=0)
 
     def cost(self, steps: int) -> float:
-        """Of so many steps of each training, or as many as it has left."""
+        """Of so many steps of each training, or as many as it has left, and of all else."""
         taken = sum(min(steps, entry.duration.steps) * entry.duration.step.expected for entry in self.trainings)
-        return self.before_steps_usd + self.usd_per_second * taken
+        return self._before_steps + self.usd_per_second * taken
 
 
 def whole_seeds(
@@ -156,8 +158,8 @@ def whole_seeds(
     """Which training seeds the money is expected to suffice for, with all their steps, and which are given up.
 
     The last ones are given up, whole: two seeds that were trained as planned say more than three that were cut short.
-    The first seed is never given up, nor one on which something has been spent; one of which a training will not be run
-    under this budget is.
+    The first seed is never given up, nor one on which something has been spent. A seed is given up if one of its
+    trainings will not be run under this budget.
 
     Returns:
         (kept, given up), in the order of the configuration.
@@ -170,7 +172,7 @@ def whole_seeds(
 
     def fits(kept: set[int | None]) -> bool:
         """Whether the trainings of these seeds, and all that is of none, are expected to stay within the limit."""
-        bill = Bill.of(spent_usd, usd_per_second, [entry for entry in entries if entry.job.seed in {None, *kept}])
+        bill = Bill(spent_usd, usd_per_second, [entry for entry in entries if entry.job.seed in {None, *kept}])
         return bill.cost(bill.most) <= limit_usd
 
     most = next((n for n in range(len(open_ones), 0, -1) if fits({*fixed, *open_ones[:n]})), 0)
@@ -178,17 +180,12 @@ def whole_seeds(
     return [seed for seed in seeds if seed in kept], [seed for seed in seeds if seed not in kept]
 
 
-def without(entry: Entry) -> Entry:
-    """The entry of a job that is not run: it costs nothing."""
-    return replace(entry, state="not run", duration=nothing_left())
-
-
 def given_up(plan: Plan, job: Job) -> str | None:
     """Why a job is not run, if its seed is given up."""
     if job.seed not in plan.given_up:
         return None
     kept, every = len(plan.seeds), len(plan.seeds) + len(plan.given_up)
-    return f"not run: seed {job.seed} is given up, for the money is expected to suffice for {kept} of {every} seeds"
+    return f"not run: seed {job.seed} is given up: the money is expected to suffice for {kept} of {every} seeds"
 
 
 def pending(entries: Sequence[Entry], stage: str | None = None) -> list[Entry]:
@@ -230,21 +227,23 @@ def share(available: float, needs: Mapping[Key, float], weights: Mapping[Key, fl
     return {key: value + (rest * weights[key] / total if total else 0.0) for key, value in shares.items()}
 
 
-def _shares(available: float, needs: Mapping[Key, float], expected: Mapping[Key, float]) -> dict[Key, float]:
-    """Divide what is available in proportion to what the steps are expected to cost.
+def _shares(available: float, bill: Bill) -> dict[Job, float]:
+    """Divide what is available for the trainings in proportion to what their steps are expected to cost.
 
     So if all is expected to fit, nobody gets less than it is expected to need. What has no step left cannot be cut
     short, and comes first.
     """
-    whole = {key: need for key, need in needs.items() if not expected[key]}
-    others = {key: need for key, need in needs.items() if expected[key]}
+    needs = {entry.job: bill.usd_per_second * entry.duration.total.high for entry in bill.trainings}
+    expected = {entry.job: entry.duration.step.expected * entry.duration.steps for entry in bill.trainings}
+    whole = {job: need for job, need in needs.items() if not expected[job]}
+    others = {job: need for job, need in needs.items() if expected[job]}
     if not others:
         return share(available, whole, dict.fromkeys(whole, 1.0))
-    return whole | share(available - sum(whole.values()), others, {key: expected[key] for key in others})
+    return whole | share(available - sum(whole.values()), others, {job: expected[job] for job in others})
 
 
 def round_up(usd: float) -> float:
-    """To a sum one can write down: cents above a dollar, else two digits that count.
+    """Up to a round sum: to cents above a dollar, else to two significant digits.
 
     >>> round_up(8.231), round_up(0.01234), round_up(0.0)
     (8.24, 0.013, 0.0)
@@ -256,7 +255,7 @@ def round_up(usd: float) -> float:
 
 
 def enough(plan: Plan) -> str:
-    """What budget would do, in words."""
+    """Which budget would be enough, in words."""
     return f"budget.limit_usd: {plan.enough_usd:g} would be enough"
 
 
@@ -272,15 +271,14 @@ def refused(plan: Plan) -> str | None:
 
 def table(plan: Plan) -> str:
     """The plan for people: device-seconds from low to high, and US dollars."""
-    rows = [("", "device-seconds (low - expected - high)", "expected", "may cost")]
+    rows = []
     for entry in plan.entries:
-        seconds, share = entry.duration.total, plan.shares_usd.get(entry.job)
-        told = f"{seconds.low:,.0f} - {seconds.expected:,.0f} - {seconds.high:,.0f}"
-        cost = dollars(plan.usd_per_second * seconds.expected)
-        pending = entry.state == "pending"
-        rows.append((str(entry.job), told if pending else entry.state, cost if pending else "", _may(share)))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        seconds, share, pending = entry.duration.total, plan.shares_usd.get(entry.job), entry.state == "pending"
+        forecast = f"{seconds.low:,.0f} - {seconds.expected:,.0f} - {seconds.high:,.0f}" if pending else entry.state
+        cost = dollars(plan.usd_per_second * seconds.expected) if pending else ""
+        rows.append((str(entry.job), forecast, cost, "" if share is None else dollars(share)))
+    head = ("", "device-seconds (low - expected - high)", "expected", "may cost")
+    lines = aligned(head, rows, left=range(len(head)))
     lines.append(
         f"spent {dollars(plan.spent_usd)} of {dollars(plan.limit_usd)}; kept for evaluations after training "
         f"{dollars(plan.reserve_usd)}; expected for what is no training {dollars(plan.others_usd)}"
@@ -289,10 +287,6 @@ def table(plan: Plan) -> str:
         names = ", ".join(map(str, plan.given_up))
         lines.append(f"training seeds: {len(plan.seeds)} fit; given up: {names}")
     return "\n".join([*lines, refused(plan) or enough(plan)])
-
-
-def _may(share: float | None) -> str:
-    return "" if share is None else dollars(share)
 
 
 def dollars(usd: float) -> str:

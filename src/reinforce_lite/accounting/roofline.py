@@ -110,8 +110,8 @@ class Roofline:
         return self.arithmetic(4 * tokens) + 4 * 2e-9 * self.weights / PAGEABLE_GB_S
 
 
-def told() -> str:
-    """The shares, for people."""
+def shares() -> str:
+    """What the figures are computed with, for people."""
     return (
         f"Computed, not measured: {BANDWIDTH:.0%} of the data sheet's bandwidth or {ARITHMETIC:.0%} of its dense "
         f"bfloat16 peak, whichever takes longer, and in vLLM {1e6 * ROW_SECONDS:.0f} us a row and token; generate "

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -11,7 +12,7 @@ from uuid import uuid4
 from reinforce_lite.accounting import device_lock
 from reinforce_lite.accounting.device_lock import DeviceLock
 from reinforce_lite.accounting.ledger import Attempt, Ending, Ledger, attempts, ledger_path, settle
-from reinforce_lite.accounting.tracking import Child
+from reinforce_lite.accounting.tracking import LiveRun
 from reinforce_lite.errors import UserError
 from reinforce_lite.settings import Settings
 
@@ -19,32 +20,16 @@ ERROR_CHARACTERS = 2000
 """Longest error text in the ledger; the whole of it is in the rule's log."""
 
 
+@dataclass(frozen=True)
 class Stage:
-    """What a rule may record while it uses the device. Trouble with MLflow never raises."""
+    """The attempt that runs, and its run in MLflow, to which a training logs its curves while people watch."""
 
-    def __init__(self, attempt: Attempt, child: Child) -> None:
-        self.attempt = attempt
-        self._child = child
-
-    def log_params(self, params: Mapping[str, Any]) -> None:
-        """Record settings; a nested mapping becomes dotted names."""
-        self._child.log_params(params)
+    attempt: Attempt
+    live: LiveRun
 
     def log_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Record curves: each row has `step` and the numbers of that step; other values are left out."""
-        self._child.log_metrics(rows)
-
-    def log_summary(self, summary: Mapping[str, float]) -> None:
-        """Record single numbers."""
-        self._child.log_metrics([{"step": 0, **summary}])
-
-    def log_dataset(self, path: Path, name: str) -> None:
-        """Record the file that was read, by its digest."""
-        self._child.log_dataset(path, name)
-
-    def log_artifact(self, path: Path) -> None:
-        """Copy a file into the tracking server's artifacts."""
-        self._child.log_artifact(path)
+        """Show curves in MLflow: each row has `step` and the numbers of that step. Trouble with MLflow never raises."""
+        self.live.log_metrics(rows)
 
 
 class AdoptedError(SystemExit):
@@ -100,16 +85,16 @@ def stage(
 @contextmanager
 def _recorded(settings: Settings, ledger: Ledger, attempt_id: str, touch_seconds: float) -> Iterator[Stage]:
     """The opened attempt, until the block ends it in one way or another."""
-    child: Child | None = None
+    live: LiveRun | None = None
     try:
         with _signs_of_life(ledger, attempt_id, touch_seconds):
-            child = Child(settings, ledger.attempt(attempt_id))
-            yield Stage(ledger.attempt(attempt_id), child)
+            live = LiveRun(settings, ledger.attempt(attempt_id))
+            yield Stage(ledger.attempt(attempt_id), live)
     except BaseException as problem:
         error = f"{type(problem).__name__}: {problem}"[:ERROR_CHARACTERS]
-        _end(ledger, attempt_id, child, _ending(problem), error)
+        _end(ledger, attempt_id, live, _ending(problem), error)
         raise
-    _end(ledger, attempt_id, child, "finished", None)
+    _end(ledger, attempt_id, live, "finished", None)
 
 
 def _adopted(name: str, lock: DeviceLock) -> AdoptedError:
@@ -133,15 +118,15 @@ def _ending(problem: BaseException) -> Ending:
     return "interrupted" if type(problem).__name__ in ("Interrupted", "StoppedByBudgetError") else "failed"
 
 
-def _end(ledger: Ledger, attempt_id: str, child: Child | None, outcome: Ending, error: str | None) -> None:
+def _end(ledger: Ledger, attempt_id: str, live: LiveRun | None, outcome: Ending, error: str | None) -> None:
     """Close the attempt. It never raises: what the block made, or why it failed, counts more than the row's end."""
     try:
         attempt = ledger.close(attempt_id, outcome, error)
     except UserError as problem:
         print(f"warning: {problem.problem}; the attempt will end at its last sign of life", file=sys.stderr)
         return
-    if child is not None:
-        child.end(attempt)
+    if live is not None:
+        live.end(attempt)
 
 
 @contextmanager

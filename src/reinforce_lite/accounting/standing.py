@@ -8,28 +8,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from reinforce_lite.accounting import plan, verdict
+from reinforce_lite.accounting import decision, plan
 from reinforce_lite.accounting.budget import spent_usd
-from reinforce_lite.accounting.forecast import Evidence, Job, Rates, Trained, forecast, jobs, plain
+from reinforce_lite.accounting.forecast import Evidence, Rates, Trained, forecast, plain
 from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
 from reinforce_lite.accounting.plan import Entry, Plan, State
 from reinforce_lite.files import read_json, read_jsonl, write_json
-from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings
-
-
-def result_file(layout: Layout, job: Job) -> Path:
-    """The output of a job that says how it ended: it has `not_run` if there is no result."""
-    if job.stage == "fetch_policy":
-        return layout.policy(job.model) / "policy.json"
-    if job.stage == "train":
-        return layout.train(job.model, str(job.variant), int(job.seed or 0)) / "training.json"
-    return layout.evaluation(job.model, job.variant, job.seed) / "evaluation.json"
-
-
-def verdict_file(layout: Layout, job: Job) -> Path:
-    """What the budget let a job do."""
-    return layout.verdict(job.stage, job.model, job.variant, job.seed)
+from reinforce_lite.stages import STAGES, Job, Layout, jobs
 
 
 def state(settings: Settings, job: Job) -> State:
@@ -38,16 +24,15 @@ def state(settings: Settings, job: Job) -> State:
     What was cut short under another budget will be run again, and so will the evaluation of a policy that is still to
     be trained, though the results of both are still there.
     """
-    layout = Layout.of(settings)
-    if job.stage == "evaluate_trained":
-        before = state(settings, Job("train", job.model, job.variant, job.seed))
-        if before != "done":
-            return before
-    path = result_file(layout, job)
+    layout, path = Layout.of(settings), Layout.of(settings).path(job)
+    if STAGES[job.stage].per == "run":
+        for earlier in (job.of(need.partition(".")[0]) for need in STAGES[job.stage].needs.values()):
+            if STAGES[earlier.stage].per == "run" and (before := state(settings, earlier)) != "done":
+                return before
     if not path.exists():
         return "pending"
-    told = verdict.read(verdict_file(layout, job))
-    if told is not None and told.unfinished and not told.holds(settings):
+    decided = decision.read(layout.decision(job))
+    if decided is not None and decided.unfinished and not decided.holds(settings):
         return "pending"
     return "not run" if "not_run" in read_json(path) else "done"
 
@@ -91,7 +76,7 @@ def evidence(settings: Settings, ledger: list[Attempt]) -> Evidence:
     }
     lengths, trained = {}, {}
     for model in settings.models:
-        path = layout.evaluation(model) / "items.jsonl"
+        path = layout.path(Job("evaluate_baseline", model), "outcomes")
         items = read_jsonl(path) if path.exists() else []
         if items:
             lengths[model] = (fmean(item["length"] for item in items), float(max(item["length"] for item in items)))
@@ -120,7 +105,7 @@ def _own(job: Job, ledger: list[Attempt]) -> list[Attempt]:
 def _trained(settings: Settings, job: Job, ledger: list[Attempt]) -> Trained | None:
     """What a training took that was done in one attempt."""
     seconds = _seconds(settings, job, ledger)
-    path = result_file(Layout.of(settings), job).with_name("metrics.jsonl")
+    path = Layout.of(settings).path(job, "metrics")
     rows = read_jsonl(path) if seconds is not None and path.exists() else []
     if seconds is None or not rows:
         return None
@@ -134,7 +119,7 @@ def _steps_done(settings: Settings, job: Job) -> int:
     """Steps that are not taken again: of a training that was killed, or stopped by its budget, those it has kept."""
     if job.stage != "train":
         return 0
-    folder = Layout.of(settings).training_progress(job.model, str(job.variant), int(job.seed or 0))
+    folder = Layout.of(settings).resume(job)
     return max((int(path.name.removeprefix("step-")) for path in folder.glob("step-*")), default=0)
 
 
@@ -191,3 +176,8 @@ def _change(settings: Settings, change: Any) -> None:
     with path.with_name(".plan.lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         write_json(path, change(read_json(path) if path.exists() else {}))
+
+
+def result_file(layout: Layout, job: Job) -> Path:
+    """Until its callers are merged."""
+    return layout.path(job)

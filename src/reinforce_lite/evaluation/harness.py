@@ -20,11 +20,9 @@ from reinforce_lite.policy import Policy, encode_prompt, render_prompt
 from reinforce_lite.rollout import Completion, Engine, Sampling, ended
 from reinforce_lite.rollout.choose import kept_open, opened
 from reinforce_lite.settings import Evaluation
-from reinforce_lite.tasks import Problem
-from reinforce_lite.tasks.answers import flexible, is_correct, strict
-from reinforce_lite.tasks.prompts import messages
+from reinforce_lite.tasks import Problem, Task, verdicts
 
-TASK = "reinforce_lite"
+NAME = "reinforce_lite"
 METRICS = ("strict", "flexible", "truncated", "length")
 
 
@@ -94,8 +92,8 @@ class PolicyLM(LM):
         raise NotImplementedError("only generate_until is evaluated")
 
 
-def make_task(problems: list[Problem], prompt: str, lm: PolicyLM) -> ConfigurableTask:
-    """The project's zero-shot task over `problems`."""
+def make_task(problems: list[Problem], task: Task[Any], prompt: str, lm: PolicyLM) -> ConfigurableTask:
+    """The zero-shot task of lm-eval that puts `problems` to the policy and grades its answers as `task` does."""
     from datasets import Dataset
 
     rows = [vars(problem) for problem in problems]
@@ -103,20 +101,19 @@ def make_task(problems: list[Problem], prompt: str, lm: PolicyLM) -> Configurabl
     def score(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
         completion = lm.completions[doc["id"]]
         return {
-            "strict": float(is_correct(strict(results[0]), doc["answer"])),
-            "flexible": float(is_correct(flexible(results[0]), doc["answer"])),
+            **{name: float(verdict) for name, verdict in verdicts(task.grade(results[0], Problem(**doc))).items()},
             "truncated": float(completion.finish_reason == "length"),
             "length": float(len(completion.token_ids)),
         }
 
     return ConfigurableTask(
         config={
-            "task": TASK,
+            "task": NAME,
             "custom_dataset": lambda **_: {"test": Dataset.from_list(rows)},
             "test_split": "test",
             "output_type": "generate_until",
             "num_fewshot": 0,
-            "doc_to_text": lambda doc: render_prompt(lm.policy.tokenizer, messages(prompt, doc["question"])),
+            "doc_to_text": lambda doc: render_prompt(lm.policy.tokenizer, task.messages(prompt, doc["question"])),
             "doc_to_target": "answer",
             "process_results": score,
             # until: the policy's own stop ids end a completion; greedy: chat models' own configurations sample.
@@ -130,6 +127,7 @@ def make_task(problems: list[Problem], prompt: str, lm: PolicyLM) -> Configurabl
 def evaluate(
     policy: Policy,
     problems: list[Problem],
+    task: Task[Any],
     prompt: str,
     settings: Evaluation,
     written: Written | None = None,
@@ -141,6 +139,7 @@ def evaluate(
     Args:
         policy: which one.
         problems: on what.
+        task: it puts the problems, and grades the answers.
         prompt: name of the prompt.
         settings: how.
         written: keeps finished batches; by default they go with the process.
@@ -155,21 +154,21 @@ def evaluate(
     started = time.perf_counter()
     results = evaluator.simple_evaluate(
         model=lm,
-        tasks=[make_task(problems, prompt, lm)],
+        tasks=[make_task(problems, task, prompt, lm)],
         # The task is at hand; reading the index of lm-eval's own 13,000 would take longer than a small evaluation.
         task_manager=TaskManager(include_defaults=False),
         log_samples=True,
         bootstrap_iters=0,
     )
     seconds = lm.resumed_seconds + time.perf_counter() - started
-    samples = sorted(results["samples"][TASK], key=lambda sample: sample["doc_id"])
+    samples = sorted(results["samples"][NAME], key=lambda sample: sample["doc_id"])
     items = [_item(sample, lm.completions[sample["doc"]["id"]]) for sample in samples]
     if [item["id"] for item in items] != [problem.id for problem in problems]:
         raise RuntimeError("lm-eval returned other items than were asked for")
     summary = {
         **outcome_means(items),
         "seconds": seconds,
-        "harness": {"name": "lm-eval", "version": results.get("lm_eval_version", _version()), "task": TASK},
+        "harness": {"name": "lm-eval", "version": results.get("lm_eval_version", _version()), "task": NAME},
     }
     return summary, items
 
@@ -191,8 +190,8 @@ def _version() -> str:
     return version("lm_eval")
 
 
-def cross_check(policy: Policy, settings: Evaluation) -> dict[str, float]:
-    """lm-eval's stock gsm8k_cot_llama (8 examples, multi-turn) on its own engine; needs the dataset hub.
+def cross_check(policy: Policy, task: Task[Any], settings: Evaluation) -> dict[str, float]:
+    """lm-eval's own task of the same questions (multi-turn examples) on its own engine; needs the dataset hub.
 
     Returns:
         The stock metrics by name.
@@ -202,12 +201,12 @@ def cross_check(policy: Policy, settings: Evaluation) -> dict[str, float]:
     stock: Callable[..., Any] = HFLM
     results = evaluator.simple_evaluate(
         model=stock(pretrained=policy.model, tokenizer=policy.tokenizer, batch_size=settings.size),
-        tasks=["gsm8k_cot_llama"],
+        tasks=[task.harness_task],
         apply_chat_template=True,
         fewshot_as_multiturn=True,
         gen_kwargs={"do_sample": False, "max_gen_toks": settings.max_new_tokens},
         limit=settings.limit,
         bootstrap_iters=0,
     )
-    metrics = results["results"]["gsm8k_cot_llama"]
+    metrics = results["results"][task.harness_task]
     return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}

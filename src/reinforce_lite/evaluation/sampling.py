@@ -11,9 +11,7 @@ from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.rollout.choose import kept_open, opened
 from reinforce_lite.settings import Evaluation
-from reinforce_lite.tasks import Problem
-from reinforce_lite.tasks.answers import flexible, is_correct, strict
-from reinforce_lite.tasks.prompts import messages
+from reinforce_lite.tasks import Problem, Task, verdicts
 
 SAMPLES = "samples.jsonl"
 """Beside items.jsonl, where answers were sampled."""
@@ -27,6 +25,7 @@ def draw_seed(problem: str) -> int:
 def sample(
     policy: Policy,
     problems: list[Problem],
+    task: Task[Any],
     prompt: str,
     settings: Evaluation,
     written: Written | None = None,
@@ -38,6 +37,7 @@ def sample(
     Args:
         policy: which one.
         problems: of the test split.
+        task: it puts the problems, and grades the answers.
         prompt: name of the prompt.
         settings: how.
         written: keeps finished batches; by default they go with the process.
@@ -49,7 +49,7 @@ def sample(
         (tokens).
     """
     k, asked = settings.samples, problems[: settings.samples_limit]
-    ids = {problem.id: policy.prompt_ids(messages(prompt, problem.question)) for problem in asked}
+    ids = {problem.id: policy.prompt_ids(task.messages(prompt, problem.question)) for problem in asked}
     prompts = {f"{name}/{draw}": tokens for name, tokens in ids.items() for draw in range(k)}
     rows = rows_at_once(settings)
     found = {} if written is None else written.resume(prompts, rows)[0]
@@ -70,13 +70,9 @@ def sample(
         for draw in range(k):
             completion = found[f"{problem.id}/{draw}"]
             text = policy.text(completion.token_ids)
-            verdicts = {
-                "strict": is_correct(strict(text), problem.answer),
-                "flexible": is_correct(flexible(text), problem.answer),
-                "truncated": completion.finish_reason == "length",
-            }
+            judged = {**verdicts(task.grade(text, problem)), "truncated": completion.finish_reason == "length"}
             length = len(completion.token_ids)
-            answers.append({"id": problem.id, "draw": draw, "completion": text, **verdicts, "length": length})
+            answers.append({"id": problem.id, "draw": draw, "completion": text, **judged, "length": length})
     return answers
 
 

@@ -1,1 +1,11 @@
-"""Reinforce-Lite: estimators, batching, update, loop."""
+"""Reinforce-Lite. Read in this order, and then you know the algorithm:
+
+1. `estimators`: a step's rewards in, the weight of each completion's log-probability out;
+2. `experience`: what a step learns from: groups of completions, their rewards, their weights;
+3. `batching`: what carries a gradient, packed into micro-batches;
+4. `update`: the gradient of the weighted log-probabilities, and the step along it;
+5. `loop`: sample a group, score it, estimate, push, record, repeat.
+
+The rest can wait: `objectives` (the loss token by token, with PPO's ratio and a KL), `drift` (how far the policy has
+moved), `metrics` (what is recorded), `checks` (what ends a training with a message), `parallel` (several devices).
+"""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reinforce_lite.policy.packing import packed
+from reinforce_lite.policy.logprobs import packed
 from reinforce_lite.rollout import Completion
 
 

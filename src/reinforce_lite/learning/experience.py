@@ -4,6 +4,7 @@ Everything random derives from (seed, step, place of the question), so a step ca
 """
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 
@@ -15,9 +16,7 @@ from reinforce_lite.policy import Policy
 from reinforce_lite.policy.start import completion_ids, preferred_stop
 from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.settings import Training
-from reinforce_lite.tasks import Problem
-from reinforce_lite.tasks.prompts import messages
-from reinforce_lite.tasks.rewards import reward
+from reinforce_lite.tasks import Problem, Task, reward
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Experience:
     groups_PG: list[list[Completion]]
     texts_PG: list[list[str]]
     rewards_PG: list[list[float]]
+    correct_PG: list[list[bool]]
     advantages_PG: list[list[float]] = field(default_factory=list)
 
     @classmethod
@@ -69,7 +69,7 @@ def ask(problems: list[Problem], seed: int, step: int) -> list[Question]:
 
 
 def rollout(
-    policy: Policy, engine: Engine, questions: list[Question], prompt: str, settings: Training
+    policy: Policy, engine: Engine, questions: list[Question], task: Task[Any], prompt: str, settings: Training
 ) -> list[list[Completion]]:
     """A group of completions for every question; for supervised training, its worked solution.
 
@@ -77,13 +77,13 @@ def rollout(
         UserError: a worked solution is asked for, and there is none.
     """
     if settings.estimator == "supervised":
-        return [[recite(policy, question.problem, prompt)] for question in questions]
-    prompts = [policy.prompt_ids(messages(prompt, question.problem.question)) for question in questions]
+        return [[recite(policy, question.problem, task, prompt)] for question in questions]
+    prompts = [policy.prompt_ids(task.messages(prompt, question.problem.question)) for question in questions]
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens)
     return engine(prompts, settings.group_size, sampling, [question.seed for question in questions])
 
 
-def recite(policy: Policy, problem: Problem, prompt: str) -> Completion:
+def recite(policy: Policy, problem: Problem, task: Task[Any], prompt: str) -> Completion:
     """The worked solution as if the policy had written it, and been certain of every token.
 
     Raises:
@@ -91,17 +91,21 @@ def recite(policy: Policy, problem: Problem, prompt: str) -> Completion:
     """
     if problem.solution is None:
         raise UserError(f"{problem.id} has no worked solution to learn from", "prepare the dataset again")
-    written = [*completion_ids(policy, problem.solution), preferred_stop(policy)]
-    return Completion(policy.prompt_ids(messages(prompt, problem.question)), written, [0.0] * len(written), "stop")
+    solution = [*completion_ids(policy, problem.solution), preferred_stop(policy)]
+    prompt_ids = policy.prompt_ids(task.messages(prompt, problem.question))
+    return Completion(prompt_ids, solution, [0.0] * len(solution), "stop")
 
 
 def score(
-    policy: Policy, questions: list[Question], groups_PG: list[list[Completion]], settings: Training
+    policy: Policy, questions: list[Question], groups_PG: list[list[Completion]], task: Task[Any], settings: Training
 ) -> Experience:
-    """Give every completion its reward, +1 or -1."""
+    """Grade every completion and give it its reward."""
+    problems = [question.problem for question in questions]
     texts_PG = [[policy.text(completion.token_ids) for completion in group] for group in groups_PG]
+    grades_PG = [[task.grade(t, problem) for t in texts] for problem, texts in zip(problems, texts_PG, strict=True)]
     rewards_PG = []
-    for question, texts in zip(questions, texts_PG, strict=True):
-        rng = coin(question.seed)
-        rewards_PG.append([reward(settings.reward, text, question.problem.answer, rng=rng) for text in texts])
-    return Experience([question.problem for question in questions], groups_PG, texts_PG, rewards_PG)
+    for question, grades in zip(questions, grades_PG, strict=True):
+        tossed = coin(question.seed)
+        rewards_PG.append([reward(settings.reward, grade, tossed) for grade in grades])
+    correct_PG = [[bool(grade["correct"]) for grade in grades] for grades in grades_PG]
+    return Experience(problems, groups_PG, texts_PG, rewards_PG, correct_PG)

@@ -9,7 +9,6 @@ import torch
 from reinforce_lite.curves import point
 from reinforce_lite.learning.experience import Experience
 from reinforce_lite.learning.update import UpdateResult
-from reinforce_lite.tasks.answers import is_correct, strict
 
 
 class Clock:
@@ -31,11 +30,7 @@ class Clock:
 def step_metrics(experience: Experience, result: UpdateResult, clock: Clock) -> dict[str, Any]:
     """The numbers of one step. Shares are fractions, lengths tokens, times seconds."""
     completions = experience.completions
-    correct = [
-        is_correct(strict(text), problem.answer)
-        for problem, texts in zip(experience.problems, experience.texts_PG, strict=True)
-        for text in texts
-    ]
+    correct = [verdict for group in experience.correct_PG for verdict in group]
     lengths = [len(completion.token_ids) for completion in completions]
     cut = [completion.finish_reason == "length" for completion in completions]
     return {

@@ -4,7 +4,14 @@ Axes: N completion tokens of a micro-batch. `weights_N` is a completion's advant
 each of its tokens.
 """
 
+from dataclasses import replace
+
 import torch
+
+from reinforce_lite.learning import drift
+from reinforce_lite.learning.batching import Sample
+from reinforce_lite.policy import Policy
+from reinforce_lite.settings import Training
 
 
 def reinforce(logprobs_N: torch.Tensor, weights_N: torch.Tensor) -> torch.Tensor:
@@ -56,3 +63,23 @@ def kl_penalty(logprobs_N: torch.Tensor, reference_N: torch.Tensor) -> torch.Ten
 def outside(logprobs_N: torch.Tensor, old_N: torch.Tensor, clip: float) -> torch.Tensor:
     """How many tokens have a ratio beyond 1 +- clip; stays on the device."""
     return (((logprobs_N.detach() - old_N).exp() - 1).abs() > clip).sum()
+
+
+def anchored(policy: Policy, start: drift.Weights, samples: list[Sample], settings: Training) -> list[Sample]:
+    """The samples with what PPO and a KL in the loss compare with; REINFORCE needs neither.
+
+    PPO's old policy is the one that has sampled, so its log-probabilities are the sampler's, where these are of the
+    same distribution. At another temperature or below top_p = 1, and for a KL, they take a forward pass, which every
+    process computes for all samples.
+    """
+    sizes = settings.micro_batch_tokens, settings.logprob_chunk_tokens
+    if settings.ratio_clip and settings.temperature == 1 and settings.top_p == 1:
+        samples = [replace(sample, old=sample.completion.logprobs) for sample in samples]
+    elif settings.ratio_clip:
+        old = drift.logprobs(policy, samples, *sizes)
+        samples = [replace(sample, old=piece.tolist()) for sample, piece in zip(samples, old, strict=True)]
+    if settings.kl_coefficient:
+        with drift.as_at_start(policy, start):
+            reference = drift.logprobs(policy, samples, *sizes)
+        samples = [replace(sample, reference=piece.tolist()) for sample, piece in zip(samples, reference, strict=True)]
+    return samples

@@ -1,9 +1,9 @@
 """Data-parallel training: several processes with a device each take one step together, started by Accelerate.
 
 Each writes the completions of its share of the questions. Then all of them know the whole experience, each pushes its
-share of the rows, and their gradients are added up before the norm is clipped: the step is the one that a single
-process would take, but for the order of the sum. The first process keeps ledger, checkpoints and results, and decides
-when a training ends; the others follow it. Where there is one process, every function here hands on what it is given.
+share of the rows, and their gradients are added up before the norm is clipped: the step is that of a single process,
+but for the order of the sum. The first process keeps ledger, checkpoints and results, and decides when a training ends;
+the others follow it. In a single process, every function here returns what it is given.
 """
 
 import os
@@ -18,20 +18,20 @@ import torch
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.policy import Policy, checkpoint
-from reinforce_lite.policy.progress import InMemory, Progress
+from reinforce_lite.policy.progress import Keeper, Progress
 
 Item = TypeVar("Item")
 Sized = TypeVar("Sized", bound=abc.Sized)
 
 
 def processes() -> int:
-    """How many take a step together, by what the launcher says."""
+    """How many take a step together, by the launcher's environment."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @cache
 def _state() -> Any:
-    """Accelerate's state, which joins the processes the first time it is asked for."""
+    """Accelerate's state; the first call joins the processes."""
     from accelerate import PartialState
     from accelerate.utils import parse_flag_from_env
 
@@ -109,7 +109,7 @@ def gather(part: list[Item]) -> list[Item]:
 
 
 def agree(value: Item) -> Item:
-    """What the first process says."""
+    """The value of the first process."""
     if processes() == 1:
         return value
     from accelerate.utils import broadcast_object_list
@@ -119,7 +119,7 @@ def agree(value: Item) -> Item:
 
 
 def agreed(stop: Callable[[int], str | None]) -> Callable[[int], str | None]:
-    """The rule of the first process for ending a training early, for all."""
+    """The first process' rule for ending a training early, for all."""
     return lambda completed: agree(stop(completed) if first() else None)
 
 
@@ -144,7 +144,7 @@ def add_up_gradients(model: Any) -> None:
 
 
 class Leader(Progress):
-    """The Keeper of the first process: it tells the others where a training goes on."""
+    """The Keeper of the first process: it sends the others the step at which a training resumes."""
 
     @contextmanager
     def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> Iterator[int]:
@@ -154,7 +154,7 @@ class Leader(Progress):
             yield completed
 
 
-class Follower(InMemory):
+class Follower(Keeper):
     """The Keeper of the other processes: it reads what the first one has kept, and writes nothing.
 
     Args:
@@ -167,7 +167,7 @@ class Follower(InMemory):
 
     @contextmanager
     def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> Iterator[int]:
-        """Around all steps. Yields the completed ones, after policy and optimiser have been brought there."""
+        """See `Keeper.resumed`."""
         completed, self._rows = agree((0, []))
         if completed:
             checkpoint.read(checkpoint.path_of(self._folder, completed)).restore(policy.model, optimizer)

@@ -28,6 +28,11 @@ class Policy:
         return next(self.model.parameters()).device
 
     @property
+    def bytes(self) -> int:
+        """Bytes of one copy of the weights."""
+        return sum(weight.numel() * weight.element_size() for weight in self.model.parameters())
+
+    @property
     def cache_bytes_per_token(self) -> int:
         """Bytes of the keys and values of one token in all layers."""
         config = self.model.config

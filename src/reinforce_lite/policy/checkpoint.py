@@ -2,7 +2,7 @@
 
     step-00000042/    weights.pt  optimizer.pt  random.pt  facts.json  manifest.json
 
-The manifest holds size and SHA-256 of the other files. All is written under another name, flushed to the disk, and
+The manifest holds size and SHA-256 of the other files. All are written under another name, flushed to the disk, and
 renamed at last.
 """
 
@@ -32,7 +32,7 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose files are what its manifest says.
+    """A checkpoint whose files are as its manifest says.
 
     Attributes:
         path: its folder.
@@ -54,17 +54,17 @@ class Checkpoint:
         restore_random(self._part("random"))
 
     def _part(self, name: str) -> Any:
-        # Mapped, since what an optimiser keeps on the CPU may be there only once; whoever takes it makes a copy.
+        # Mapped: an optimiser's state on the CPU may have room there only once; whoever takes it makes a copy.
         return torch.load(self.path / f"{name}.pt", map_location="cpu", weights_only=True, mmap=True)
 
 
 def found(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, newest first; nobody has looked into them."""
+    """The checkpoints of a folder, newest first, unread."""
     return sorted(folder.glob("step-*"), reverse=True)
 
 
 def path_of(folder: Path, step: int) -> Path:
-    """Where the checkpoint of so many completed steps is."""
+    """The place of the checkpoint of so many completed steps."""
     return folder / f"step-{step:08d}"
 
 
@@ -76,8 +76,7 @@ def read(path: Path) -> Checkpoint:
     """
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
-        files = {*(f"{name}.pt" for name in PARTS), "facts.json"}
-        if manifest.keys() != files:
+        if manifest.keys() != {*(f"{name}.pt" for name in PARTS), "facts.json"}:
             raise DamagedError(f"{MANIFEST} does not name the files of a checkpoint")
         for name, expected in manifest.items():
             _check(path / name, expected["bytes"], expected["sha256"])
@@ -105,7 +104,7 @@ def write(
         (its path, its bytes).
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; whatever was there before is untouched.
+        OSError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
     """
     path = path_of(folder, facts["step"])
     temporary = folder / f".{path.name}.tmp"
@@ -146,7 +145,6 @@ class _Hashed:
         self.error: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of `data`."""
         view = memoryview(data).cast("B")
         try:
             done = 0
@@ -175,7 +173,7 @@ def _written(path: Path) -> Iterator[_Hashed]:
     try:
         yield handle
         os.fsync(descriptor)
-    except RuntimeError as error:  # what torch.save makes of an error of the file
+    except RuntimeError as error:  # torch.save turns an error of the file into one
         if handle.error is None:
             raise
         raise handle.error from error
@@ -194,8 +192,8 @@ def _flush_folder(path: Path) -> None:
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
     """Load the state of an optimiser without rounding it.
 
-    torch's own load_state_dict casts states to the precision of the weights: of float32 states or master weights beside
-    bfloat16 weights little would be left. So the tensors are put in place again as they were saved.
+    torch's own load_state_dict casts states to the precision of the weights, so they are put in place once more as they
+    were saved.
     """
     optimizer.load_state_dict(dict(saved))
     if isinstance(optimizer, AdamW):  # takes them as they are

@@ -1,7 +1,7 @@
 """The optimiser's step as one compiled kernel, and what a machine needs for that.
 
 torch.compile writes the kernel with Triton, which comes with torch's CUDA build; Triton builds its launcher with a C
-compiler and Python's headers, which do not. Without them there is an error and no slow way round: preflight looks for
+compiler and Python's headers, which do not. Without them there is an error and no slow fallback: preflight looks for
 them, and its rehearsal takes real steps.
 """
 
@@ -16,12 +16,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from reinforce_lite.policy.rounding import BLOCK
+from reinforce_lite.policy.rounding import BLOCK, State
 
-Step = Callable[
-    [torch.Tensor, torch.Tensor, dict[str, torch.Tensor], Sequence[torch.Tensor | None], Sequence[float]], None
-]
-"""(weights [N], their gradient, what is kept of them, what was drawn for them, numbers), in place."""
+Step = Callable[[torch.Tensor, torch.Tensor, State, Sequence[torch.Tensor | None], Sequence[float]], None]
+"""(weights [N], their gradient, what is kept of them, noise, numbers), in place."""
 
 
 def in_blocks(step: Callable[..., None]) -> Step:
@@ -36,7 +34,7 @@ def in_blocks(step: Callable[..., None]) -> Step:
     def stepped(
         weight: torch.Tensor,
         gradient: torch.Tensor,
-        state: dict[str, torch.Tensor],
+        state: State,
         noise: Sequence[torch.Tensor | None],
         numbers: Sequence[float],
     ) -> None:
@@ -45,7 +43,7 @@ def in_blocks(step: Callable[..., None]) -> Step:
         inside = {n: _dynamic(v) if n.endswith("scale") else _blocks(v) for n, v in kept.items()}
         part, drawn = _blocks(weight), [None if each is None else _blocks(each) for each in noise]
         kernel(part, _blocks(gradient), {**inside, **constant}, drawn, _on_device(tuple(numbers), weight.device))
-        if len(weight) % BLOCK:  # what was stepped is a copy
+        if len(weight) % BLOCK:  # the step changed a copy
             weight.copy_(part.view(-1)[: len(weight)])
             for name, value in kept.items():
                 value.copy_(inside[name].view(-1)[: len(value)])
@@ -69,7 +67,7 @@ def _on_device(numbers: tuple[float, ...], device: torch.device) -> torch.Tensor
 
 
 def missing() -> tuple[str, str] | None:
-    """What kernels cannot be compiled without on a GPU and is not here, and what to do about it; None if all is."""
+    """What a GPU machine lacks to compile kernels, and the fix; None if it lacks nothing."""
     if find_spec("triton") is None:
         return "the package triton is not installed", "install torch's CUDA build (make setup TORCH=cuda)"
     named = os.environ.get("CC")

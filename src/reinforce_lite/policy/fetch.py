@@ -1,6 +1,7 @@
 """Bring a policy here: the hub's snapshot at its pinned revision, a local file, or a tiny model from nothing."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ WEIGHT_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 
 
 def download(settings: PolicySettings) -> None:
-    """Fetch the hub's snapshot into the cache (HF_HOME); a snapshot that is already there costs nothing.
+    """Fetch the hub's snapshot into the cache (HF_HOME), unless it is there.
 
     Raises:
         UserError: the repository is gated or unknown, or the hub cannot be reached.
@@ -35,37 +36,34 @@ def download(settings: PolicySettings) -> None:
         ) from error
 
 
-def materialise(settings: PolicySettings, seed: int, device: str) -> Policy:
-    """Load (or build) the policy as the configuration names it, before any supervised start.
+def materialise(settings: PolicySettings, vocabulary: Sequence[str], seed: int, device: str) -> Policy:
+    """Load (or build, over the vocabulary of the task) the policy as configured, before any supervised start.
 
     Raises:
-        UserError: the weights cannot be had.
+        UserError: the weights cannot be loaded.
     """
     if settings.from_scratch is not None:
-        return scratch.build(settings.from_scratch, seed, device)
+        return scratch.build(settings.from_scratch, vocabulary, seed, device)
     if settings.path is not None:
         return load.local(settings.path, settings, device)
     download(settings)
     return load.pretrained(str(settings.repo), settings, device, revision=settings.revision, local_files_only=True)
 
 
-def tokenizer(settings: PolicySettings) -> Any:
+def tokenizer(settings: PolicySettings, vocabulary: Sequence[str]) -> Any:
     """The tokenizer alone, with its chat template; from the hub if it is not here yet.
 
+    `vocabulary` is that of the task, for a model from scratch.
+
     Raises:
-        UserError: it cannot be had.
+        UserError: it cannot be loaded.
     """
     from transformers import AutoTokenizer
 
     if settings.from_scratch is not None:
-        return scratch.word_tokenizer()
+        return scratch.word_tokenizer(vocabulary)
     path = settings.path
-    if path is None:
-        name, source = str(settings.repo), {"revision": settings.revision}
-    elif path.suffix == ".gguf":
-        name, source = str(path.parent), {"gguf_file": path.name}
-    else:
-        name, source = str(path), {}
+    name, source = (str(settings.repo), {"revision": settings.revision}) if path is None else load.source_of(path)
     try:
         return AutoTokenizer.from_pretrained(name, **source)
     except (OSError, ValueError) as error:
@@ -84,10 +82,9 @@ def weights_source(settings: PolicySettings) -> dict[str, Any]:
 
 def describe(policy: Policy, settings: PolicySettings) -> dict[str, Any]:
     """What the report says of a policy: source, architecture, size, precision, stop ids."""
-    source = "from scratch" if settings.from_scratch else str(settings.path or settings.repo)
     dtypes = Counter(str(weight.dtype).removeprefix("torch.") for weight in policy.model.parameters())
     return {
-        "source": source,
+        "source": "from scratch" if settings.from_scratch else str(settings.path or settings.repo),
         "revision": settings.revision if settings.path is None else None,
         "architecture": type(policy.model).__name__,
         "parameters": sum(weight.numel() for weight in policy.model.parameters()),

@@ -20,7 +20,7 @@ def prepare_torch(hardware: Hardware, deterministic_update: bool = False) -> Non
     """Fix what makes sums differ between runs on a CPU: threads, and nondeterministic kernels where there is a choice.
 
     On a GPU a rollout does not repeat bit for bit anyway, and torch's deterministic mode made one 2.6 times slower
-    (benchmarks/results/gpu/probe.json). There it is for the update alone, and for who asks (`deterministic_update`).
+    (benchmarks/results/gpu/probe.json). There it is for the update alone, and only with `deterministic_update`.
     """
     if hardware.cpu_threads:
         torch.set_num_threads(hardware.cpu_threads)
@@ -33,32 +33,40 @@ def prepare_torch(hardware: Hardware, deterministic_update: bool = False) -> Non
 
 
 @contextmanager
-def deterministic_algorithms(wanted: bool) -> Iterator[None]:
-    """Inside, torch takes deterministic kernels where there is a choice, if that is wanted; else all stays as it is."""
-    if not wanted:
-        yield
-        return
+def mode_restored() -> Iterator[None]:
+    """Afterwards torch is in deterministic mode, or not, as it was before."""
     mode = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(mode, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+
+
+@contextmanager
+def deterministic_algorithms(wanted: bool) -> Iterator[None]:
+    """If wanted, torch takes deterministic kernels inside where there is a choice; else everything stays as it is."""
+    if not wanted:
+        yield
+        return
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    with mode_restored():
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def expandable_segments() -> None:
-    """Let torch's allocator grow its segments, unless the user has told it something else.
+    """Let torch's allocator grow its segments, unless the user has configured it.
 
     Without, holes take much of a card: updates with a peak of 23.2 GB were out of memory in 24, with one of 47.6 GB in
     48 (benchmarks/memory.py on an H200, tree 86ae0d2). The memory pool of vLLM's sleep mode cannot have such segments
-    (pytorch#147851). From 0.20.1 on vLLM turns them off around it and on again afterwards (vllm#40812; read in
-    vllm/device_allocator/cumem.py), older ones refuse to start. It looks for them in PYTORCH_CUDA_ALLOC_CONF only, so
-    that is the name that is set here, not the newer PYTORCH_ALLOC_CONF. torch reads either when CUDA begins; it is told
-    as well, in case that has been.
+    (pytorch#147851); from 0.20.1 on vLLM turns them off around it and on again afterwards (vllm#40812), if it finds
+    them in PYTORCH_CUDA_ALLOC_CONF, not in the newer PYTORCH_ALLOC_CONF. torch reads either when CUDA begins; the call
+    serves where that has happened.
     """
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ and "PYTORCH_ALLOC_CONF" not in os.environ:
         os.environ["PYTORCH_CUDA_ALLOC_CONF"] = EXPANDABLE
@@ -66,12 +74,7 @@ def expandable_segments() -> None:
 
 
 def load(folder: Path, settings: PolicySettings, device: str) -> Policy:
-    """Load the policy whose `policy.json` lies in `folder`.
-
-    Args:
-        folder: holds policy.json, which points to a hub revision, a file the user named, or `weights` beside it.
-        settings: precision and attention implementation.
-        device: "cuda" or "cpu".
+    """Load the policy whose `policy.json` lies in `folder`: it names a hub revision, a local file, or `weights` beside.
 
     Raises:
         UserError: policy.json or the weights are absent.
@@ -92,20 +95,30 @@ def local(path: Path, settings: PolicySettings, device: str) -> Policy:
     """
     if not path.exists():
         raise UserError(f"policies.*.path: {path} does not exist", "correct the path, or remove the key to use the hub")
-    if path.suffix != ".gguf":
-        return pretrained(str(path), settings, device)
+    name, source = source_of(path)
+    if not source:
+        return pretrained(name, settings, device)
     try:
         import gguf  # noqa: F401
     except ImportError as error:
         raise UserError(
             f"{path} is a GGUF file, which needs the package gguf", "pip install 'reinforce-lite[gguf]'"
         ) from error
-    policy = pretrained(str(path.parent), settings, device, gguf_file=path.name)
+    policy = pretrained(name, settings, device, **source)
     # The weights are plain floats now, but transformers still calls them quantised and would refuse to save them.
     policy.model.hf_quantizer = None
     policy.model.is_quantized = False
     del policy.model.config.quantization_config
     return policy
+
+
+def source_of(path: Path) -> tuple[str, dict[str, str]]:
+    """(name, further arguments) by which transformers loads a folder or a .gguf file.
+
+    >>> source_of(Path("models/small.gguf"))
+    ('models', {'gguf_file': 'small.gguf'})
+    """
+    return (str(path.parent), {"gguf_file": path.name}) if path.suffix == ".gguf" else (str(path), {})
 
 
 def pretrained(name: str, settings: PolicySettings, device: str, **source: Any) -> Policy:
@@ -116,11 +129,10 @@ def pretrained(name: str, settings: PolicySettings, device: str, **source: Any) 
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    precision = {"dtype": getattr(torch, settings.dtype), "attn_implementation": settings.attention}
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **source)
-        model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=getattr(torch, settings.dtype), attn_implementation=settings.attention, **source
-        )
+        model = AutoModelForCausalLM.from_pretrained(name, **precision, **source)
     except OSError as error:
         raise UserError(
             f"cannot load the policy {name}: {str(error).splitlines()[0]}", "run fetch_policy again"

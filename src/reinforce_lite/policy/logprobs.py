@@ -3,9 +3,9 @@
 Axes: B rows, P distinct prompts, T tokens, D width, V vocabulary, N chosen tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -14,6 +14,25 @@ from reinforce_lite.policy import Policy
 
 Row = tuple[list[int], list[int]]
 """Prompt ids and completion ids."""
+Long = TypeVar("Long", bound=Sized)
+
+
+def packed(rows: Iterable[Long], budget_tokens: int) -> list[list[Long]]:
+    """Sort by length, longest first, and cut so that rows x longest row stays within the budget.
+
+    One row may exceed the budget alone; rows of one length keep their order.
+
+    >>> packed(["a", "four", "two", "fo"], budget_tokens=6)
+    [['four'], ['two', 'fo'], ['a']]
+    """
+    batches: list[list[Long]] = []
+    for row in sorted(rows, key=len, reverse=True):
+        # The first row of a batch is its longest, so it sets the padded width.
+        if batches and len(batches[-1][0]) * (len(batches[-1]) + 1) <= budget_tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
 
 
 @dataclass(frozen=True)

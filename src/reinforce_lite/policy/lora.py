@@ -27,11 +27,8 @@ def adapt(policy: Policy, settings: Lora, seed: int) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     targets = settings.target_modules
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        target_modules=targets if isinstance(targets, str) else list(targets),
-    )
+    targets = targets if isinstance(targets, str) else list(targets)
+    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=targets)
     fix = "name linear layers of the policy, e.g. [q_proj, v_proj], or all-linear"
     with torch.random.fork_rng([policy.device] if policy.device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -63,13 +60,6 @@ def merged_state(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield name.replace(".base_layer.", "."), value
 
 
-def layers(model: Any) -> list[tuple[str, Any]]:
-    """The layers that have an adapter, by name."""
-    from peft.tuners.lora import LoraLayer
-
-    return [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LoraLayer)]
-
-
 @contextmanager
 def without_adapters(model: Any) -> Iterator[None]:
     """Inside the block the model computes as it did before it had adapters."""
@@ -99,11 +89,18 @@ def changed_share(model: Any) -> float:
     return changed / sum(weight.numel() for weight in model.parameters() if not weight.requires_grad)
 
 
+def layers(model: Any) -> list[tuple[str, Any]]:
+    """The layers that have an adapter, by name."""
+    from peft.tuners.lora import LoraLayer
+
+    return [(name, layer) for name, layer in model.named_modules() if isinstance(layer, LoraLayer)]
+
+
 def merged(model: Any) -> Iterator[tuple[str, torch.nn.Linear, torch.Tensor]]:
     """(name, layer without its adapter, its weight with the adapter added) of each adapted layer.
 
-    What an adapter adds is often less than half the last bit of a bfloat16 weight, and rounded to nearest all of it
-    would be lost; so it is rounded stochastically, each time by the same draws.
+    What an adapter adds is often less than half the last bit of a bfloat16 weight. Rounded to nearest all of it would
+    be lost, so it is rounded stochastically, each time by the same draws.
     """
     generators: dict[torch.device, torch.Generator] = {}
     for name, layer in layers(model):

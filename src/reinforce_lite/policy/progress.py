@@ -1,7 +1,7 @@
-"""A training's progress on the disk: what a kill at any moment leaves behind, and how the same command goes on.
+"""A training's progress on the disk: what a kill at any moment leaves behind, and how the same command resumes.
 
-Checkpoints hold the state after a completed step, a journal what each completed step left to be told. Weights, journal
-and checkpoints change at step boundaries only, so a step that is not completed leaves no trace.
+Checkpoints hold the state after a completed step, a journal the record of each completed step. Weights, journal and
+checkpoints change at step boundaries only, so a step that is not completed leaves no trace.
 """
 
 import json
@@ -9,9 +9,9 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -25,58 +25,7 @@ from reinforce_lite.policy import Policy, checkpoint
 from reinforce_lite.settings import CheckpointSettings
 
 KEPT = 2
-
-
-class Keeper(Protocol):
-    """What a training loop needs of whoever keeps its progress.
-
-    Attributes:
-        seconds: what checkpoints have cost since the last row was recorded.
-    """
-
-    seconds: float
-
-    def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> AbstractContextManager[int]:
-        """Around all steps. Yields the completed ones, after policy and optimiser have been brought there."""
-        ...
-
-    def step(self) -> AbstractContextManager[None]:
-        """Around everything that a step changes: it happens wholly or, for those who resume, not at all."""
-        ...
-
-    def record(self, row: Any) -> None:
-        """What the step leaves to be told; once a step, inside `step`."""
-        ...
-
-    def rows(self) -> list[Any]:
-        """One row for each completed step."""
-        ...
-
-
-class InMemory:
-    """The Keeper of a training that is too short to be resumed."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._rows: list[Any] = []
-
-    @contextmanager
-    def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> Iterator[int]:
-        """Nothing to resume."""
-        yield 0
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """Nothing to keep."""
-        yield
-
-    def record(self, row: Any) -> None:
-        """Keep it."""
-        self._rows.append(row)
-
-    def rows(self) -> list[Any]:
-        """One row for each completed step."""
-        return self._rows
+"""Checkpoints: if the newest is damaged, the one before it is used."""
 
 
 def steps_bar(completed: int, steps: int, name: str = "train") -> Any:
@@ -85,8 +34,38 @@ def steps_bar(completed: int, steps: int, name: str = "train") -> Any:
     return tqdm(left, desc=name, unit="step", mininterval=2, initial=completed, total=steps)
 
 
-class Progress:
-    """The Keeper that works with a folder.
+class Keeper:
+    """Keeps what a training has completed, in memory: for one that is too short to be resumed.
+
+    Attributes:
+        seconds: what checkpoints have cost since the last row was recorded.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._rows: list[Any] = []
+
+    @contextmanager
+    def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> Iterator[int]:
+        """Around all steps. Yields how many are completed, with policy and optimiser in the state after them."""
+        yield 0
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Around everything that a step changes: after a kill it has happened completely or not at all."""
+        yield
+
+    def record(self, row: Any) -> None:
+        """Keep the record of a step; once a step, inside `step`."""
+        self._rows.append(row)
+
+    def rows(self) -> list[Any]:
+        """One row for each completed step."""
+        return self._rows
+
+
+class Progress(Keeper):
+    """Keeps it in a folder.
 
     Args:
         folder: holds checkpoints and journals; belongs to one training, and to no rule's outputs.
@@ -108,10 +87,10 @@ class Progress:
 
     @contextmanager
     def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> Iterator[int]:
-        """Around all steps. Yields the completed ones, after policy and optimiser have been brought there.
+        """See `Keeper.resumed`.
 
-        The state of the last completed step is written when the block ends or is interrupted, or when whoever reads
-        our output is killed with us and we get to know of it first (BrokenPipeError).
+        The state of the last completed step is written when the block ends or is interrupted, or when the reader of
+        our output is killed with us and we notice that first (BrokenPipeError).
 
         Raises:
             UserError: the folder holds another training, by its key.
@@ -129,7 +108,7 @@ class Progress:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Around everything that a step changes; a signal waits until it has ended."""
+        """See `Keeper.step`; a signal waits until the step has ended."""
         with uninterrupted():
             self._at_boundary = False
             yield
@@ -139,7 +118,7 @@ class Progress:
                 self._save()
 
     def record(self, row: Any) -> None:
-        """Write what the step leaves to be told."""
+        """Write the record of a step."""
         self._journal.append(row)
         self.seconds = 0.0
 
@@ -199,7 +178,7 @@ class Progress:
             lines = [f"  - {name}: {saved.get(name)!r} there, {self._key.get(name)!r} now" for name in names]
             raise UserError(
                 f"{self.folder} holds a training of other settings:\n" + "\n".join(lines),
-                f"restore the old values to go on with it, or delete the folder {self.folder} to start anew",
+                f"restore the old values to resume it, or delete the folder {self.folder} to start anew",
             )
 
     def _reach_boundary(self) -> None:

@@ -1,8 +1,9 @@
-"""Stochastic rounding, right on average: to bfloat16, and to 8 bits with a scale for each block of values.
+"""Values in few bits, rounded so that they are right on average: in bfloat16, or in 8 bits with a scale a block.
 
-What is drawn is handed in as a tensor, so that a compiler sees arithmetic alone and no generator.
+Noise is passed in as a tensor, so that a compiler sees arithmetic alone and no generator.
 """
 
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -13,6 +14,9 @@ BLOCK = 256
 OCTAVES = {"signed": 16, "unsigned": 32}
 """Powers of two between the smallest and the largest value of a block that have a code; an average of squares spans
 twice as many as one of the values themselves."""
+FIRST, SECOND = "exp_avg", "exp_avg_sq"
+State = dict[str, torch.Tensor]
+"""What is kept of some weights, by name: one value a weight, or (names that end in `scale`) one a block of them."""
 
 
 def round_stochastically(value: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -21,7 +25,7 @@ def round_stochastically(value: torch.Tensor, generator: torch.Generator) -> tor
 
 
 def lower_halves(size: int, device: torch.device, generator: torch.Generator) -> torch.Tensor:
-    """What `round_by` adds, int32 [size]."""
+    """The noise of `round_by`, int32 [size]."""
     return torch.randint(0, 2**16, (size,), dtype=torch.int32, device=device, generator=generator)
 
 
@@ -33,7 +37,7 @@ def round_by(value: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
 def round_to_nearest(value: torch.Tensor) -> torch.Tensor:
     """As `value.bfloat16()` (ties to even), for finite values.
 
-    A compiler takes that one away where it is turned into float32 again, and with it what the rounding is to tell.
+    A compiler drops that conversion where its result becomes float32 again, and the rounding with it.
     """
     bits = value.view(torch.int32)
     return round_by(value, (bits >> 16 & 1) + 0x7FFF)
@@ -59,29 +63,23 @@ def code(signed: bool, device: torch.device) -> torch.Tensor:
     return torch.cat([known, -known]) if signed else known
 
 
-def encode(value: torch.Tensor, signed: bool, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `encode_by`, with what it needs drawn from `generator`, which is of the value's device."""
-    drawn = uniform(len(value), value.device, generator)
-    return encode_by(value, signed, drawn, code(signed, value.device))
-
-
 def uniform(size: int, device: torch.device, generator: torch.Generator) -> torch.Tensor:
-    """What `encode_by` compares with, float32 in [0, 1), [size rounded up to whole blocks]."""
+    """The noise of `encode`, float32 in [0, 1), [size rounded up to whole blocks]."""
     return torch.rand(-(-size // BLOCK) * BLOCK, device=device, generator=generator)
 
 
-def encode_by(
-    value: torch.Tensor, signed: bool, drawn: torch.Tensor, known: torch.Tensor
+def encode(
+    value: torch.Tensor, signed: bool, noise: torch.Tensor, known: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Put float32 values into 8 bits, each into one of the two codes around it, right on average.
 
-    What is unsigned stays above zero, since a weight's second average of zero would make its next step boundless;
+    An unsigned value stays above zero, since a weight's second average of zero would make its next step boundless;
     below the smallest level it is therefore rounded up. Signed values there become zero or that level.
 
     Args:
         value: [N].
         signed: False if no value is negative.
-        drawn: of `uniform`.
+        noise: of `uniform`.
         known: `code(signed)`.
 
     Returns:
@@ -95,17 +93,62 @@ def encode_by(
     # The level at or below a share; log2 may be wrong in its last bit, which moves no value by more than that.
     below = (shares.log2().mul_((top - 1) / octaves) + top).floor_().clamp_(0, top - 1).int()
     low, high = known[below], known[below + 1]
-    codes = below.add_(drawn.view(-1, BLOCK) < (shares - low).div_(high - low))
+    codes = below.add_(noise.view(-1, BLOCK) < (shares - low).div_(high - low))
     codes = codes + 128 * (rows < 0) if signed else torch.where(shares > 0, codes.clamp(min=1), 0)
     return codes.to(torch.uint8).view(-1)[: len(value)], scales
 
 
-def decode(codes: torch.Tensor, scales: torch.Tensor, signed: bool) -> torch.Tensor:
-    """The values of `encode`'s codes, float32 [N]."""
-    return decode_by(codes, scales, code(signed, codes.device))
-
-
-def decode_by(codes: torch.Tensor, scales: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """As `decode`, with `code(signed)` handed in."""
+def decode(codes: torch.Tensor, scales: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """The values of `encode`'s codes, float32 [N]; `known` is `code(signed)`."""
     rows = F.pad(known[codes.int()], (0, -len(codes) % BLOCK)).view(-1, BLOCK)
     return (rows * scales[:, None]).view(-1)[: len(codes)]
+
+
+@dataclass(frozen=True)
+class Averages:
+    """How AdamW's two running averages, FIRST and SECOND, are kept between steps.
+
+    A step of 1 - b2 = 0.001 is less than half a level of bfloat16 or of 8 bits: rounded to nearest, the second average
+    would never fall. So both are rounded stochastically.
+
+    Attributes:
+        dtype: float32; bfloat16; or uint8, with a float32 scale a block, SECOND without a sign (Dettmers et al. 2022).
+    """
+
+    dtype: torch.dtype
+
+    def begin(self, size: int) -> State:
+        """Zeros for `size` weights, on the CPU."""
+        state = {name: torch.zeros(size, dtype=self.dtype) for name in (FIRST, SECOND)}
+        if self.dtype == torch.uint8:
+            state |= {f"{name}_scale": torch.zeros(-(-size // BLOCK)) for name in (FIRST, SECOND)}
+        return state
+
+    def tables(self, device: torch.device) -> State:
+        """Constants that `read` and `write` look up in the state; never written."""
+        if self.dtype != torch.uint8:
+            return {}
+        return {f"{name}_code": code(name == FIRST, device) for name in (FIRST, SECOND)}
+
+    def draw(self, size: int, device: torch.device, generator: torch.Generator) -> torch.Tensor | None:
+        """The noise of `write` for one average of `size` weights."""
+        if self.dtype == torch.uint8:
+            return uniform(size, device, generator)
+        return lower_halves(size, device, generator) if self.dtype == torch.bfloat16 else None
+
+    def read(self, state: State, name: str) -> torch.Tensor:
+        """An average in float32; may be the state itself."""
+        if self.dtype == torch.uint8:
+            return decode(state[name], state[f"{name}_scale"], state[f"{name}_code"])
+        return state[name].float()
+
+    def write(self, state: State, name: str, now: torch.Tensor, noise: torch.Tensor | None) -> None:
+        """Keep `now`, in place."""
+        if noise is None:
+            state[name].copy_(now)
+        elif self.dtype == torch.bfloat16:
+            state[name].copy_(round_by(now, noise))
+        else:
+            codes, scales = encode(now, name == FIRST, noise, state[f"{name}_code"])
+            state[name].copy_(codes)
+            state[f"{name}_scale"].copy_(scales)

@@ -1,5 +1,6 @@
-"""Tiny models from nothing, for the generated world."""
+"""Tiny models from nothing, over the few words of a task."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,7 +8,6 @@ import torch
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import assemble
 from reinforce_lite.settings import Scratch
-from reinforce_lite.tasks.word_world import VOCABULARY
 
 PAD, BOS, EOS, UNKNOWN, REPLY = "<pad>", "<bos>", "<eos>", "<unk>", "<reply>"
 CHAT_TEMPLATE = (
@@ -16,12 +16,12 @@ CHAT_TEMPLATE = (
 )
 
 
-def word_tokenizer() -> Any:
-    """A tokenizer with one token a word of the generated world, and a chat template."""
+def word_tokenizer(vocabulary: Sequence[str]) -> Any:
+    """A tokenizer with one token a word, and a chat template."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = (PAD, BOS, EOS, UNKNOWN, REPLY, *VOCABULARY)
+    words = (PAD, BOS, EOS, UNKNOWN, REPLY, *vocabulary)
     core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
@@ -32,11 +32,11 @@ def word_tokenizer() -> Any:
     return tokenizer
 
 
-def build(settings: Scratch, seed: int, device: str) -> Policy:
-    """Build a randomly initialised `LlamaForCausalLM` or `Phi3ForCausalLM` over the world's words, in float32."""
+def build(settings: Scratch, vocabulary: Sequence[str], seed: int, device: str) -> Policy:
+    """Build a randomly initialised `LlamaForCausalLM` or `Phi3ForCausalLM` over these words, in float32."""
     from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
 
-    tokenizer = word_tokenizer()
+    tokenizer = word_tokenizer(vocabulary)
     shape: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": settings.hidden_size,

@@ -5,22 +5,22 @@ It warms up the tiny models, and teaches a pretrained one the answer format that
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from reinforce_lite.policy import Policy
-from reinforce_lite.policy.logprobs import chosen_logprobs, pad_right
+from reinforce_lite.policy.logprobs import chosen_logprobs, packed, pad_right
 from reinforce_lite.policy.optimizer import adamw, learning_rate, set_learning_rate
-from reinforce_lite.policy.packing import packed
-from reinforce_lite.policy.progress import InMemory, Keeper, steps_bar
+from reinforce_lite.policy.progress import Keeper, steps_bar
 from reinforce_lite.settings import Start
-from reinforce_lite.tasks import Demonstration
-from reinforce_lite.tasks.prompts import messages
+from reinforce_lite.tasks import Demonstration, Task
 
 
 def supervised_start(
     policy: Policy,
     demonstrations: list[Demonstration],
+    task: Task[Any],
     prompt: str,
     settings: Start,
     progress: Keeper | None = None,
@@ -34,6 +34,7 @@ def supervised_start(
     Args:
         policy: the policy before its first step, also when `progress` has kept some.
         demonstrations: questions and completions.
+        task: it puts the questions.
         prompt: name of the prompt.
         settings: how long and how fast.
         progress: keeps finished steps; by default they go with the process.
@@ -45,7 +46,7 @@ def supervised_start(
     Raises:
         UserError: `progress` holds another start.
     """
-    progress = progress or InMemory()
+    progress = progress or Keeper()
     optimizer = adamw(policy.model, learning_rate=settings.learning_rate)
     warmup = max(1, settings.steps // 20)
     policy.model.train()
@@ -53,7 +54,7 @@ def supervised_start(
         for step in (bar := steps_bar(completed, settings.steps, "supervised start")):
             first = step * settings.batch_size
             picked = [demonstrations[i % len(demonstrations)] for i in range(first, first + settings.batch_size)]
-            loss = gradient(policy, picked, prompt)
+            loss = gradient(policy, picked, task, prompt)
             rate = learning_rate(settings.learning_rate, "linear", step, settings.steps, warmup)
             set_learning_rate(optimizer, rate)
             with progress.step():
@@ -85,7 +86,9 @@ class Shown:
         return len(self.prompt_ids) + len(self.completion_ids)
 
 
-def gradient(policy: Policy, picked: list[Demonstration], prompt: str, pass_tokens: int | None = None) -> float:
+def gradient(
+    policy: Policy, picked: list[Demonstration], task: Task[Any], prompt: str, pass_tokens: int | None = None
+) -> float:
     """Accumulate the clipped gradient of the loss over some demonstrations, and return the loss.
 
     A pass costs its launches, and its memory: rows of like length share it. The loss is the same, however they are cut.
@@ -93,6 +96,7 @@ def gradient(policy: Policy, picked: list[Demonstration], prompt: str, pass_toke
     Args:
         policy: it has its gradient afterwards.
         picked: the demonstrations.
+        task: it puts the questions.
         prompt: name of the prompt.
         pass_tokens: padded tokens of one pass, at most. By default PASS_TOKENS on a GPU; on a CPU there is one pass, in
             the order of the demonstrations.
@@ -101,7 +105,7 @@ def gradient(policy: Policy, picked: list[Demonstration], prompt: str, pass_toke
         pass_tokens = PASS_TOKENS
     stop_id = preferred_stop(policy)
     rows = [
-        Shown(policy.prompt_ids(messages(prompt, d.question)), [*completion_ids(policy, d.completion), stop_id])
+        Shown(policy.prompt_ids(task.messages(prompt, d.question)), [*completion_ids(policy, d.completion), stop_id])
         for d in picked
     ]
     passes = [rows] if pass_tokens is None else packed(rows, pass_tokens)

@@ -8,7 +8,7 @@ from typing import Any
 from reinforce_lite.evaluation.traces import BEHAVIOURS, behaviours
 from reinforce_lite.report.compare import Item, Pair
 from reinforce_lite.settings import Settings
-from reinforce_lite.tasks.gsm8k import ARTICLE_TRACE
+from reinforce_lite.tasks import named
 
 KINDS = {
     "gained": (False, True),
@@ -96,7 +96,7 @@ def view(settings: Settings, pairs_by_model: Mapping[str, Sequence[Pair]]) -> di
         each), models, each (the two numbers of the rule), and article: whether the article's question is `shown`, was
         `not asked`, or None if the task has no such question.
     """
-    article = ARTICLE_TRACE if settings.task.name == "gsm8k" else None
+    article = named(settings.task.name).article_question
     shown = mixed([card for model, pairs in pairs_by_model.items() for card in cards(model, pairs, article)])
     return {
         "cards": shown,

@@ -1,8 +1,7 @@
 """Rollout: prompts in, completions out, token ids from end to end.
 
-An engine is a callable (`Engine`); `choose.opened` makes the one that is asked for. Whatever engine wrote them,
-completions go through `checked` before anybody learns from them. This file imports no torch, so that an engine can be
-chosen by name where none is run.
+An engine is a callable (`Engine`); `choose.opened` opens one by its name. Every engine passes its completions through
+`checked` before anybody learns from them. No torch is imported here, so that an engine can be chosen where none is run.
 """
 
 import math
@@ -46,7 +45,7 @@ class Engine(Protocol):
         """`group` completions for every prompt, in the order of the prompts.
 
         There is a seed for every prompt, and none if nothing is drawn (temperature 0). What is written after a prompt
-        depends on its own seed, whatever else is written beside it.
+        depends on its own seed, not on the prompts beside it.
         """
         ...
 
@@ -74,10 +73,10 @@ def checked(
     sampling: Sampling,
     stop_ids: frozenset[int],
 ) -> list[list[Completion]]:
-    """What an engine wrote, if it is what was asked for.
+    """The groups of completions that an engine wrote, if they are those that were requested.
 
-    Some engines report a request that failed as an empty completion and go on; learning from that, or counting it as a
-    wrong answer, would go unnoticed.
+    Some engines report a request that failed as an empty completion; learning from that, or counting it as a wrong
+    answer, would go unnoticed.
 
     Raises:
         RuntimeError: a completion is absent or one too many, answers another prompt, has no end, or lacks a finite
@@ -85,12 +84,12 @@ def checked(
     """
     if [len(completions) for completions in groups] != [group] * len(prompts):
         counts = sorted({len(completions) for completions in groups})
-        raise RuntimeError(f"asked for {group} completions of {len(prompts)} prompts; got {len(groups)} of {counts}")
+        raise RuntimeError(f"requested {group} completions of {len(prompts)} prompts; got {len(groups)} of {counts}")
     for prompt, completions in zip(prompts, groups, strict=True):
         for completion in completions:
             written = len(completion.token_ids)
             if completion.prompt_ids != prompt:
-                raise RuntimeError("a completion answers another prompt than it was asked for")
+                raise RuntimeError("a completion answers another prompt than the one at its place")
             if not ended(completion, sampling.max_new_tokens, stop_ids):
                 raise RuntimeError(f"a completion has no end: {written} tokens of {sampling.max_new_tokens}")
             if len(completion.logprobs) != written or not all(map(math.isfinite, completion.logprobs)):

@@ -1,4 +1,4 @@
-"""Which engine: what `auto` takes, what cannot be had, how much memory it gets, and the engine itself by its name.
+"""Which engine `auto` takes, why one cannot be had, how much memory it gets, and the engine itself by its name.
 
 The choice looks at the configuration and at installed packages, never at a device, so that every stage of an
 experiment makes the same one. This file imports nothing heavy.
@@ -25,9 +25,9 @@ card has less than its name says. Estimated, not measured."""
 SMALLEST_CACHE_GIB = 2.0
 """With less than this for keys and values vLLM writes a few rows at a time, and `generate` does as well."""
 ROWS: dict[Name, int] = {"generate": 256, "vllm": 512}
-"""Most completions side by side. vLLM captures CUDA graphs for no more rows than 512, and queues what comes beyond."""
+"""Most completions side by side. vLLM captures CUDA graphs for at most 512 rows, and queues the others."""
 ANSWERS: dict[Name, int] = {"generate": 64, "vllm": 512}
-"""The same for an evaluation, whose batches are kept as they end: more of them lose less to a kill."""
+"""The same for an evaluation, which keeps each batch when it ends: small ones lose less to a kill."""
 USUAL_PROMPT = 512
 """Tokens of a prompt, when rows of `generate` are counted; a question of GSM8K takes 100 to 400."""
 GIB = 2**30
@@ -66,26 +66,26 @@ class Place:
         return self.free_gib - OTHER_GIB - (self.weights_gib if engine == "vllm" else 0.0)
 
     @property
-    def vllm_fits(self) -> bool:
-        """Whether there is room for a second copy of the weights, and for a cache."""
-        return self.free_gib >= self.weights_gib + OTHER_GIB + SMALLEST_CACHE_GIB
+    def vllm_gib(self) -> float:
+        """GiB that vLLM needs: a second copy of the weights, and a cache."""
+        return self.weights_gib + OTHER_GIB + SMALLEST_CACHE_GIB
 
 
-def decide(asked: EngineName, place: Place) -> Name:
-    """The engine that is asked for; for `auto`, the fastest that can be had.
+def decide(configured: EngineName, place: Place) -> Name:
+    """The configured engine; for `auto`, the fastest that can be had.
 
     >>> [decide("auto", Place("cuda", 6.0, free, vllm=True)) for free in (20, 8)]
     ['vllm', 'generate']
     >>> decide("auto", Place("cpu", 0.0, 0.0, vllm=True))
     'generate'
     """
-    if asked != "auto":
-        return asked
-    return "vllm" if place.device == "cuda" and place.vllm and place.vllm_fits else "generate"
+    if configured != "auto":
+        return configured
+    return "vllm" if place.device == "cuda" and unavailable("vllm", place) is None else "generate"
 
 
 def unavailable(name: Name, place: Place) -> tuple[str, str] | None:
-    """Why an engine cannot be had here, to stand after its name, and what to do about it; None if it can."""
+    """Why an engine cannot be had here, to stand after its name, and the fix; None if it can."""
     if name != "vllm":
         return None
     if not place.vllm:
@@ -93,29 +93,28 @@ def unavailable(name: Name, place: Place) -> tuple[str, str] | None:
             "needs the package vllm, which is not installed",
             "make setup TORCH=cuda or pip install 'reinforce-lite[vllm]' on a GPU machine, or take auto",
         )
-    if place.device == "cuda" and not place.vllm_fits:
-        needed = place.weights_gib + OTHER_GIB + SMALLEST_CACHE_GIB
+    if place.device == "cuda" and place.free_gib < place.vllm_gib:
         return (
-            f"needs about {needed:.1f} GiB for a second copy of the weights and its cache, and "
+            f"needs about {place.vllm_gib:.1f} GiB for a second copy of the weights and its cache, and "
             f"{max(0.0, place.free_gib):.1f} GiB are left",
             "take auto, or a larger device",
         )
     return None
 
 
-def rows_at_once(asked: int | Auto, most: int, rows: int) -> int:
-    """Rows decoded side by side: as asked, else all there are, but no more than an engine is good for.
+def rows_at_once(configured: int | Auto, most: int, rows: int) -> int:
+    """Rows decoded side by side: the configured number; for `auto`, all there are, but at most what suits an engine.
 
     >>> rows_at_once("auto", 512, 80), rows_at_once("auto", 512, 5276), rows_at_once(30, 512, 80)
     (80, 512, 30)
     """
-    return min(most, rows) if asked == "auto" else asked
+    return min(most, rows) if configured == "auto" else configured
 
 
 def rows_that_fit(rows: int, policy: "Policy", max_new_tokens: int, cache_gib: float | None) -> int:
     """Rows whose keys and values fit into so many GiB at their full length, at least one; all of them without a bound.
 
-    `generate` keeps a row whole from its first token on. vLLM needs no such bound: what does not fit waits.
+    `generate` keeps a row whole from its first token on. vLLM needs no such bound: its other rows wait.
     """
     if cache_gib is None:
         return rows
@@ -124,37 +123,32 @@ def rows_that_fit(rows: int, policy: "Policy", max_new_tokens: int, cache_gib: f
 
 
 def here(policy: "Policy") -> Place:
-    """The place of a policy that is loaded: of use where there is no configuration to ask."""
+    """The place of a policy that is loaded."""
     import torch
 
-    weights = sum(weight.numel() * weight.element_size() for weight in policy.model.parameters()) / GIB
     on_gpu = policy.device.type == "cuda"
     free = torch.cuda.mem_get_info(policy.device)[0] / GIB if on_gpu else 0.0
-    return Place(policy.device.type, weights, free)
+    return Place(policy.device.type, policy.bytes / GIB, free)
 
 
 @contextmanager
 def opened(
-    asked: EngineName,
-    policy: "Policy",
-    rows: int | Auto,
-    max_new_tokens: int,
-    cache_gib: float | Auto = "auto",
+    configured: EngineName, policy: "Policy", rows: int | Auto, max_new_tokens: int, cache_gib: float | Auto = "auto"
 ) -> Iterator[Engine]:
-    """The engine of that name, told on stderr, and closed afterwards.
+    """The engine of that name, printed on stderr, and closed afterwards.
 
     Args:
-        asked: its name; `auto` is decided by the policy's device.
+        configured: its name; `auto` is decided by the policy's device.
         policy: who writes.
-        rows: completions decoded side by side; `auto` is what the engine is good for.
-        max_new_tokens: the longest completion that will be asked for.
+        rows: completions decoded side by side; `auto` is as many as suit the engine.
+        max_new_tokens: the longest completion that will be requested.
         cache_gib: GiB of a GPU for keys and values; `auto` is what is free now.
     """
     place = here(policy)
-    name = decide(asked, place)
+    name = decide(configured, place)
     room = place.cache_gib(name) if cache_gib == "auto" else cache_gib
     at_once = ROWS[name] if rows == "auto" else rows
-    print(f"engine: {name}{' (auto)' if asked == 'auto' else ''}", file=sys.stderr)
+    print(f"engine: {name}{' (auto)' if configured == 'auto' else ''}", file=sys.stderr)
     if name == "generate":
         from reinforce_lite.rollout.generate import GenerateEngine
 
@@ -170,5 +164,5 @@ def opened(
 
 
 def kept_open(engine: Engine | None, otherwise: AbstractContextManager[Engine]) -> AbstractContextManager[Engine]:
-    """An engine that is open already, and stays so; without one, what `opened` will open."""
+    """An engine that is open already, and stays so; without one, `otherwise`."""
     return otherwise if engine is None else nullcontext(engine)

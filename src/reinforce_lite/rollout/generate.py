@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.logprobs import pad_left
@@ -20,23 +19,21 @@ class GenerateEngine:
     """Decode with the policy's own forward pass.
 
     Attributes:
-        policy: whose weights are used as they are at the time of the call.
+        policy: its weights are used as they are at the time of the call.
         rows_at_once: completions decoded side by side.
-        progress: label of a progress bar, or None for no bar.
     """
 
     policy: Policy
     rows_at_once: int
-    progress: str | None = None
 
     def __call__(
         self, prompts: list[list[int]], group: int, sampling: Sampling, seeds: list[int] | None = None
     ) -> list[list[Completion]]:
-        """Write `group` completions for every prompt, in the order of the prompts; one seed a prompt.
+        """See `Engine`.
 
         Raises:
             ValueError: a prompt is empty.
-            RuntimeError: what was written is not what was asked for.
+            RuntimeError: the completions are not those that were requested.
         """
         if not all(prompts):
             raise ValueError("a prompt has no tokens")
@@ -47,13 +44,11 @@ class GenerateEngine:
         model, training = self.policy.model, self.policy.model.training
         model.eval()
         try:
-            with tqdm(total=len(prompts), desc=self.progress, disable=self.progress is None, mininterval=2) as bar:
-                for begin in range(0, len(order), prompts_at_once):
-                    picked = order[begin : begin + prompts_at_once]
-                    written = self._decode([prompts[i] for i in picked], group, sampling, [seeds[i] for i in picked])
-                    for position, i in enumerate(picked):
-                        groups[i] = written[position * group : (position + 1) * group]
-                    bar.update(len(picked))
+            for begin in range(0, len(order), prompts_at_once):
+                picked = order[begin : begin + prompts_at_once]
+                written = self._decode([prompts[i] for i in picked], group, sampling, [seeds[i] for i in picked])
+                for position, i in enumerate(picked):
+                    groups[i] = written[position * group : (position + 1) * group]
         finally:
             model.train(training)
         return checked(groups, prompts, group, sampling, self.policy.stop_ids)
@@ -96,12 +91,10 @@ class GenerateEngine:
 def uniforms(seeds: list[int], group: int, tokens: int) -> torch.Tensor:
     """The chance in every completion, [P x G, T] in [0, 1): a row's does not depend on which rows stand beside it.
 
-    Made on the CPU, so that it is the same on every device.
+    Drawn on the CPU, so that it is the same on every device.
     """
-    rows = [
-        torch.rand(group, tokens, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in seeds
-    ]
-    return torch.cat(rows)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.cat([torch.rand(group, tokens, dtype=torch.float64, generator=each) for each in generators])
 
 
 def draw(logits_BV: torch.Tensor, sampling: Sampling, uniform_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

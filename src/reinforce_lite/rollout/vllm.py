@@ -2,11 +2,11 @@
 
 It runs with vLLM's CPU build against the tiny models (`tests/rollout/test_engines.py`), and ran on an H200 with vLLM
 0.24 (`benchmarks/results/gpu/probe.json`); the size of its cache and unseeded draws have not been run on a GPU yet.
-Found while making it work:
+What one would not expect of vLLM:
 
 - Weights are handed over by `reload_weights`, which packs them for the device again; `load_weights` alone is not enough
   on a CPU, where the packed ones go on being used.
-- A head tied to the embedding keeps its old weights then: vLLM is told that they are two, and gets both.
+- A head tied to the embedding keeps its old weights then: for vLLM they are two, and it gets both.
 - Cached prefixes outlive an update of the weights: they are thrown away after each hand-over.
 - Of a group, vLLM seeds the i-th completion with seed + i: prompts need seeds that are further apart than that.
 - Its log-probabilities are the policy's own unless `logprobs_mode` asks for those of what was drawn from.
@@ -31,6 +31,7 @@ from typing import Any
 import torch
 
 from reinforce_lite.policy import Policy, lora
+from reinforce_lite.policy.load import mode_restored
 from reinforce_lite.rollout import Completion, Sampling, checked
 
 PROMPT_TOKENS = 2048
@@ -47,7 +48,7 @@ class VllmEngine:
     Args:
         policy: whose weights are handed over at each call.
         rows_at_once: completions decoded side by side.
-        max_new_tokens: the longest completion that will be asked for.
+        max_new_tokens: the longest completion that will be requested.
         cache_gib: GiB of a GPU for keys and values; None is room for all rows at their full length.
         seeded: whether each completion is drawn by a generator of its own; otherwise one generator draws for a whole
             call, and what is drawn for a prompt depends on the prompts beside it.
@@ -70,8 +71,8 @@ class VllmEngine:
         longest = min(PROMPT_TOKENS + max_new_tokens, config.max_position_embeddings)
         cache_bytes = size_of_cache(policy.cache_bytes_per_token, longest, rows_at_once, cache_gib)
         with tempfile.TemporaryDirectory() as folder, _as_vllm_needs_it(policy.device):
-            told = {**config.to_dict(), "architectures": [type(policy.model).__name__], "tie_word_embeddings": False}
-            (Path(folder) / "config.json").write_text(json.dumps(told, default=str), encoding="utf-8")
+            untied = {**config.to_dict(), "architectures": [type(policy.model).__name__], "tie_word_embeddings": False}
+            (Path(folder) / "config.json").write_text(json.dumps(untied, default=str), encoding="utf-8")
             self._llm: Any = vllm.LLM(
                 folder,
                 skip_tokenizer_init=True,
@@ -92,15 +93,13 @@ class VllmEngine:
     def __call__(
         self, prompts: list[list[int]], group: int, sampling: Sampling, seeds: list[int] | None = None
     ) -> list[list[Completion]]:
-        """Write `group` completions for every prompt, in the order of the prompts; one seed a prompt.
+        """See `Engine`. If the engine is `seeded`, vLLM adds a completion's place in its group to the prompt's seed.
 
-        Each completion is drawn with a seed of its own that derives from its prompt's (vLLM adds its place in the
-        group), unless the engine is not `seeded`. On a GPU rounding depends on which rows share a batch, and a token
-        may flip.
+        On a GPU rounding depends on which rows share a batch, and a token may flip.
 
         Raises:
-            ValueError: a prompt is empty, or longer than the engine was made for.
-            RuntimeError: a request failed, or what was written is not what was asked for.
+            ValueError: a prompt is empty, or too long for the engine.
+            RuntimeError: a request failed, or the completions are not those that were requested.
         """
         if not all(prompts):
             raise ValueError("a prompt has no tokens")
@@ -122,7 +121,8 @@ class VllmEngine:
                 )
             finally:
                 self._sleep()
-        flat = [_completion(output.prompt_token_ids, each) for output in outputs for each in _in_order(output)]
+        by_seed = [(output.prompt_token_ids, sorted(output.outputs, key=lambda each: each.index)) for output in outputs]
+        flat = [_completion(prompt, each) for prompt, written in by_seed for each in written]
         groups = [flat[begin : begin + group] for begin in range(0, len(flat), group)]
         return checked(groups, prompts, group, sampling, self.policy.stop_ids)
 
@@ -136,7 +136,6 @@ class VllmEngine:
         cleanup_dist_env_and_memory()
 
     def _parameters(self, group: int, sampling: Sampling, seed: int) -> Any:
-        """How the completions of a prompt are drawn."""
         import vllm
 
         return vllm.SamplingParams(
@@ -152,11 +151,7 @@ class VllmEngine:
         )
 
     def _wake_with_weights(self) -> None:
-        """Hand the policy's weights over as they are now, and forget what the old ones have cached.
-
-        Raises:
-            RuntimeError: the cache could not be emptied.
-        """
+        """Hand the policy's weights over as they are now, and forget what the old ones have cached."""
         if self._on_gpu:
             torch.cuda.empty_cache()  # what gradients have left is torch's, and vLLM allocates by itself
             self._llm.wake_up(tags=["weights"])
@@ -180,14 +175,9 @@ def _as_vllm_needs_it(device: torch.device) -> Iterator[None]:
 
     vLLM seeds these, and draws from them what has no seed of its own.
     """
-    mode = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    torch.use_deterministic_algorithms(False)
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
+    with mode_restored(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.use_deterministic_algorithms(False)
+        yield
 
 
 def _prepare_environment() -> None:
@@ -214,22 +204,11 @@ def size_of_cache(bytes_per_token: int, longest: int, rows: int, cache_gib: floa
 
 
 def _share(policy: Policy, cache_bytes: int) -> float:
-    """The share of the device that vLLM wants to find free when it starts: its weights and its cache."""
-    weights = sum(weight.numel() * weight.element_size() for weight in policy.model.parameters())
-    return min(0.95, (weights + cache_bytes) / torch.cuda.mem_get_info(policy.device)[1])
-
-
-def _in_order(output: Any) -> list[Any]:
-    """The completions of one prompt, by their seeds."""
-    return sorted(output.outputs, key=lambda written: written.index)
+    """Of the device, what vLLM wants to find free when it starts: its weights and its cache."""
+    return min(0.95, (policy.bytes + cache_bytes) / torch.cuda.mem_get_info(policy.device)[1])
 
 
 def _completion(prompt: list[int], written: Any) -> Completion:
-    """One completion.
-
-    Raises:
-        RuntimeError: vLLM has ended it in another way than by a stop id or the limit.
-    """
     if written.finish_reason not in ("stop", "length"):
         raise RuntimeError(f"vLLM ended a request with {written.finish_reason!r}")
     ids = list(written.token_ids)

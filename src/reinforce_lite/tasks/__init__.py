@@ -1,7 +1,39 @@
-"""Problems, their prompts, their parsers, their rewards. Nothing here knows about models."""
+"""What a task is: problems, prompts, a grade, and a section of the configuration. Nothing here knows about models.
 
+A task is one file with a module-level `TASK`, and one line in `REGISTRY`. A file outside of the package needs no line:
+its path is the name of the task (`task: {name: my_task.py}`).
+"""
+
+import hashlib
+import random
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from reinforce_lite.errors import UserError
+
+REGISTRY = {
+    "gsm8k": "reinforce_lite.tasks.gsm8k",
+    "word_world": "reinforce_lite.tasks.word_world",
+}
+"""The tasks of the package: name and module."""
+
+Message = dict[str, str]
+"""A chat message: `role` and `content`."""
+
+Grade = dict[str, bool | float]
+"""The scores of a completion by name. A verdict is a bool; `correct`, the verdict that evaluations count, is one."""
+
+Reward = str | dict[str, float]
+"""The name of a score, or weights of several."""
 
 
 @dataclass(frozen=True)
@@ -11,7 +43,7 @@ class Problem:
     Attributes:
         id: stable name within the dataset, e.g. `test-17`.
         question: the text a policy reads.
-        answer: the gold answer, normalised: a plain decimal such as `-1080` or `2.5`.
+        answer: the gold answer as the task's `grade` reads it, e.g. a plain decimal such as `-1080`.
         solution: a worked completion with the answer in its tag, of problems that may be learnt from; else None.
     """
 
@@ -38,3 +70,218 @@ class Dataset:
     test: list[Problem]
     demonstrations: list[Demonstration]
     source: dict[str, Any]
+
+
+class Remote(NamedTuple):
+    """A dataset on the hub at a pinned revision, and the key that names a local copy instead."""
+
+    repo: str
+    revision: str
+    instead: str
+
+
+class Options(BaseModel):
+    """The section `task` of the configuration. These keys are common to all tasks; a task's own class adds others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="A task of the package, or the path of a Python file that defines a `TASK`.")
+    prompt: str = Field(
+        "tagged",
+        validate_default=True,
+        description="One of the task's prompts. If answers are numbers, `tagged` asks for a tag, `released` is the "
+        "published code's, `bare` adds nothing, and `one_shot` shows `tagged` a worked example first; `one_shot_bare`, "
+        "of the word world, shows it `bare`.",
+    )
+    train_size: int | None = Field(
+        None, ge=1, description="Problems in train; null takes all that are left after the dev split."
+    )
+    dev_size: int = Field(ge=0, description="Problems cut from train for every choice that is not the final test.")
+    test_size: int | None = Field(None, ge=1, description="Problems in test; null takes all there are.")
+    demonstrations: int = Field(
+        0, ge=0, description="Worked demonstrations to write for a supervised start; 0 for none."
+    )
+    seed: int = Field(0, ge=0, description="Seed of what is generated, and of the dev split.")
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_task(cls, name: str) -> str:
+        try:
+            named(name)
+        except UserError as error:
+            raise ValueError(error.problem) from error
+        return name
+
+    @field_validator("prompt")
+    @classmethod
+    def _is_a_prompt(cls, prompt: str, info: ValidationInfo) -> str:
+        if "name" in info.data and prompt not in (known := named(info.data["name"]).prompts):
+            raise ValueError(f"{info.data['name']} has the prompts {', '.join(known)}")
+        return prompt
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process has to load a task's file before it knows the class of its options."""
+        return options, (self.model_dump(),)
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+class Task(ABC, Generic[OptionsT]):
+    """One kind of problem.
+
+    Attributes:
+        options: its section of the configuration.
+        prompts: its prompts by name; in their messages `{question}` stands for the question. If the last message is the
+            assistant's, the policy continues it.
+        scores: names of all scores of a grade.
+        vocabulary: the words of the task, for models from scratch; empty if they are not limited.
+        article_question: id of the question of the article's "aha" trace.
+        harness_task: lm-eval's own task for the same questions, for `evaluation.cross_check`.
+    """
+
+    options: type[Options] = Options
+    prompts: Mapping[str, Sequence[Message]]
+    scores: tuple[str, ...]
+    vocabulary: tuple[str, ...] = ()
+    article_question: str | None = None
+    harness_task: str | None = None
+
+    @abstractmethod
+    def build(self, options: OptionsT) -> Dataset:
+        """Load or generate the problems; no question stands in two splits.
+
+        Raises:
+            UserError: the data cannot be had, or there are fewer than the options ask for.
+        """
+
+    @abstractmethod
+    def grade(self, text: str, problem: Problem) -> Grade:
+        """Score a completion; total, whatever a policy may write.
+
+        Only `question` and `answer` of the problem may be read: result files hold no more of it.
+        """
+
+    def messages(self, prompt: str, question: str) -> list[Message]:
+        """The chat messages that put a question to a policy; braces and tags in it are kept as they are.
+
+        Raises:
+            UserError: the task has no prompt of this name.
+        """
+        if prompt not in self.prompts:
+            raise UserError(f"the prompt '{prompt}' is unknown", f"use one of {', '.join(self.prompts)}")
+        return [{**m, "content": m["content"].replace("{question}", question, 1)} for m in self.prompts[prompt]]
+
+    def preflight(self, options: OptionsT) -> str:
+        """Check what needs no network, before anything is spent; the result says in a few words what was checked.
+
+        Raises:
+            UserError: as `build`.
+        """
+        return f"{options.name} has nothing to check"
+
+    def test_problems(self, options: OptionsT) -> int | None:
+        """How many problems the test split will have; None if that is known only when it is built."""
+        return options.test_size
+
+    def remote(self, options: OptionsT) -> Remote | None:
+        """What has to be downloaded; None for nothing."""
+        return None
+
+
+ALIASES = {"strict": "correct"}
+"""Other names of scores."""
+
+
+def verdicts(grade: Grade) -> dict[str, bool]:
+    """The two verdicts of result files: `strict` is `correct`; so is `flexible` for a task without a second reading."""
+    return {"strict": bool(grade["correct"]), "flexible": bool(grade.get("flexible", grade["correct"]))}
+
+
+def reward(chosen: Reward, grade: Grade, coin: random.Random) -> float:
+    """What a completion earns.
+
+    Args:
+        chosen: a value of `training.reward`. By its name a verdict pays +1 or -1, and any other score pays itself. Of
+            weights, the weighted sum of the scores is paid; a verdict counts 1 or 0 there. `random`, a control, ignores
+            the completion and tosses a fair coin.
+        grade: the scores of the completion.
+        coin: only `random` uses it, and exactly once.
+
+    >>> grade, coin = {"correct": True, "format": False, "brevity": 0.25}, random.Random(0)
+    >>> [reward(chosen, grade, coin) for chosen in ("strict", "format", "brevity", {"correct": 2.0, "brevity": -1.0})]
+    [1.0, -1.0, 0.25, 1.75]
+    """
+    if chosen == "random":
+        return 1.0 if coin.random() < 0.5 else -1.0
+    if isinstance(chosen, str):
+        score = grade[ALIASES.get(chosen, chosen)]
+        return float(score) if not isinstance(score, bool) else 1.0 if score else -1.0
+    return sum((weight * grade[ALIASES.get(name, name)] for name, weight in chosen.items()), 0.0)
+
+
+def named(name: str) -> Task[Any]:
+    """The task of this name, or of the Python file at this path.
+
+    Raises:
+        UserError: there is none, or the file cannot be used.
+    """
+    if name in REGISTRY:
+        task: Task[Any] = import_module(REGISTRY[name]).TASK
+        return task
+    if name.endswith(".py"):
+        return _from_file(Path(name).absolute())
+    known = ", ".join(REGISTRY)
+    raise UserError(f"'{name}' is not one of {known}, and no path of a Python file", "correct task.name")
+
+
+@cache
+def _from_file(path: Path) -> Task[Any]:
+    spec = spec_from_file_location(f"task_file_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is no Python file", "correct task.name")
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # it is the user's own code
+        raise UserError(f"{path} cannot be loaded: {error}", "correct the file or task.name") from error
+    if not isinstance(task := getattr(module, "TASK", None), Task):
+        raise UserError(f"{path} defines no TASK", "define one: TASK = <a subclass of Task>()")
+    return task
+
+
+def options(section: Any) -> Options:
+    """The section `task` of the configuration, checked by the task that it names.
+
+    Raises:
+        pydantic.ValidationError: a key is unknown, is not used by this task, is absent or has a bad value.
+    """
+    if isinstance(section, Options):
+        return section
+    try:
+        kind: type[Options] = named(str(section["name"])).options
+    except (KeyError, TypeError, UserError):
+        kind = Options  # it says what is wrong with the name
+    return kind.model_validate(section)
+
+
+def file_sum(name: str) -> dict[str, str]:
+    """The SHA-256 of a task's own file, on which all results depend; nothing for a task of the package."""
+    return {} if name in REGISTRY else {"task file, sha256": hashlib.sha256(Path(name).read_bytes()).hexdigest()}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of the section `task`, by the name of the task; a file's own keys are not known here."""
+    common = Options.model_json_schema()
+    choices = [_choice({"pattern": r"\.py$"}, {**common, "additionalProperties": True})]
+    for name in REGISTRY:
+        own = named(name).options.model_json_schema()
+        own["properties"]["prompt"]["enum"] = list(named(name).prompts)
+        choices.append(_choice({"const": name}, own))
+    names = rf"^({'|'.join(REGISTRY)})$|\.py$"
+    described = {**common["properties"]["name"], "pattern": names}
+    return {"type": "object", "required": ["name"], "properties": {"name": described}, "allOf": choices}
+
+
+def _choice(name: dict[str, str], then: dict[str, Any]) -> dict[str, Any]:
+    return {"if": {"required": ["name"], "properties": {"name": name}}, "then": then}

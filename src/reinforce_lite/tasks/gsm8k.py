@@ -9,19 +9,18 @@ import json
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from reinforce_lite.errors import UserError
-from reinforce_lite.settings import TaskSettings
-from reinforce_lite.tasks import Dataset, Demonstration, Problem
+from reinforce_lite.tasks import Dataset, Demonstration, Options, Problem, Remote
 from reinforce_lite.tasks.answers import normalise
+from reinforce_lite.tasks.numeric import NumericTask
 
 ORIGINAL = "https://github.com/openai/grade-school-math (grade_school_math/data)"
-
-ARTICLE_TRACE = "test-1190"
-"""The question of the article's "aha" trace: a nurses' station and its bandages."""
 
 
 @dataclass(frozen=True)
@@ -56,52 +55,84 @@ class Row:
     raw_answer: str
 
 
-def build(settings: TaskSettings) -> Dataset:
-    """Load, verify and split the problems.
+class Gsm8kOptions(Options):
+    """Where the files come from."""
 
-    Dev is cut from train by a shuffle with `task.seed`; both keep the order of the file. Demonstrations are the worked
-    solutions of the first problems that train has left after that cut, whether or not `train_size` keeps them.
-
-    Raises:
-        UserError: the source is absent or not the original data, a row is bad, or more is asked for than there is.
-    """
-    check_sizes(settings)
-    train_rows, test_rows = (_load(settings, split) for split in ("train", "test"))
-    dev_indices, train_indices = split_indices(len(train_rows), settings.dev_size, settings.seed)
-    train = [_solved(_problem("train", i, train_rows[i]), train_rows[i]) for i in train_indices[: settings.train_size]]
-    dev = [_problem("train", i, train_rows[i]) for i in dev_indices]
-    test = [_problem("test", i, row) for i, row in enumerate(test_rows[: settings.test_size])]
-    demonstrations = [demonstration(train_rows[i]) for i in train_indices[: settings.demonstrations]]
-    return Dataset(train, dev, test, demonstrations, _source(settings))
+    repo: str = Field("openai/gsm8k", description="Dataset on the hub.")
+    revision: str = Field("e53f048856ff4f594e959d75785d2c2d37b678ee", description="Pinned revision of that dataset.")
+    path: Path | None = Field(
+        None, description="Folder with the original train.jsonl and test.jsonl, used instead of the hub."
+    )
 
 
-def check_source(settings: TaskSettings) -> None:
-    """Check what needs no network, before anything is spent: the sizes, and the local files if they are used.
+class Gsm8k(NumericTask[Gsm8kOptions]):
+    """GSM8K, or the first problems of it."""
 
-    Raises:
-        UserError: as `build`.
-    """
-    check_sizes(settings)
-    if settings.path is not None:
-        for split in ORIGINALS:
-            _verified_bytes(settings.path, split)
+    options = Gsm8kOptions
+    article_question = "test-1190"  # a nurses' station and its bandages
+    harness_task = "gsm8k_cot_llama"
+
+    def build(self, options: Gsm8kOptions) -> Dataset:
+        """Load, verify and split the problems.
+
+        Dev is cut from train by a shuffle with `task.seed`; both keep the order of the file. Demonstrations are the
+        worked solutions of the first problems that train has left after that cut, whether or not `train_size` keeps
+        them.
+
+        Raises:
+            UserError: the source is absent or not the original data, a row is bad, or there are too few problems.
+        """
+        check_sizes(options)
+        train_rows, test_rows = (_load(options, split) for split in ("train", "test"))
+        dev_indices, train_indices = split_indices(len(train_rows), options.dev_size, options.seed)
+        solutions = {i: demonstration(train_rows[i]) for i in train_indices}
+        train = [
+            _problem("train", i, train_rows[i], solutions[i].completion) for i in train_indices[: options.train_size]
+        ]
+        dev = [_problem("train", i, train_rows[i]) for i in dev_indices]
+        test = [_problem("test", i, row) for i, row in enumerate(test_rows[: options.test_size])]
+        demonstrations = [solutions[i] for i in train_indices[: options.demonstrations]]
+        return Dataset(train, dev, test, demonstrations, _source(options))
+
+    def preflight(self, options: Gsm8kOptions) -> str:
+        """Check the sizes, and the local files if they are used.
+
+        Raises:
+            UserError: as `build`.
+        """
+        check_sizes(options)
+        if options.path is not None:
+            for split in ORIGINALS:
+                _verified_bytes(options.path, split)
+        return f"GSM8K from {options.path or options.repo}"
+
+    def test_problems(self, options: Gsm8kOptions) -> int:
+        """How many problems the test split will have."""
+        return options.test_size or ORIGINALS["test"].count
+
+    def remote(self, options: Gsm8kOptions) -> Remote | None:
+        """The dataset on the hub, unless there are local files."""
+        return None if options.path else Remote(options.repo, options.revision, "task.path")
 
 
-def check_sizes(settings: TaskSettings) -> None:
+TASK = Gsm8k()
+
+
+def check_sizes(options: Gsm8kOptions) -> None:
     """Check that the data hold as many problems as are asked for.
 
     Raises:
         UserError: naming the key that asks for too many.
     """
-    left = ORIGINALS["train"].count - settings.dev_size
-    for key, asked, available in (
-        ("dev_size", settings.dev_size, ORIGINALS["train"].count - 1),
-        ("train_size", settings.train_size, left),
-        ("demonstrations", settings.demonstrations, left),
-        ("test_size", settings.test_size, ORIGINALS["test"].count),
+    left = ORIGINALS["train"].count - options.dev_size
+    for key, size, available in (
+        ("dev_size", options.dev_size, ORIGINALS["train"].count - 1),
+        ("train_size", options.train_size, left),
+        ("demonstrations", options.demonstrations, left),
+        ("test_size", options.test_size, ORIGINALS["test"].count),
     ):
-        if asked is not None and asked > available:
-            raise UserError(f"task.{key}: {asked} problems are asked for, GSM8K has {available}", f"lower task.{key}")
+        if size is not None and size > available:
+            raise UserError(f"task.{key}: {size} problems are asked for, GSM8K has {available}", f"lower task.{key}")
 
 
 def content_digest(rows: Iterable[tuple[str, str]]) -> str:
@@ -173,20 +204,16 @@ def read_rows(folder: Path, split: str) -> list[Row]:
     return rows
 
 
-def _load(settings: TaskSettings, split: str) -> list[Row]:
-    return _hub_rows(settings, split) if settings.path is None else read_rows(settings.path, split)
+def _load(options: Gsm8kOptions, split: str) -> list[Row]:
+    return _hub_rows(options, split) if options.path is None else read_rows(options.path, split)
 
 
-def _problem(split: str, position: int, row: Row) -> Problem:
-    return Problem(f"{split}-{position}", row.question, normalise(row.raw_answer))
+def _problem(split: str, position: int, row: Row, solution: str | None = None) -> Problem:
+    return Problem(f"{split}-{position}", row.question, normalise(row.raw_answer), solution)
 
 
-def _solved(problem: Problem, row: Row) -> Problem:
-    return replace(problem, solution=demonstration(row).completion)
-
-
-def _source(settings: TaskSettings) -> dict[str, Any]:
-    place = {"path": str(settings.path)} if settings.path else {"repo": settings.repo, "revision": settings.revision}
+def _source(options: Gsm8kOptions) -> dict[str, Any]:
+    place = {"path": str(options.path)} if options.path else {"repo": options.repo, "revision": options.revision}
     return {"dataset": "gsm8k", **place, "content": {split: original.content for split, original in ORIGINALS.items()}}
 
 
@@ -198,19 +225,19 @@ def _verified_bytes(folder: Path, split: str) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"task.path: cannot read {path}: {error.strerror}", fix) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != ORIGINALS[split].sha256:
-        raise UserError(f"{path} is not the original file: its SHA-256 is {found}", fix)
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != ORIGINALS[split].sha256:
+        raise UserError(f"{path} is not the original file: its SHA-256 is {digest}", fix)
     return content
 
 
-def _hub_rows(settings: TaskSettings, split: str) -> list[Row]:
+def _hub_rows(options: Gsm8kOptions, split: str) -> list[Row]:
     """The rows of one split from the hub, verified by count and content."""
-    where = f"{settings.repo} at {settings.revision}"
+    where = f"{options.repo} at {options.revision}"
     try:
         import datasets
 
-        values: Sequence[Any] = list(datasets.load_dataset(settings.repo, "main", revision=settings.revision)[split])
+        values: Sequence[Any] = list(datasets.load_dataset(options.repo, "main", revision=options.revision)[split])
     except Exception as error:  # the hub's client raises errors of several libraries that share no base class
         problem = str(error).partition("\n")[0] or type(error).__name__
         fix = (

@@ -2,14 +2,12 @@
 
 import hashlib
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
-from reinforce_lite.settings import TaskSettings
-from reinforce_lite.tasks import Dataset, Demonstration, Problem
+from reinforce_lite.tasks import Dataset, Demonstration, Options, Problem, file_sum, named
 
 SPLITS = ("train", "dev", "test")
 DEMONSTRATIONS = "demonstrations"
@@ -17,7 +15,7 @@ MANIFEST = "manifest.json"
 AGAIN = "delete the folder and run `prepare` again"
 
 
-def prepare(settings: TaskSettings, folder: Path) -> dict[str, Any]:
+def prepare(options: Options, folder: Path) -> dict[str, Any]:
     """Build the task's dataset and write it to `folder`; the manifest comes last, so a folder that has one is complete.
 
     Returns:
@@ -26,7 +24,7 @@ def prepare(settings: TaskSettings, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the data cannot be had, are not what they should be, or cannot be written.
     """
-    dataset: Dataset = import_module(f"reinforce_lite.tasks.{settings.name}").build(settings)
+    dataset = named(options.name).build(options)
     _check_disjoint(dataset)
     (folder / MANIFEST).unlink(missing_ok=True)  # a run killed halfway must not leave an old manifest with new files
     parts = {name: [asdict(item) for item in getattr(dataset, name)] for name in (*SPLITS, DEMONSTRATIONS)}
@@ -35,8 +33,8 @@ def prepare(settings: TaskSettings, folder: Path) -> dict[str, Any]:
     manifest = {
         "counts": {name: len(rows) for name, rows in parts.items()},
         "sha256": {_file(folder, name).name: _sha256(_file(folder, name)) for name in parts},
-        "source": dataset.source,
-        "settings": settings.model_dump(mode="json"),
+        "source": {**dataset.source, **file_sum(options.name)},
+        "settings": options.model_dump(mode="json"),
     }
     write_json(folder / MANIFEST, manifest)
     return manifest

@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from reinforce_lite.settings import TaskSettings
-from reinforce_lite.tasks import Dataset, Demonstration, Problem
+from reinforce_lite.errors import UserError
+from reinforce_lite.tasks import Dataset, Demonstration, Options, Problem
+from reinforce_lite.tasks.numeric import PROMPTS, NumericTask, dialogue
 
 Style = Literal["careful", "wait", "hasty"]
 
@@ -30,31 +31,14 @@ GAINS = ("buys", "finds", "gets")
 LOSSES = ("eats", "loses", "sells")
 LARGEST = 60
 VOCABULARY = (
-    *NAMES,
-    *THINGS,
-    *GAINS,
-    *LOSSES,
-    *[
-        "has",
-        "boxes",
-        "of",
-        "each",
-        "then",
-        "how",
-        "many",
-        "now",
-        ".",
-        "?",
-        "+",
-        "-",
-        "*",
-        "=",
-        "wait",
-        "<answer>",
-        "</answer>",
-    ],
-    *map(str, range(LARGEST + 1)),
-)
+    *NAMES, *THINGS, *GAINS, *LOSSES,
+    "has", "boxes", "of", "each", "then", "how", "many", "now", ".", "?", "+", "-", "*", "=", "wait", "<answer>",
+    "</answer>", *map(str, range(LARGEST + 1)),
+)  # fmt: skip
+
+# A worked example for the prompt that shows one; in the words of the world, and no question of it.
+EXAMPLE_QUESTION = "leo has 4 boxes of 6 nuts each . then leo sells 9 . then leo sells 6 . how many nuts now ?"
+EXAMPLE_REPLY = "4 * 6 = 24 . 24 - 9 = 15 . 15 - 6 = 9 . <answer> 9 </answer>"
 
 TWO_STEP_SHARE = 0.6
 # The first part of the demonstrations teaches the skill, the rest the habit.
@@ -128,29 +112,50 @@ def _questions(rng: random.Random) -> Iterator[WorldProblem]:
             yield problem
 
 
-def build(settings: TaskSettings) -> Dataset:
-    """Draw the splits and the demonstrations; no question stands in two of them.
+class WordWorld(NumericTask[Options]):
+    """The world as a task; its demonstrations come in the order in which they are meant to be learnt."""
 
-    The demonstrations come in the order in which they are meant to be learnt.
-    """
-    rng = random.Random(settings.seed)
-    questions = _questions(rng)
+    prompts = PROMPTS | {"one_shot_bare": dialogue(EXAMPLE_QUESTION, EXAMPLE_REPLY, "{question}")}
+    vocabulary = VOCABULARY
 
-    def split(name: str, size: int | None, solved: bool = False) -> list[Problem]:
-        drawn = ((i, next(questions)) for i in range(size or 0))
-        return [
-            Problem(f"{name}-{i}", p.text, str(p.answer), demonstrate(p, "careful", rng) if solved else None)
-            for i, p in drawn
-        ]
+    def build(self, options: Options) -> Dataset:
+        """Draw the splits and the demonstrations; no question stands in two of them.
 
-    test = split("test", settings.test_size)
-    dev = split("dev", settings.dev_size)
-    train = split("train", settings.train_size, solved=True)
-    demonstrations = []
-    for index in range(settings.demonstrations):
-        mix = SKILL_MIX if index < SKILL_SHARE * settings.demonstrations else HABIT_MIX
-        style = rng.choices(list(mix), list(mix.values()))[0]
-        problem = next(questions)
-        demonstrations.append(Demonstration(problem.text, demonstrate(problem, style, rng)))
-    source = {"generator": "word_world", "seed": settings.seed, "two_step_share": TWO_STEP_SHARE, "habit": HABIT_MIX}
-    return Dataset(train, dev, test, demonstrations, source)
+        Raises:
+            UserError: as `preflight`.
+        """
+        self.preflight(options)
+        rng = random.Random(options.seed)
+        questions = _questions(rng)
+
+        def split(name: str, size: int | None, solved: bool = False) -> list[Problem]:
+            drawn = ((i, next(questions)) for i in range(size or 0))
+            return [
+                Problem(f"{name}-{i}", p.text, str(p.answer), demonstrate(p, "careful", rng) if solved else None)
+                for i, p in drawn
+            ]
+
+        test = split("test", options.test_size)
+        dev = split("dev", options.dev_size)
+        train = split("train", options.train_size, solved=True)
+        demonstrations = []
+        for index in range(options.demonstrations):
+            mix = SKILL_MIX if index < SKILL_SHARE * options.demonstrations else HABIT_MIX
+            style = rng.choices(list(mix), list(mix.values()))[0]
+            problem = next(questions)
+            demonstrations.append(Demonstration(problem.text, demonstrate(problem, style, rng)))
+        source = {"generator": "word_world", "seed": options.seed, "two_step_share": TWO_STEP_SHARE, "habit": HABIT_MIX}
+        return Dataset(train, dev, test, demonstrations, source)
+
+    def preflight(self, options: Options) -> str:
+        """Every split needs a size.
+
+        Raises:
+            UserError: one has none.
+        """
+        if options.train_size is None or options.test_size is None:
+            raise UserError("task.train_size and task.test_size: the word world has no end", "set both")
+        return "the word world is generated"
+
+
+TASK = WordWorld()

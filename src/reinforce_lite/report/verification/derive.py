@@ -23,7 +23,7 @@ from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verification.difference import ABSENT, Row, rows_of
 from reinforce_lite.settings import Settings, Training
-from reinforce_lite.tasks import rewards
+from reinforce_lite.tasks import Problem, Reward, Task, named, reward, verdicts
 from reinforce_lite.tasks.prepare import load_manifest
 
 PROBLEM = ("id", "question", "answer")
@@ -38,14 +38,17 @@ Run = tuple[str, str | None, int | None]
 """Model, variant, seed; without the last two it is the policy before training."""
 
 
-def grade(text: str, answer: str, reward: str | None = None, rng: Random | None = None) -> dict[str, Any]:
-    """What follows from a text: strict and flexible and, if its name is given, the reward.
+def grade(
+    task: Task[Any], text: str, problem: Problem, chosen: Reward | None = None, rng: Random | None = None
+) -> dict[str, Any]:
+    """What follows from a text: strict and flexible and, if one is given, the reward.
 
     Raises:
-        ValueError: the answer is no number.
+        ValueError: the answer is none of the task.
     """
-    scores = {"strict": rewards.strict(text, answer), "flexible": rewards.flexible(text, answer)}
-    return scores if reward is None else {**scores, "reward": rewards.reward(reward, text, answer, rng=rng)}
+    scores = task.grade(text, problem)
+    earned = {} if chosen is None else {"reward": reward(chosen, scores, rng or Random(0))}
+    return {**verdicts(scores), **earned}
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class Experiment:
         if not all(isinstance(summary.get(key), dict) for key in ("models", "cost", "provenance")):
             raise UserError(f"{folder / 'summary.json'} is no summary of an experiment", "run the rule report again")
         return cls(folder, settings, summary, load_manifest(folder / "data"))
+
+    @property
+    def task(self) -> Task[Any]:
+        """Its kind of problem."""
+        return named(self.settings.task.name)
 
     @property
     def runs(self) -> list[tuple[str, str, int]]:
@@ -145,7 +153,7 @@ class Derived:
             for problem in rows if problems is None else problems:
                 if row := written.get(problem["id"]):
                     words = {key: problem[key] for key in PROBLEM}
-                    items.append(judge({**row, **words}, problem["answer"], limit))
+                    items.append(judge(self.source.task, {**row, **words}, Problem(**words), limit))
                 else:
                     self.missing[folder / "items.jsonl"].append({"id": problem["id"]})
             derived |= {**dict(zip(("model", "variant", "seed"), run, strict=True)), **outcome_means(items)}
@@ -164,7 +172,8 @@ class Derived:
         for item in items[: settings.samples_limit]:
             for draw in range(settings.samples):
                 if row := written.get((item["id"], draw)):
-                    samples.append(judge(row, item["answer"], settings.max_new_tokens))
+                    problem = Problem(**{key: item[key] for key in PROBLEM})
+                    samples.append(judge(self.source.task, row, problem, settings.max_new_tokens))
                 else:
                     self.missing[path].append({"id": item["id"], "draw": draw})
         return samples
@@ -182,7 +191,7 @@ class Derived:
         for number, row in enumerate(rows_of(folder / "metrics.jsonl", *METRICS)):
             step, derived = steps[row["step"]], row
             if len(step) == expected:
-                step, derived = _step(folder / "completions.jsonl", step, {**row, "step": number}, settings, run[2])
+                step, derived = self._step(run, step, {**row, "step": number}, settings)
             self.missing[folder / "completions.jsonl"] += [{"step": row["step"]}] * (expected - len(step))
             completions += step[:expected]
             metrics.append(derived)
@@ -192,6 +201,36 @@ class Derived:
         write_jsonl(target / "completions.jsonl", completions)
         write_jsonl(target / "metrics.jsonl", metrics)
         write_json(target / "training.json", {**stated, **summed})
+
+    def _step(
+        self, run: tuple[str, str, int], step: Sequence[Row], row: Row, settings: Training
+    ) -> tuple[list[Row], Row]:
+        """The completions of a step with their rewards (the coin's from the seed), and the metrics that follow.
+
+        The speed follows from the seconds of the step itself.
+        """
+        size, rng = settings.completions_per_question, None
+        scored = []
+        for position, one in enumerate(step):
+            if position % size == 0:
+                rng = coin(question_seed(run[2], one["step"], position // size))
+            try:
+                problem = Problem("", one["question"], one["answer"])
+                scored.append(grade(self.source.task, one["completion"], problem, settings.reward, rng))
+            except ValueError as error:
+                path = self._at.train(*run) / "completions.jsonl"
+                wrong = f"{path}: an answer of step {one['step']} is none of the task: {error}"
+                raise UserError(wrong, "restore the file from a copy") from error
+        again = [{**one, "reward": scores["reward"]} for one, scores in zip(step, scored, strict=True)]
+        groups = [again[first : first + size] for first in range(0, len(again), size)]
+        rewards_PG, advantages_PG = (
+            [[one[key] for one in group] for group in groups] for key in ("reward", "advantage")
+        )
+        cut = [bool(one["truncated"]) for one in again] if all("truncated" in one for one in again) else None
+        strict, lengths = [scores["strict"] for scores in scored], [one["length"] for one in again]
+        derived = point(rewards_PG, advantages_PG, strict, lengths, cut)
+        seconds = sum(v for key, v in row.items() if key.startswith("seconds_") and key != "seconds_checkpoint")
+        return again, {**row, **derived, **({"tokens_per_second": derived["tokens"] / seconds} if seconds else {})}
 
     def _comparison(self, run: tuple[str, str, int]) -> None:
         sides, resamples = (run[:1], run), self.source.settings.evaluation.bootstrap_resamples
@@ -205,14 +244,14 @@ class Derived:
         write_json(self.target.comparison(*run), derived)
 
 
-def judge(row: Row, gold: str, limit: int) -> Row:
+def judge(task: Task[Any], row: Row, problem: Problem, limit: int) -> Row:
     """An answer with what follows from its text: strict, flexible, and truncated.
 
     An answer that is shorter than the limit was not cut. One of just that length was, unless its last token ended it:
-    the text does not say, so it stays as stated. A gold answer that is no number gives no scores; they stay too.
+    the text does not say, so it stays as stated. A gold answer that is none of the task gives no scores; they stay too.
     """
     try:
-        scores = grade(row["completion"], gold)
+        scores = grade(task, row["completion"], problem)
     except ValueError:
         scores = {}
     return {**row, **scores, **_bounded(row, limit)}
@@ -222,28 +261,3 @@ def _bounded(row: Row, limit: int) -> Row:
     """What the most tokens that a completion may have say of its length, and of whether it was cut."""
     cut = {"truncated": False} if "truncated" in row and row["length"] < limit else {}
     return {"length": min(row["length"], limit), **cut}
-
-
-def _step(path: Path, step: Sequence[Row], row: Row, settings: Training, seed: int) -> tuple[list[Row], Row]:
-    """The completions of a step with their rewards (the coin's from the seed), and the metrics that follow from them.
-
-    The speed follows from the seconds of the step itself.
-    """
-    size, rng = settings.completions_per_question, None
-    scored = []
-    for position, one in enumerate(step):
-        if position % size == 0:
-            rng = coin(question_seed(seed, one["step"], position // size))
-        try:
-            scored.append(grade(one["completion"], one["answer"], settings.reward, rng))
-        except ValueError as error:
-            problem = f"{path}: an answer of step {one['step']} is no number"
-            raise UserError(problem, "restore the file from a copy") from error
-    again = [{**one, "reward": scores["reward"]} for one, scores in zip(step, scored, strict=True)]
-    groups = [again[first : first + size] for first in range(0, len(again), size)]
-    rewards_PG, advantages_PG = ([[one[key] for one in group] for group in groups] for key in ("reward", "advantage"))
-    cut = [bool(one["truncated"]) for one in again] if all("truncated" in one for one in again) else None
-    strict, lengths = [scores["strict"] for scores in scored], [one["length"] for one in again]
-    derived = point(rewards_PG, advantages_PG, strict, lengths, cut)
-    seconds = sum(v for key, v in row.items() if key.startswith("seconds_") and key != "seconds_checkpoint")
-    return again, {**row, **derived, **({"tokens_per_second": derived["tokens"] / seconds} if seconds else {})}

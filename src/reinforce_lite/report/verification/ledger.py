@@ -7,9 +7,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from reinforce_lite.accounting import device_lock, events
-from reinforce_lite.accounting.check import check as problems_of
-from reinforce_lite.accounting.check import torn_lines
-from reinforce_lite.accounting.events import Open
+from reinforce_lite.accounting.events import Open, torn_lines
+from reinforce_lite.accounting.events import check as problems_of
 from reinforce_lite.accounting.forecast import Job, jobs
 from reinforce_lite.accounting.ledger import Attempt, attempts
 from reinforce_lite.accounting.standing import result_file

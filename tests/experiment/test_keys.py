@@ -2,13 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from reinforce_lite import keys
-from reinforce_lite.accounting.forecast import Job
+from reinforce_lite.experiment import keys
 from reinforce_lite.files import write_json
-from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Lora, Settings, load
+from reinforce_lite.stages import Job, Layout
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def changed(config: Settings, section: str, **values: object) -> Settings:
 
 
 def training(config: Settings) -> dict[str, object]:
-    return keys.training_key(config, "tiny-llama", "leave_one_out", 0)
+    return keys.key(config, Job("train", "tiny-llama", "leave_one_out", 0))
 
 
 def differing(before: dict[str, object], after: dict[str, object]) -> set[str]:
@@ -41,40 +40,40 @@ def test_what_changes_a_training_is_in_its_key(config: Settings) -> None:
         assert differing(before, training(changed(config, "training", **{name: value}))) == {f"training.{name}"}
     assert differing(before, training(changed(config, "hardware", cpu_threads=1))) == {"hardware.cpu_threads"}
     assert differing(before, training(changed(config, "task", prompt="tagged"))) == {"task.prompt"}
-    assert differing(before, keys.training_key(config, "tiny-llama", "random_reward", 0)) == {"training.reward"}
-    assert differing(before, keys.training_key(config, "tiny-llama", "leave_one_out", 1)) == {"seed"}
+    assert differing(before, keys.key(config, Job("train", "tiny-llama", "random_reward", 0))) == {"training.reward"}
+    assert differing(before, keys.key(config, Job("train", "tiny-llama", "leave_one_out", 1))) == {"seed"}
 
 
 def test_a_variants_own_prompt_is_in_the_keys_of_its_training_and_evaluation(config: Settings) -> None:
     variants = {**config.training_variants, "shown": {"prompt": "one_shot_bare"}, "same": {"prompt": "bare"}}
     other = config.model_copy(update={"training_variants": variants})
-    policy = Layout.of(config).policy("tiny-llama")
     for name, expected in {"shown": {"task.prompt"}, "same": set()}.items():
-        assert differing(training(other), keys.training_key(other, "tiny-llama", name, 0)) == expected
-        evaluations = [keys.evaluation_key(other, "tiny-llama", variant, policy) for variant in ("leave_one_out", name)]
+        assert differing(training(other), keys.key(other, Job("train", "tiny-llama", name, 0))) == expected
+        jobs = [Job("evaluate_trained", "tiny-llama", variant, 0) for variant in ("leave_one_out", name)]
+        for job in jobs:
+            write_json(Layout.of(config).needs(job)["policy"], {"weights": {"repo": "a/b"}})
+        evaluations = [keys.key(other, job) for job in jobs]
         assert differing(*evaluations) == expected
-    assert keys.evaluation_key(other, "tiny-llama", None, policy)["task.prompt"] == "bare"
+    assert keys.key(other, Job("evaluate_baseline", "tiny-llama"))["task.prompt"] == "bare"
 
 
 def test_sampled_answers_are_in_the_key_of_an_evaluation_that_has_them(config: Settings) -> None:
-    policy = Layout.of(config).policy("tiny-llama")
     none = changed(config, "evaluation", samples=0)
-    before = keys.evaluation_key(none, "tiny-llama", None, policy)
+    before = keys.key(none, Job("evaluate_baseline", "tiny-llama"))
     assert not [name for name in before if "samples" in name], "none of its answers depends on them"
-    after = keys.evaluation_key(changed(none, "evaluation", samples=3), "tiny-llama", None, policy)
+    after = keys.key(changed(none, "evaluation", samples=3), Job("evaluate_baseline", "tiny-llama"))
     assert differing(before, after) == {"evaluation.samples", "evaluation.samples_limit"}
 
 
 def test_the_engine_that_is_decided_is_in_the_keys(config: Settings) -> None:
-    policy = Layout.of(config).policy("tiny-llama")
-    before, evaluation = training(config), keys.evaluation_key(config, "tiny-llama", None, policy)
+    before, evaluation = training(config), keys.key(config, Job("evaluate_baseline", "tiny-llama"))
     assert (before["training.engine"], evaluation["evaluation.engine"]) == ("generate", "generate")
     assert training(changed(config, "training", engine="generate")) == before, "auto is what it is decided to be"
     other = changed(config, "training", engine="vllm")
     assert differing(before, training(other)) - {"vllm"} == {"training.engine"}  # and its version, if it is installed
-    assert keys.evaluation_key(other, "tiny-llama", None, policy) == evaluation
+    assert keys.key(other, Job("evaluate_baseline", "tiny-llama")) == evaluation
     other = changed(config, "evaluation", engine="vllm")
-    after = keys.evaluation_key(other, "tiny-llama", None, policy)
+    after = keys.key(other, Job("evaluate_baseline", "tiny-llama"))
     assert differing(evaluation, after) - {"vllm"} == {"evaluation.engine"}
 
 
@@ -100,15 +99,15 @@ def test_adapters_are_in_the_key_of_a_training_that_has_some(config: Settings) -
 def test_files_are_in_the_keys_by_their_contents(config: Settings) -> None:
     layout = Layout.of(config)
     policy = layout.policy("tiny-llama")
-    before, start = training(config), keys.start_key(config, "tiny-llama")
-    evaluation = keys.evaluation_key(config, "tiny-llama", None, policy)
+    before, start = training(config), keys.key(config, Job("fetch_policy", "tiny-llama"))
+    evaluation = keys.key(config, Job("evaluate_baseline", "tiny-llama"))
     (policy / "weights/model.safetensors").write_text("other content")
     assert differing(before, training(config)) == {"start policy, sha256"}
-    assert differing(evaluation, keys.evaluation_key(config, "tiny-llama", None, policy)) == {"policy, sha256"}
+    assert differing(evaluation, keys.key(config, Job("evaluate_baseline", "tiny-llama"))) == {"policy, sha256"}
     (layout.data / "train.jsonl").write_text("other")
     assert "train.jsonl, sha256" in differing(before, training(config))
     (layout.data / "demonstrations.jsonl").write_text("other")
-    assert differing(start, keys.start_key(config, "tiny-llama")) == {"demonstrations.jsonl, sha256"}
+    assert differing(start, keys.key(config, Job("fetch_policy", "tiny-llama"))) == {"demonstrations.jsonl, sha256"}
 
 
 def test_weights_elsewhere_are_in_the_sum(tmp_path: Path) -> None:
@@ -134,6 +133,6 @@ def test_results_that_lack_a_file_are_not_made(config: Settings, gone: str) -> N
     for name in ("training.json", "metrics.jsonl", "completions.jsonl"):
         write_json(folder / name, {})
     write_json(folder / "policy.json", {"key": keys.digest(training(config))})
-    assert keys.made(config, job)
+    assert keys.is_done(config, job)
     (folder / gone).unlink()
-    assert not keys.made(config, job)
+    assert not keys.is_done(config, job)

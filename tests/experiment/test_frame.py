@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from reinforce_lite import settings as settings_module
-from reinforce_lite.accounting import standing, verdict
-from reinforce_lite.accounting.forecast import Job, Rates
+from reinforce_lite.accounting import decision, standing
+from reinforce_lite.accounting.forecast import Rates
 from reinforce_lite.accounting.gate import Gate, StoppedByBudgetError
 from reinforce_lite.accounting.ledger import attempts, ledger_path
 from reinforce_lite.accounting.stage import Stage
-from reinforce_lite.budgeted import NotRunError, budgeted
 from reinforce_lite.errors import UserError
+from reinforce_lite.experiment.frame import NotRunError, budgeted
 from reinforce_lite.files import read_json, write_json, write_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Job, Layout
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FETCH, BASELINE = Job("fetch_policy", "tiny-phi"), Job("evaluate_baseline", "tiny-phi")
 TRAIN, TRAINED = Job("train", "tiny-phi", "leave_one_out", 0), Job("evaluate_trained", "tiny-phi", "leave_one_out", 0)
 # Seconds; at $3,600 an hour also US dollars: fetch 2, baseline and trained 1 x (40 x .02 + 3), a training 3 + 60 steps.
@@ -48,20 +48,20 @@ def configured(tmp_path: Path) -> Callable[..., Settings]:
 
 
 def work(settings: Settings, job: Job, block: Callable[[Stage, Gate], None], round: int = 0) -> None:
-    with budgeted(settings, job, round) as (account, gate):
-        block(account, gate)
+    with budgeted(settings, job, round) as paid:
+        block(paid.account, paid.gate)
 
 
 def finish(settings: Settings, job: Job, **told: Any) -> None:
     """Write what the job would."""
-    place = standing.result_file(Layout.of(settings), job)
+    place = Layout.of(settings).path(job)
     write_json(place, told)
     if job.stage.startswith("evaluate"):
         write_jsonl(place.with_name("items.jsonl"), [{"length": 12}, {"length": 30}])
 
 
-def ended(settings: Settings, job: Job) -> verdict.Verdict:
-    found = verdict.read(standing.verdict_file(Layout.of(settings), job))
+def ended(settings: Settings, job: Job) -> decision.Decision:
+    found = decision.read(Layout.of(settings).decision(job))
     assert found is not None
     return found
 
@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_recorded_and_costs_nothing(configured: Callable[..
     with pytest.raises(NotRunError) as error:
         work(settings, job, lambda *_: pytest.fail("it ran"))
     assert error.value.code == 0
-    told = read_json(standing.result_file(Layout.of(settings), job))
+    told = read_json(Layout.of(settings).path(job))
     assert "of $0.5000 are spent" in told["not_run"] and "would be enough" in told["not_run"]
     assert not ledger_path(settings).exists()
     assert ended(settings, job).kind == "not run"
@@ -92,7 +92,7 @@ def test_the_reason_is_handed_on_without_the_device(configured: Callable[..., Se
     for job in (FETCH, BASELINE, TRAIN, TRAINED):
         with pytest.raises(NotRunError, match="0"):
             work(settings, job, lambda *_: pytest.fail("it ran"))
-        assert read_json(standing.result_file(Layout.of(settings), job))["not_run"] == "not run: the plan"
+        assert read_json(Layout.of(settings).path(job))["not_run"] == "not run: the plan"
     folder = Layout.of(settings).train("tiny-phi", "leave_one_out", 0)
     assert {path.name for path in folder.iterdir()} == {
         "policy.json", "metrics.jsonl", "completions.jsonl", "training.json",
@@ -104,7 +104,7 @@ def test_no_training_without_a_baseline(configured: Callable[..., Settings]) -> 
     settings = configured(1000)
     finish(settings, FETCH)
     finish(settings, BASELINE, not_run="no money")
-    verdict.write(standing.verdict_file(Layout.of(settings), BASELINE), settings, 0, "no money", "not run")
+    decision.write(Layout.of(settings).decision(BASELINE), settings, 0, "no money", "not run")
     with pytest.raises(NotRunError):
         work(settings, TRAIN, lambda *_: pytest.fail("it ran"))
     richer = configured(2000)  # under another budget the baseline is still to be run
@@ -122,7 +122,7 @@ def test_a_part_of_an_evaluation_counts_as_none(configured: Callable[..., Settin
     work(settings, BASELINE, cut)
     (attempt,) = attempts(ledger_path(settings))
     assert attempt.outcome == "interrupted" and "batch 1 of 4" in str(attempt.error)
-    told = read_json(standing.result_file(Layout.of(settings), BASELINE))
+    told = read_json(Layout.of(settings).path(BASELINE))
     assert "was stopped by budget at batch 1 of 4" in told["not_run"]
     assert (Layout.of(settings).evaluation("tiny-phi") / "items.jsonl").read_text() == ""
 
@@ -131,7 +131,7 @@ def test_a_stopped_training_is_a_result_that_may_go_on(configured: Callable[...,
     settings = configured(1000)
 
     def stop(account: Stage, gate: Gate) -> None:
-        (Layout.of(settings).training_progress("tiny-phi", "leave_one_out", 0) / "step-00000012").mkdir(parents=True)
+        (Layout.of(settings).resume(TRAIN) / "step-00000012").mkdir(parents=True)
         gate.reason = "stopped by budget at step 12 of 60"
         finish(settings, TRAIN, steps=12, stopped=gate.reason)
 
@@ -149,7 +149,7 @@ def test_a_stopped_training_is_a_result_that_may_go_on(configured: Callable[...,
 def test_the_steps_that_a_killed_training_has_kept_are_not_paid_again(configured: Callable[..., Settings]) -> None:
     settings = configured(1000)
     for step in (9, 57):
-        (Layout.of(settings).training_progress("tiny-phi", "leave_one_out", 0) / f"step-{step:08d}").mkdir(parents=True)
+        (Layout.of(settings).resume(TRAIN) / f"step-{step:08d}").mkdir(parents=True)
     assert standing.survey(settings, {"tiny-phi": RATES}).entry(TRAIN).duration.steps == 3
 
 
@@ -161,7 +161,7 @@ def test_an_error_leaves_no_verdict(configured: Callable[..., Settings]) -> None
 
     with pytest.raises(ValueError, match="no"):
         work(settings, FETCH, fail)
-    assert not standing.verdict_file(Layout.of(settings), FETCH).exists()
+    assert not Layout.of(settings).decision(FETCH).exists()
 
 
 def test_by_hand_the_round_stays(configured: Callable[..., Settings]) -> None:
@@ -186,7 +186,7 @@ def test_evidence_comes_from_what_is_finished(configured: Callable[..., Settings
 
     def train(account: Stage, gate: Gate) -> None:
         finish(settings, TRAIN, steps=2)
-        place = standing.result_file(Layout.of(settings), TRAIN).with_name("metrics.jsonl")
+        place = Layout.of(settings).path(TRAIN).with_name("metrics.jsonl")
         write_jsonl(place, [{"step": i, "seconds_rollout": 1e-6, "seconds_update": 3e-6} for i in range(2)])
 
     work(settings, TRAIN, train)

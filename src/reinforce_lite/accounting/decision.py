@@ -1,4 +1,4 @@
-"""What the budget let each stage do, in a small file of its own beside the results.
+"""The budget's decision on each job, in a small file of its own beside the results.
 
     {"round": 0, "unfinished": null | "why it was not run, or was cut", "kind": null | "not run" | "stopped",
      "under": {the settings that decided}}
@@ -23,8 +23,8 @@ DECIDING = {"models", "variants", "seeds", "control_seeds", "hardware", "budget"
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the budget let a stage do.
+class Decision:
+    """What the budget let a job do.
 
     Attributes:
         round: how often it has been given another budget.
@@ -56,22 +56,22 @@ def _money(under: Mapping[str, Any]) -> tuple[float, float]:
     return under["budget"]["limit_usd"], under["hardware"]["usd_per_hour"]
 
 
-def read(path: Path) -> Verdict | None:
-    """The verdict on a stage; None if it has not ended yet.
+def read(path: Path) -> Decision | None:
+    """The decision on a job; None if it has not ended yet.
 
     Raises:
         UserError: the file is not JSON.
     """
-    return Verdict(**read_json(path)) if path.exists() else None
+    return Decision(**read_json(path)) if path.exists() else None
 
 
 def write(path: Path, settings: Settings, round: int | None, unfinished: str | None, kind: Kind | None = None) -> None:
-    """Tell the workflow how a stage ended.
+    """Record for the workflow how a job ended.
 
     Args:
-        path: of the verdict.
+        path: of the decision.
         settings: the configuration it was reached under.
-        round: the workflow's; None, of a stage run by hand, keeps the last one.
+        round: the workflow's; None, of a job run by hand, keeps the last one.
         unfinished: why there is less than was asked for; None if it is finished.
         kind: of what is unfinished.
 
@@ -80,4 +80,4 @@ def write(path: Path, settings: Settings, round: int | None, unfinished: str | N
     """
     before = read(path)
     kept = before.round if before else 0
-    write_json(path, vars(Verdict(kept if round is None else round, unfinished, kind, deciding(settings))))
+    write_json(path, vars(Decision(kept if round is None else round, unfinished, kind, deciding(settings))))

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import torch
 
-from reinforce_lite import keys, settings, untrained
-from reinforce_lite.accounting.forecast import Job
+from reinforce_lite import settings
+from reinforce_lite.experiment import keys
+from reinforce_lite.experiment.run import Run
+from reinforce_lite.experiment.train import untrained
 from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.policy.load import load, save
+from reinforce_lite.stages import Job, Layout
 from toys import toy_policy
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_its_policy_is_the_start_policy(tmp_path: Path) -> None:
@@ -23,7 +25,7 @@ def test_its_policy_is_the_start_policy(tmp_path: Path) -> None:
     layout.data.mkdir(parents=True)
     (layout.data / "train.jsonl").write_text("{}\n")
 
-    untrained.record(config, "tiny-llama", "prompt_only", 0)
+    untrained(Run(config, Job("train", "tiny-llama", "prompt_only", 0)))
 
     folder = layout.train("tiny-llama", "prompt_only", 0)
     again = load(folder, config.policies["tiny-llama"], "cpu")
@@ -34,4 +36,4 @@ def test_its_policy_is_the_start_policy(tmp_path: Path) -> None:
     assert (told["steps"], told["completions"], told["weights_changed"], told["stopped"]) == (0, 0, None, None)
     assert read_jsonl(folder / "metrics.jsonl") == [] == read_jsonl(folder / "completions.jsonl")
     assert read_json(folder / "policy.json")["training"]["prompt"] == "one_shot_bare"
-    assert keys.made(config, Job("train", "tiny-llama", "prompt_only", 0))
+    assert keys.is_done(config, Job("train", "tiny-llama", "prompt_only", 0))

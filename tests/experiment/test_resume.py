@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from reinforce_lite import keys
 from reinforce_lite import settings as settings_module
-from reinforce_lite.accounting.forecast import Job
+from reinforce_lite.experiment import keys
+from reinforce_lite.experiment.resume import drop_evaluations, drop_other_key, drop_read
 from reinforce_lite.files import write_json
-from reinforce_lite.handover import forget_evaluations, forget_inputs, forget_others
-from reinforce_lite.layout import FINISHED, Layout
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import FINISHED, Job, Layout
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RUN = ("tiny-llama", "leave_one_out", 0)
 FETCH, TRAIN, BASELINE, TRAINED = "fetch_policy", "train", "evaluate_baseline", "evaluate_trained"
 
@@ -25,8 +24,8 @@ def settings(tmp_path: Path) -> Settings:
     made = settings_module.validate(settings_module.merge(base, {"results": str(tmp_path)}))
     layout = Layout.of(made)
     for folder in (
-        layout.start_progress("tiny-llama"), layout.training_progress(*RUN),
-        layout.evaluation_progress("tiny-llama"), layout.evaluation_progress(*RUN),
+        layout.resume(Job(FETCH, "tiny-llama")), layout.resume(Job(TRAIN, *RUN)),
+        layout.resume(Job(BASELINE, "tiny-llama")), layout.resume(Job(TRAINED, *RUN)),
     ):  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "completions.jsonl").touch()
@@ -36,8 +35,8 @@ def settings(tmp_path: Path) -> Settings:
 def kept(settings: Settings) -> set[str]:
     layout = Layout.of(settings)
     places = {
-        FETCH: layout.start_progress("tiny-llama"), TRAIN: layout.training_progress(*RUN),
-        BASELINE: layout.evaluation_progress("tiny-llama"), TRAINED: layout.evaluation_progress(*RUN),
+        FETCH: layout.resume(Job(FETCH, "tiny-llama")), TRAIN: layout.resume(Job(TRAIN, *RUN)),
+        BASELINE: layout.resume(Job(BASELINE, "tiny-llama")), TRAINED: layout.resume(Job(TRAINED, *RUN)),
     }  # fmt: skip
     return {stage for stage, folder in places.items() if (folder / "completions.jsonl").exists()}
 
@@ -48,19 +47,19 @@ def trained(settings: Settings, stopped: str | None) -> None:
 
 @pytest.mark.parametrize("job", [Job(BASELINE, "tiny-llama"), Job(TRAIN, *RUN)])
 def test_whoever_reads_the_start_policy_has_taken_it(settings: Settings, job: Job) -> None:
-    forget_inputs(settings, job)
+    drop_read(settings, job)
     assert kept(settings) == {TRAIN, BASELINE, TRAINED}
 
 
 def test_the_evaluation_takes_the_trained_policy(settings: Settings) -> None:
     trained(settings, None)
-    forget_inputs(settings, Job(TRAINED, *RUN))
+    drop_read(settings, Job(TRAINED, *RUN))
     assert kept(settings) == {FETCH, BASELINE, TRAINED}
 
 
 def test_a_training_stopped_by_its_budget_keeps_what_a_larger_one_needs(settings: Settings) -> None:
     trained(settings, "stopped by budget at step 3 of 60")
-    forget_inputs(settings, Job(TRAINED, *RUN))
+    drop_read(settings, Job(TRAINED, *RUN))
     assert kept(settings) == {FETCH, TRAIN, BASELINE, TRAINED}
 
 
@@ -71,23 +70,23 @@ def finished(settings: Settings, seed: int) -> None:
     (layout.policy("tiny-llama") / "weights").mkdir()
     layout.data.mkdir()
     (layout.data / "train.jsonl").touch()
-    key = keys.training_key(settings, "tiny-llama", "leave_one_out", seed)
-    write_json(layout.training_progress(*RUN) / FINISHED, key)
+    key = keys.key(settings, Job(TRAIN, "tiny-llama", "leave_one_out", seed))
+    write_json(layout.resume(Job(TRAIN, *RUN)) / FINISHED, key)
 
 
 @pytest.mark.parametrize(("seed", "left"), [(0, {TRAIN}), (1, set())])
 def test_a_finished_training_stands_in_no_other_ones_way(settings: Settings, seed: int, left: set[str]) -> None:
     finished(settings, seed)
-    forget_others(settings, Job(TRAIN, *RUN))
+    drop_other_key(settings, Job(TRAIN, *RUN))
     assert kept(settings) == {FETCH, BASELINE, TRAINED} | left
 
 
 def test_what_is_not_finished_is_nobodys_to_remove(settings: Settings) -> None:
     for job in (Job(FETCH, "tiny-llama"), Job(TRAIN, *RUN), Job(BASELINE, "tiny-llama")):
-        forget_others(settings, job)
+        drop_other_key(settings, job)
     assert kept(settings) == {FETCH, TRAIN, BASELINE, TRAINED}
 
 
 def test_the_report_takes_the_evaluations(settings: Settings) -> None:
-    forget_evaluations(settings)
+    drop_evaluations(settings)
     assert kept(settings) == {FETCH, TRAIN}

@@ -1,0 +1,45 @@
+"""The stage that evaluates a policy, before training or after it: greedy answers, and sampled ones if wanted."""
+
+import sys
+from typing import Any
+
+from reinforce_lite.accounting.provenance import sums
+from reinforce_lite.evaluation import avg_at_k, harness, sampling
+from reinforce_lite.evaluation.written import Written
+from reinforce_lite.experiment.frame import Paid
+from reinforce_lite.experiment.run import Run
+from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.policy.load import load, prepare_torch
+from reinforce_lite.tasks.prepare import load_split
+
+
+def run(run: Run, paid: Paid) -> None:
+    """Evaluate a policy greedily on the test split with lm-eval; the baseline, or a trained one with --variant."""
+    settings, evaluation, gate = run.settings, run.evaluation, paid.gate
+    prepare_torch(settings.hardware)
+    policy = load(run.need("policy").parent, run.policy, settings.hardware.device)
+    problems = load_split(run.layout.data, "test")[: evaluation.limit]
+    greedy = -(-len(problems) // evaluation.size)
+    gate.begin(greedy + evaluation.sampled_batches(len(problems)), "batch")
+    files = [run.path("outcomes")]
+    run.path("samples").unlink(missing_ok=True)  # of an earlier evaluation
+    # One engine for both kinds of answers: vLLM cannot be opened twice in a process.
+    with sampling.opened_for(policy, evaluation) as engine:
+        written = Written(run.layout.resume(run.job) / "completions.jsonl", run.key)
+        summary, items = harness.evaluate(
+            policy, problems, run.task, run.prompt, evaluation, written, gate.check, engine
+        )
+        if evaluation.cross_check:
+            summary["cross_check"] = harness.cross_check(policy, run.task, evaluation)
+        write_jsonl(run.path("outcomes"), items)
+        if evaluation.samples:
+            drawn = Written(run.layout.resume(run.job) / sampling.SAMPLES, run.key)
+            after = lambda done: gate.check(greedy + done)  # noqa: E731
+            samples = sampling.sample(policy, problems, run.task, run.prompt, evaluation, drawn, after, engine)
+            write_jsonl(run.path("samples"), samples)
+            files.append(run.path("samples"))
+            summary["sampled"] = avg_at_k.figures(samples)
+    record: dict[str, Any] = {**run.job.run, **summary, "sums": sums(*files)}
+    made = {"policy": read_json(run.need("policy")), "engine": evaluation.engine, **run.provenance()}
+    write_json(run.path(), {**record, **made})
+    print(f"{run.job}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)

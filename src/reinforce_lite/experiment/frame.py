@@ -1,0 +1,160 @@
+"""The frame around a stage: it asks the budget, opens the ledger, runs the body, and records why one did not run."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from reinforce_lite.accounting import decision, gate, standing
+from reinforce_lite.accounting.gate import Gate, LedgerMeter, StoppedByBudgetError
+from reinforce_lite.accounting.plan import Plan, enough
+from reinforce_lite.accounting.stage import Stage, stage
+from reinforce_lite.errors import UserError
+from reinforce_lite.experiment import keys, resume
+from reinforce_lite.experiment.run import Run
+from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.preflight import require_preflight
+from reinforce_lite.settings import Settings
+from reinforce_lite.stages import STAGES, Job, Layout
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What a stage on the device works with: its attempt in the ledger, and the gate that it asks after each step."""
+
+    account: Stage
+    gate: Gate
+
+
+def execute(settings: Settings, job: Job, round: int | None = None, **options: Any) -> None:
+    """Run a stage; its body is the function `run` of the module that has its command's name.
+
+    Args:
+        settings: the experiment.
+        job: the stage, and whose.
+        round: how often the workflow has given the job another budget; None by hand.
+        options: of the command, for the body.
+
+    Raises:
+        UserError: preflight has not passed for these settings, or as the body does.
+    """
+    row, run = STAGES[job.stage], Run(settings, job)
+    body = partial(import_module, f"reinforce_lite.experiment.{row.command or row.name}")
+    if row.name == "preflight":
+        body().run(run, round)
+    elif not row.device:
+        body().run(run, **options)
+    elif row.all_devices and int(os.environ.get("RANK", "0")):
+        body().follow(run)
+    else:
+        require_preflight(settings)
+        with _leading(), budgeted(settings, job, round) as paid:
+            body().run(run, paid)  # imports torch, on rented time if at all
+
+
+@contextmanager
+def _leading() -> Iterator[None]:
+    """The first of several processes lets the others go if it leaves early."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    from reinforce_lite.learning import parallel
+
+    with parallel.leading():
+        yield
+
+
+class NotRunError(SystemExit):
+    """The budget has no room for the stage, and its outputs say so; uncaught, it ends the program with exit code 0."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(0)
+        self.reason = reason
+
+
+@contextmanager
+def budgeted(settings: Settings, job: Job, round: int | None) -> Iterator[Paid]:
+    """Run the block as a stage of the ledger if the budget lets it; see `accounting.stage.stage` for the frame.
+
+    A block that raises `StoppedByBudgetError` has no result; the same is recorded as if it had not been started, and
+    the error goes no further.
+
+    Raises:
+        NotRunError: the block may not run; its outputs are written.
+        AdoptedError: a process that was waited for has made the very results.
+        UserError: the ledger is corrupt or cannot be written, or nothing was rehearsed.
+    """
+    plans: list[Plan] = []
+
+    def admit() -> None:
+        """Raise NotRunError if the budget, or what comes before this job, has no room for it."""
+        reason = not_run_before(settings, job)
+        if reason is None:
+            resume.drop_other_key(settings, job)  # steps that will be taken again are not left out of the plan
+            plans.append(_plan(settings, job))
+            refused = gate.refusal(plans[0], job, settings.budget.min_steps)
+            reason = refused and f"{refused}; {enough(plans[0])}"
+        if reason is not None:
+            record_not_run(settings, job, reason, round)
+            raise NotRunError(reason)
+
+    try:
+        done = lambda: keys.is_done(settings, job)  # noqa: E731
+        with stage(settings, job.stage, **job.run, finished=done, admit=admit) as account:
+            plan, meter = plans[0], LedgerMeter(settings, account.attempt)
+            asked = Gate(gate.allowance(plan, job), meter, plan.entry(job).duration.steps)
+            resume.drop_read(settings, job)
+            yield Paid(account, asked)
+    except StoppedByBudgetError as cut:
+        reason = f"not finished: {job} was {cut}; {enough(_plan(settings, job))}"
+        record_not_run(settings, job, reason, round)
+        return
+    place = Layout.of(settings).decision(job)
+    decision.write(place, settings, round, asked.reason, "stopped" if asked.reason else None)
+
+
+def _plan(settings: Settings, job: Job) -> Plan:
+    """The plan as it looks now, kept in plan.json."""
+    rates = standing.load_rates(settings)
+    if rates is None or not rates.keys() >= set(settings.models):
+        raise UserError(
+            f"{Layout.of(settings).plan} holds no rehearsal of every policy", "run the rule preflight again"
+        )
+    plan = standing.survey(settings, rates)
+    standing.keep_plan(settings, str(job), plan)
+    return plan
+
+
+def not_run_before(settings: Settings, job: Job) -> str | None:
+    """The reason why a job that comes before this one was not run under this budget; None if all were."""
+    layout = Layout.of(settings)
+    refused = read_json(layout.preflight).get("plan", {}).get("refused")
+    if refused is not None:
+        return str(refused)
+    for earlier in job.before(settings):
+        if standing.state(settings, earlier) == "not run":
+            return str(read_json(layout.path(earlier))["not_run"])
+    return None
+
+
+def record_not_run(settings: Settings, job: Job, reason: str, round: int | None) -> None:
+    """Write the outputs of a job that has no result, and the budget's decision; the record of the job comes last."""
+    layout, row = Layout.of(settings), STAGES[job.stage]
+    content: dict[str, Any] = {**job.run, "not_run": reason}
+    for name in (*row.outputs, *row.extras):
+        path = layout.path(job, name)
+        if name in row.extras:
+            path.unlink(missing_ok=True) if path.suffix == ".jsonl" else None
+        elif path.suffix == ".jsonl":
+            write_jsonl(path, [])
+        elif name != row.record:
+            write_json(path, content)
+    if job.stage == "train":
+        content |= {"steps": 0, "steps_planned": settings.variant(str(job.variant)).steps, "stopped": None}
+    write_json(layout.path(job), content)
+    decision.write(layout.decision(job), settings, round, reason, "not run")
+    print(f"{job}: {reason}", file=sys.stderr, flush=True)

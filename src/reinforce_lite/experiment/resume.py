@@ -1,0 +1,47 @@
+"""When the files from which an unfinished job resumes are removed: once the workflow has taken its results.
+
+A stage cannot know that. Its Snakemake may be killed while it works, and the next one deletes the results of a job
+whose end nobody saw, and runs it again. Then these files are still here, and the results are only written again. A job
+that reads a result was started by a Snakemake that knows of it.
+"""
+
+import json
+import shutil
+
+from reinforce_lite.experiment import keys
+from reinforce_lite.files import read_json
+from reinforce_lite.journal import Journal
+from reinforce_lite.settings import Settings
+from reinforce_lite.stages import FINISHED, STAGES, Job, Layout, jobs
+
+
+def drop_read(settings: Settings, job: Job) -> None:
+    """Remove the resume files of the stage that made the policy which this job reads.
+
+    A training that its budget stopped keeps its checkpoints: a larger budget resumes it.
+    """
+    layout = Layout.of(settings)
+    for need in STAGES[job.stage].needs.values():
+        source = job.of(need.partition(".")[0])
+        record = layout.path(source)
+        if STAGES[source.stage].resume and not (record.exists() and read_json(record).get("stopped")):
+            shutil.rmtree(layout.resume(source), ignore_errors=True)
+
+
+def drop_other_key(settings: Settings, job: Job) -> None:
+    """Remove the resume files of this job under another key, if its results were written: it is done anew.
+
+    An unfinished job keeps its files, and refuses; somebody may want to resume it.
+    """
+    folder = Layout.of(settings).resume(job)
+    finished = folder / FINISHED
+    if finished.exists() and read_json(finished) != json.loads(json.dumps(keys.key(settings, job))):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def drop_evaluations(settings: Settings) -> None:
+    """Remove the resume files of every evaluation."""
+    for job in jobs(settings):
+        if "samples" in STAGES[job.stage].extras:
+            for name in ("completions.jsonl", "samples.jsonl"):
+                Journal(Layout.of(settings).resume(job) / name).remove()

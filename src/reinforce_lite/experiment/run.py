@@ -1,0 +1,68 @@
+"""What a stage works on: whose job it is, its settings with every `auto` decided, its files, its key."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from reinforce_lite.accounting.provenance import origin
+from reinforce_lite.experiment import keys
+from reinforce_lite.precision import evaluation_of, training_of
+from reinforce_lite.settings import Evaluation, PolicySettings, Settings, Training
+from reinforce_lite.stages import Job, Layout
+from reinforce_lite.tasks import Task, named
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job of an experiment; made once and handed on."""
+
+    settings: Settings
+    job: Job
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where the files lie."""
+        return Layout.of(self.settings)
+
+    @property
+    def policy(self) -> PolicySettings:
+        """The settings of its policy."""
+        return self.settings.policies[self.job.model]
+
+    @cached_property
+    def training(self) -> Training:
+        """How its policy is trained."""
+        return training_of(self.settings, self.job.model, str(self.job.variant))
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """How its policy is evaluated."""
+        return evaluation_of(self.settings, self.job.model)
+
+    @property
+    def task(self) -> Task[Any]:
+        """What its policy learns or answers."""
+        return named(self.settings.task.name)
+
+    @property
+    def prompt(self) -> str:
+        """Name of the prompt, in training and evaluation."""
+        return self.settings.prompt(self.job.variant)
+
+    def path(self, name: str | None = None) -> Path:
+        """A file that this job writes, by its name in the table; by default the one that says how it ended."""
+        return self.layout.path(self.job, name)
+
+    def need(self, name: str) -> Path:
+        """A file that this job reads, by its name in the table of stages."""
+        return self.layout.needs(self.job)[name]
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """Everything that its result depends on, by name."""
+        return keys.key(self.settings, self.job)
+
+    def provenance(self) -> dict[str, Any]:
+        """What made a result, to stand in it: commit, image, and the digest of the key."""
+        return {"made_with": origin(), "key": keys.digest(self.key)}

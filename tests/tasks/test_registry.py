@@ -1,0 +1,77 @@
+"""A task is one file and one line: nothing else of the package knows it by name."""
+
+import ast
+import pickle
+from pathlib import Path
+
+import pytest
+
+import reinforce_lite
+from reinforce_lite.errors import UserError
+from reinforce_lite.tasks import REGISTRY, Options, Task, file_sum, json_schema, named, options
+
+THIRD = str(Path(__file__).with_name("third_task.py"))
+SOURCE = Path(reinforce_lite.__file__).parent
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_no_other_file_names_a_task(name: str) -> None:
+    for path in SOURCE.rglob("*.py"):
+        if path.parent == SOURCE / "tasks":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not (isinstance(node, ast.Constant) and node.value == name), f"{path}, line {node.lineno}"
+            assert not (isinstance(node, ast.ImportFrom) and REGISTRY[name] == node.module), path
+
+
+def test_a_file_outside_of_the_package_is_a_task() -> None:
+    task = named(THIRD)
+    assert isinstance(task, Task) and named(THIRD) is task
+    chosen = options({"name": THIRD, "prompt": "plain", "train_size": 5, "dev_size": 2, "test_size": 3, "letters": 3})
+    data = task.build(chosen)
+    assert (len(data.train), len(data.dev), len(data.test)) == (5, 2, 3)
+    assert {task.grade(str(p.solution), p)["correct"] for p in data.train} == {True}
+    assert task.messages("plain", "c a b") == [{"role": "user", "content": "sort c a b"}]
+    assert len(file_sum(THIRD)["task file, sha256"]) == 64 and file_sum("gsm8k") == {}
+
+
+def test_options_reach_another_process_with_their_class() -> None:
+    for chosen in ({"name": THIRD, "prompt": "plain", "dev_size": 2, "letters": 3}, {"name": "gsm8k", "dev_size": 2}):
+        assert pickle.loads(pickle.dumps(options(chosen))) == options(chosen)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [(None, "No such file"), ("x = 1\n", "defines no TASK"), ("TASK = 3\n", "defines no TASK"),
+     ("import nothing_at_all\n", "cannot be loaded: No module named"), ("x = (\n", "cannot be loaded")],
+)  # fmt: skip
+def test_a_file_that_is_no_task_is_named(tmp_path: Path, text: str | None, problem: str) -> None:
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=rf"mine\.py.*{problem}"):
+        named(str(path))
+
+
+@pytest.mark.parametrize(
+    ("section", "valid"),
+    [
+        ({"name": "gsm8k", "dev_size": 1, "path": "/x"}, True),
+        ({"name": "word_world", "dev_size": 1, "path": "/x"}, False),
+        ({"name": "word_world", "dev_size": 1, "prompt": "one_shot_bare"}, True),
+        ({"name": "gsm8k", "dev_size": 1, "prompt": "one_shot_bare"}, False),
+        ({"name": "mine.py", "dev_size": 1, "prompt": "own", "letters": 3}, True),
+        ({"name": "mine.py", "dev_size": -1}, False),
+        ({"name": "mine", "dev_size": 1}, False),
+        ({"dev_size": 1}, False),
+    ],
+)
+def test_the_schema_knows_the_keys_of_each_task(section: dict[str, object], valid: bool) -> None:
+    from jsonschema import Draft202012Validator
+
+    assert Draft202012Validator(json_schema()).is_valid(section) is valid
+
+
+def test_common_keys_are_common() -> None:
+    for name in REGISTRY:
+        assert set(Options.model_fields) <= set(named(name).options.model_fields)
