@@ -47,7 +47,7 @@ def compare(baseline_items: Path, trained_items: Path, *, resamples: int, seed: 
 
 
 def compare_evaluations(baseline: Path, trained: Path, *, resamples: int, seed: int) -> dict[str, Any]:
-    """Compare two folders of evaluations, of which either may hold nothing but the reason why it was not run.
+    """Compare two folders of evaluations; either may hold only the reason why it was not run.
 
     Raises:
         UserError: as `compare`.

@@ -1,4 +1,4 @@
-"""The steps of the workflow in a crate, and every execution of them that the ledger tells of.
+"""The steps of the workflow in a crate, and every execution of them that the ledger holds.
 
 A job that uses no device is not in the ledger: it has an execution if its results are there, and no times.
 """
@@ -18,7 +18,7 @@ from reinforce_lite.report.crate_entities import REPOSITORY, Graph, Reference
 from reinforce_lite.settings import Settings
 
 CONFIG = "workflow/config.json"
-"""A copy: config.json is written anew whenever the workflow starts, whether or not anything is run."""
+"""A copy: config.json is written again whenever the workflow starts, whether or not anything is run."""
 
 _STAGES = (
     "preflight", "prepare_dataset", "fetch_policy", "evaluate_baseline", "train", "evaluate_trained", "compare",

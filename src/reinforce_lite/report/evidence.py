@@ -68,7 +68,7 @@ class Evidence:
     def contests(self, role: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The result against every control of a role, by model and control, with p-values by Holm over all of them.
 
-        Both are of the first seed and answered the same questions; a pair of which one is absent is left out.
+        Both are of the first seed and answered the same questions; a pair is left out if one of the two is absent.
         """
         settings, layout = self.settings, Layout(self.folder)
         resamples, rows = settings.evaluation.bootstrap_resamples, {}

@@ -16,7 +16,7 @@ Verdicts = dict[int, list[bool]]
 
 
 def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> list[dict[str, Any]]:
-    """The change of a model's variants over all their evaluated training seeds, of which at least two are needed.
+    """The change of a model's variants over all their evaluated training seeds; it takes at least two.
 
     Args:
         settings: the experiment.
