@@ -426,7 +426,7 @@ class Settings(Section):
     )
     hardware: Hardware
     budget: Budget
-    task: Annotated[SerializeAsAny[tasks.Options], BeforeValidator(tasks.options)]
+    task: Annotated[SerializeAsAny[tasks.Options], BeforeValidator(tasks.read_options)]
     policies: dict[Name, PolicySettings] = Field(description="Catalogue of policies by name.")
     training: Training
     training_variants: dict[Name, dict[str, Any]] = Field(

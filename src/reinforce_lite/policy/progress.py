@@ -20,9 +20,9 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.files import write_json
 from reinforce_lite.interrupt import Interrupted, uninterrupted
 from reinforce_lite.journal import Journal
-from reinforce_lite.layout import FINISHED
 from reinforce_lite.policy import Policy, checkpoint
 from reinforce_lite.settings import CheckpointSettings
+from reinforce_lite.stages import FINISHED
 
 KEPT = 2
 """Checkpoints: if the newest is damaged, the one before it is used."""

@@ -1,4 +1,4 @@
-"""The steps of the workflow in a crate, and every execution of them that the ledger tells of.
+"""The steps of the workflow in a crate, and every execution of them that the ledger holds.
 
 A job that uses no device is not in the ledger: it has an execution if its results are there, and no times.
 """
@@ -10,22 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from reinforce_lite.accounting.forecast import Job, jobs
 from reinforce_lite.accounting.ledger import Attempt
-from reinforce_lite.layout import Layout
 from reinforce_lite.report import crate_entities as entities
 from reinforce_lite.report.crate_entities import REPOSITORY, Graph, Reference
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import STAGES, Job, jobs
 
 CONFIG = "workflow/config.json"
-"""A copy: config.json is written anew whenever the workflow starts, whether or not anything is run."""
-
-_STAGES = (
-    "preflight", "prepare_dataset", "fetch_policy", "evaluate_baseline", "train", "evaluate_trained", "compare",
-    "report",
-)  # fmt: skip
-_WITHOUT_DEVICE = ("prepare_dataset", "compare", "report")
-_STATUS = {"finished": "Completed", "running": "Active"}
+"""A copy: config.json is written again whenever the workflow starts, whether or not anything is run."""
 
 
 @dataclass(frozen=True)
@@ -41,39 +33,25 @@ class Experiment:
     def references(self, patterns: Iterable[str]) -> list[Reference]:
         """The files whose path matches one of the patterns; a `*` matches slashes too."""
         wanted = tuple(patterns)
-        found = [name for name in self.names if any(fnmatchcase(name, pattern) for pattern in wanted)]
-        return [{"@id": entities.identifier(name)} for name in found]
+        names = [name for name in self.names if any(fnmatchcase(name, pattern) for pattern in wanted)]
+        return [{"@id": entities.identifier(name)} for name in names]
 
 
 def flow(job: Job) -> tuple[list[str], list[str]]:
     """What a job reads and what it writes, as patterns of paths in the folder; nothing if its stage is unknown."""
-    at, run = Layout(Path()), (job.model, str(job.variant), int(job.seed or 0))
-    start, baseline = at.policy(job.model), at.evaluation(job.model)
-    train, trained, comparison = at.train(*run), at.evaluation(*run), at.comparison(*run)
-    flows: dict[str, tuple[list[str], list[str]]] = {
-        "preflight": ([], ["preflight.json", "plan.json"]),
-        "prepare_dataset": ([], ["data/*"]),
-        "fetch_policy": (["data/demonstrations.jsonl"], [f"{start}/*"]),
-        "evaluate_baseline": ([f"{start}/policy.json", "data/test.jsonl"], [f"{baseline}/*"]),
-        "train": ([f"{start}/policy.json", "data/train.jsonl"], [f"{train}/*"]),
-        "evaluate_trained": ([f"{train}/policy.json", "data/test.jsonl"], [f"{trained}/*"]),
-        "compare": ([f"{baseline}/items.jsonl", f"{trained}/items.jsonl"], [f"{comparison}"]),
-        "report": (
-            ["ledger.jsonl", "plan.json", "preflight.json", "data/manifest.json", "benchmarks/*"]
-            + [f"{place}/*" for place in ("policies", "baseline", "train", "trained", "compare")],
-            ["summary.json", "report.html"],
-        ),
-    }
-    reads, writes = flows.get(job.stage, ([], []))
-    return [CONFIG, *reads], writes
+    stage = STAGES.get(job.stage)
+    if stage is None:
+        return [CONFIG], []
+    names = {"model": job.model or "*", "variant": job.variant or "*", "seed": "*" if job.seed is None else job.seed}
+    needs = [STAGES[source].files[output] for source, output in (need.split(".") for need in stage.needs.values())]
+    reads = [pattern.format(**names) for pattern in (*needs, *stage.reads)]
+    return [CONFIG, *reads], [pattern.format(**names) for pattern in stage.files.values()]
 
 
 def every_job(experiment: Experiment) -> list[Job]:
     """The jobs of the configuration in their order, and then those that only the ledger knows."""
-    settings = experiment.settings
-    compared = [Job("compare", model, *run) for model in settings.models for run in settings.runs]
-    named = [Job("preflight", ""), Job("prepare_dataset", ""), *jobs(settings), *compared, Job("report", "")]
-    return list(dict.fromkeys([*named, *map(_job_of, experiment.attempts)]))
+    named = [job for job in jobs(experiment.settings, device=False) if job.stage != "crate"]
+    return list(dict.fromkeys([*named, *(attempt.job for attempt in experiment.attempts)]))
 
 
 def add_steps(graph: Graph, experiment: Experiment, workflow: str) -> tuple[list[Reference], list[Reference]]:
@@ -82,20 +60,23 @@ def add_steps(graph: Graph, experiment: Experiment, workflow: str) -> tuple[list
     Returns:
         The executions (CreateAction, one an attempt), and what ordered them (ControlAction, one a job).
     """
-    executions, controls = [], []
+    executions: list[Reference] = []
+    controls: list[Reference] = []
     steps: dict[str, Reference] = {}
     tools: dict[str, Reference] = {}
-    requirements = _add_packages(graph, experiment)
+    packages = _add_packages(graph, experiment)
+    version = experiment.summary["provenance"]["versions"]["reinforce-lite"]
     for job in every_job(experiment):
-        tool = {"@id": f"#tool/{_command(job)}"}
-        own, done = _add_executions(graph, experiment, job, tool)
+        stage = STAGES.get(job.stage)
+        command = (stage and stage.command) or job.stage.replace("_", "-")
+        own, done = _add_executions(graph, experiment, job, {"@id": f"#tool/{command}"})
         if not own:
             continue
-        tools[_command(job)] = _add_tool(graph, experiment, job, tool["@id"], requirements)
-        position = str(_STAGES.index(job.stage) if job.stage in _STAGES else len(_STAGES))
-        steps[job.stage] = graph.add(
-            f"#step/{job.stage}", "HowToStep", name=job.stage, position=position, workExample=tool
-        )
+        tool = {"softwareVersion": version, "url": REPOSITORY, "softwareRequirements": packages}
+        tools[command] = graph.add(f"#tool/{command}", "SoftwareApplication", name=f"reinforce-lite {command}", **tool)
+        position = str(list(STAGES).index(job.stage) if stage else len(STAGES))
+        step = {"name": job.stage, "position": position, "workExample": tools[command]}
+        steps[job.stage] = graph.add(f"#step/{job.stage}", "HowToStep", **step)
         control = {"name": str(job).strip(), "instrument": steps[job.stage], "object": own}
         status = _status("finished" if done else "failed")
         controls.append(graph.add(f"#job/{_name(job)}", "ControlAction", **control, actionStatus=status))
@@ -110,19 +91,18 @@ def add_data_source(graph: Graph, experiment: Experiment) -> Reference:
     source = experiment.summary["provenance"]["revisions"]["data"] or {}
     if source.get("repo"):
         return entities.add_hub_source(graph, source["repo"], source["revision"], dataset=True)
-    name = experiment.settings.task.name
     how = "Local files that were checked to be the original ones" if "path" in source else "Made from task.seed"
-    return graph.add("#data-source", "CreativeWork", name=name, description=how)
+    return graph.add("#data-source", "CreativeWork", name=experiment.settings.task.name, description=how)
 
 
 def add_model_source(graph: Graph, experiment: Experiment, model: str) -> list[Reference]:
     """Where the weights of a policy came from; nothing if they were made here, or never fetched."""
-    told = experiment.summary["provenance"]["revisions"]["models"].get(model) or {}
+    source = experiment.summary["provenance"]["revisions"]["models"].get(model) or {}
     chosen = experiment.settings.policies[model]
-    if chosen.from_scratch is not None or told.get("not_run"):
+    if chosen.from_scratch is not None or source.get("not_run"):
         return []
     if chosen.path is None:
-        return [entities.add_hub_source(graph, str(chosen.repo), str(told.get("revision") or chosen.revision))]
+        return [entities.add_hub_source(graph, str(chosen.repo), str(source.get("revision") or chosen.revision))]
     how = "Local weights, at no revision that is known"
     return [graph.add(f"#weights/{model}", "CreativeWork", name=chosen.path.name, description=how)]
 
@@ -132,94 +112,73 @@ def _add_executions(graph: Graph, experiment: Experiment, job: Job, tool: Refere
     reads, writes = flow(job)
     sources = [add_data_source(graph, experiment)] if job.stage == "prepare_dataset" else []
     sources += add_model_source(graph, experiment, job.model) if job.stage == "fetch_policy" else []
-    told = {"name": str(job).strip(), "instrument": tool, "object": [*experiment.references(reads), *sources]}
+    every = {"name": str(job).strip(), "instrument": tool, "object": [*experiment.references(reads), *sources]}
     made = {"result": experiment.references(writes), **_made_with(graph, experiment, writes)}
-    if job.stage in _WITHOUT_DEVICE:
-        told["description"] = "It uses no device, so the ledger does not tell of it, and its times are not known."
-        own = [graph.add(f"#execution/{_name(job)}", "CreateAction", **{**made, **told})] if made["result"] else []
+    if job.stage in STAGES and not STAGES[job.stage].device:
+        every["description"] = "It uses no device, so the ledger does not tell of it, and its times are not known."
+        own = [graph.add(f"#execution/{_name(job)}", "CreateAction", **{**made, **every})] if made["result"] else []
         return own, True
-    own_attempts = [attempt for attempt in experiment.attempts if _job_of(attempt) == job]
-    finished = [attempt for attempt in own_attempts if attempt.outcome == "finished"]
-    return [
-        _add_attempt(graph, attempt, told | (made if attempt in finished[-1:] else {})) for attempt in own_attempts
-    ], bool(finished)
+    own_attempts = [attempt for attempt in experiment.attempts if attempt.job == job]
+    last = [attempt for attempt in own_attempts if attempt.outcome == "finished"][-1:]
+    return [_add_attempt(graph, one, every | (made if one in last else {})) for one in own_attempts], bool(last)
 
 
-def _add_attempt(graph: Graph, attempt: Attempt, told: dict[str, Any]) -> Reference:
+def _add_attempt(graph: Graph, attempt: Attempt, properties: dict[str, Any]) -> Reference:
     """An attempt of the ledger, with its times, its device-seconds and its cost."""
     here = f"#execution/{attempt.id}"
-    asked = f"{attempt.device}; {attempt.price_source}, {attempt.price_date.isoformat()}"
+    whose = f"{attempt.device}; {attempt.price_source}, {attempt.price_date.isoformat()}"
     price = graph.add(
-        f"#price/{quote(f'{attempt.usd_per_hour} {asked}', safe='')}",
+        f"#price/{quote(f'{attempt.usd_per_hour} {whose}', safe='')}",
         "PropertyValue",
         name="price of one device for one hour",
         value=attempt.usd_per_hour,
         unitText="US dollars an hour",
-        description=asked,
+        description=whose,
     )
-    usage = [
-        entities.add_quantity(graph, here, "device-seconds", attempt.seconds * attempt.count, "SEC"),
-        entities.add_quantity(graph, here, "cost", attempt.usd, "CCY_USD", unitText="US dollars", valueReference=price),
-    ]
-    ended = f"The attempt {attempt.outcome}" if attempt.outcome == "finished" else f"The attempt was {attempt.outcome}"
-    described = [f"{ended}. Device: {attempt.count} x {attempt.device}.", told.pop("description", "")]
+    ended = f"The attempt {'' if attempt.outcome == 'finished' else 'was '}{attempt.outcome}"
+    described = [f"{ended}. Device: {attempt.count} x {attempt.device}.", properties.pop("description", "")]
     failed = _status(attempt.outcome) == _status("failed")
     return graph.add(
         here,
         "CreateAction",
-        **told,
+        **properties,
         description=" ".join(filter(None, described)),
         startTime=attempt.started.isoformat(timespec="milliseconds"),
         endTime=attempt.ended.isoformat(timespec="milliseconds"),
         actionStatus=_status(attempt.outcome),
         error=(attempt.error or attempt.outcome) if failed else None,
-        resourceUsage=usage,
+        resourceUsage=[
+            entities.add_quantity(graph, here, "device-seconds", attempt.seconds * attempt.count, "SEC"),
+            entities.add_usd(graph, here, attempt.usd, valueReference=price),
+        ],
     )
 
 
 def _made_with(graph: Graph, experiment: Experiment, writes: Sequence[str]) -> dict[str, Any]:
     """The commit and the image that made what is in these places, where the results say so."""
     for origin in experiment.summary["provenance"]["origins"]:
-        if any(f"{result}/*" in writes for result in origin["results"]):
+        if any(path.startswith(f"{result}/") for result in origin["results"] for path in writes):
             commit, image = origin["git_commit"], origin["image"]
-            told = {"description": f"Made by commit {commit}."} if commit else {}
-            return told | ({"containerImage": entities.add_image(graph, image)} if image else {})
+            described = {"description": f"Made by commit {commit}."} if commit else {}
+            return described | ({"containerImage": entities.add_image(graph, image)} if image else {})
     return {}
-
-
-def _add_tool(
-    graph: Graph, experiment: Experiment, job: Job, identifier: str, requirements: list[Reference]
-) -> Reference:
-    name = f"reinforce-lite {_command(job)}"
-    version = experiment.summary["provenance"]["versions"]["reinforce-lite"]
-    told = {"softwareVersion": version, "url": REPOSITORY, "softwareRequirements": requirements}
-    return graph.add(identifier, "SoftwareApplication", name=name, **told)
 
 
 def _add_packages(graph: Graph, experiment: Experiment) -> list[Reference]:
     """Python, and the packages whose version can change a result."""
-    versions = dict(experiment.summary["provenance"]["versions"])
-    python = versions.pop("python", None)
-    versions.pop("reinforce-lite", None)
-    found = [entities.add_package(graph, name, version) for name, version in versions.items() if version]
-    if python:
-        told = {"name": "Python", "softwareVersion": python, "url": "https://www.python.org/"}
-        found.insert(0, graph.add("#python", "SoftwareApplication", **told))
-    return found
-
-
-def _job_of(attempt: Attempt) -> Job:
-    return Job(attempt.stage, attempt.model or "", attempt.variant, attempt.seed)
+    versions = {name: version for name, version in experiment.summary["provenance"]["versions"].items() if version}
+    own = {name: version for name, version in versions.items() if name not in ("python", "reinforce-lite")}
+    packages = [entities.add_package(graph, name, version) for name, version in own.items()]
+    if version := versions.get("python"):
+        python = {"name": "Python", "softwareVersion": version, "url": "https://www.python.org/"}
+        packages.insert(0, graph.add("#python", "SoftwareApplication", **python))
+    return packages
 
 
 def _name(job: Job) -> str:
     return str(job).strip().replace(" ", "/")
 
 
-def _command(job: Job) -> str:
-    """The subcommand that does the job."""
-    return "evaluate" if job.stage.startswith("evaluate_") else job.stage.replace("_", "-")
-
-
 def _status(outcome: str) -> str:
-    return f"http://schema.org/{_STATUS.get(outcome, 'Failed')}ActionStatus"
+    known = {"finished": "Completed", "running": "Active"}
+    return f"http://schema.org/{known.get(outcome, 'Failed')}ActionStatus"
