@@ -99,7 +99,7 @@ def _seconds(settings: Settings, job: Job, ledger: list[Attempt]) -> float | Non
 
 def _own(job: Job, ledger: list[Attempt]) -> list[Attempt]:
     """The attempts of a job."""
-    return [a for a in ledger if (a.stage, a.model, a.variant, a.seed) == (job.stage, job.model, job.variant, job.seed)]
+    return [attempt for attempt in ledger if attempt.job == job]
 
 
 def _trained(settings: Settings, job: Job, ledger: list[Attempt]) -> Trained | None:

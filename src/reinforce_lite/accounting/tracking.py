@@ -69,6 +69,8 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
         training = _json(layout.path(job, "policy")).get("training") or {}
         files = [layout.path(job, name) for name in ("metrics", "completions")]
         return Results({**job.run, **training}, _rows(files[0]), files, needs["problems"], origin)
+    if STAGES[job.stage].command != "evaluate":
+        return Results()
     engine = {"engine": ended.get("engine", settings.evaluation.engine)}
     asked = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
     params = {**job.run, "evaluation": evaluation_of(asked, job.model).model_dump(mode="json")}
