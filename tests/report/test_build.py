@@ -11,7 +11,7 @@ from reinforce_lite.report import build as build_module
 from reinforce_lite.report.build import build
 from reinforce_lite.report.page import notice
 from reinforce_lite.report.runs import runs
-from reinforce_lite.report.summary import validate as validate_summary
+from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.settings import Settings, validate
 
 pytestmark = pytest.mark.usefixtures("spent")
@@ -114,7 +114,7 @@ def test_the_cost_of_checkpoints_is_shown(page: str) -> None:
 
 def test_the_summary_fits_its_schema_and_comes_with_the_page(page: str, ready: Settings) -> None:
     summary = read_json(ready.folder / "summary.json")
-    validate_summary(summary)
+    Summary.model_validate(summary)
     model = summary["models"]["tiny-llama"]
     assert model["discordant"]["gained"] - model["discordant"]["lost"] == 35
     assert [run["variant"] for run in model["runs"]] == ["leave_one_out", "random_reward"]

@@ -8,11 +8,14 @@ import pytest
 from reinforce_lite.cli import main
 from reinforce_lite.evaluation.power import questions_needed
 from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
-from reinforce_lite.layout import Layout
+from reinforce_lite.report import claims
 from reinforce_lite.report.build import build
 from reinforce_lite.report.compare import compare
+from reinforce_lite.report.evidence import Evidence
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
+from reinforce_lite.report.verdicts import Kind, Verdict
 from reinforce_lite.settings import Settings, validate
+from reinforce_lite.stages import Layout
 
 pytestmark = pytest.mark.usefixtures("spent", "drawn_once")
 
@@ -55,6 +58,28 @@ def test_every_claim_has_a_verdict_a_rule_and_a_reason(fresh: Settings) -> None:
     for row in rows.values():
         assert row["verdict"] in {"supported", "contradicted", "undecidable"}
         assert row["why"] and row["rule"] and (row["decides"] is None) == (row["verdict"] != "undecidable")
+
+
+def test_a_new_claim_is_one_registration(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(claims, "CLAIMS", list(claims.CLAIMS))
+
+    @claims.claim("length", "Answers become longer.", "mean tokens after training", of_each_model=True)
+    def _length(evidence: Evidence, model: str) -> claims.Judged:
+        result = evidence.summary.models[model]
+        assert result.baseline and result.trained
+        kind: Kind = "supported" if result.trained.length > result.baseline.length else "contradicted"
+        return Verdict(kind, f"{result.trained.length:.1f} tokens"), evidence.every_seed(model)
+
+    row = judged(fresh)["length", "tiny-phi"]
+    assert row["verdict"] == "supported" and row["why"].endswith(" tokens")
+    assert row["runs"] == ["tiny-phi, leave_one_out, seed 0"] and row["usd"] > 0
+    assert list(judged(fresh))[:5][-1] == ("length", "tiny-llama"), "after the others about the same model"
+    page = (fresh.folder / "report.html").read_text(encoding="utf-8")
+    assert "Answers become longer." in page and "Of 17 claims" in page
+    main(["claims", "--config", str(fresh.folder / "config.json")])
+    assert "tiny-phi: Answers become longer." in capsys.readouterr().out
 
 
 def test_the_verdicts_follow_from_the_figures(fresh: Settings) -> None:

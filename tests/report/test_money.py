@@ -10,7 +10,7 @@ from reinforce_lite.files import read_json, write_json, write_jsonl
 from reinforce_lite.report import money
 from reinforce_lite.report.build import build
 from reinforce_lite.report.compare import compare_evaluations
-from reinforce_lite.report.summary import validate
+from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.settings import Settings
 
 REASON = "not run: $9.00 of $10.00 are spent; budget.limit_usd: 12 would be enough"
@@ -81,7 +81,7 @@ def test_what_was_not_run_is_said_and_the_rest_is_shown(fresh: Settings) -> None
     write_json(path, {**read_json(path), "steps": 12, "steps_planned": 40, "stopped": stop})
     build(fresh, fresh.folder)
     summary = read_json(fresh.folder / "summary.json")
-    validate(summary)
+    Summary.model_validate(summary)
     llama, phi = (summary["models"][name] for name in ("tiny-llama", "tiny-phi"))
     assert llama["not_run"] == REASON and llama["trained"] is None is llama["mcnemar_p"]
     assert llama["baseline"]["strict"] == 0.5 and llama["n"] == 120
@@ -111,6 +111,6 @@ def test_nothing_but_a_refused_plan(fresh: Settings) -> None:
             write_json(fresh.folder / f"compare/{run}.json", {**named, **found})
     build(fresh, fresh.folder)
     summary = read_json(fresh.folder / "summary.json")
-    validate(summary)
+    Summary.model_validate(summary)
     assert all(model["baseline"] is None and model["not_run"] == REASON for model in summary["models"].values())
     assert "No trained policy was evaluated." in (fresh.folder / "report.html").read_text(encoding="utf-8")

@@ -8,13 +8,12 @@ import pytest
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import avg_at_k
 from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.report.build import build
 from reinforce_lite.report.sampled import change, sampled
-from reinforce_lite.report.verification import evaluations, samples
-from reinforce_lite.report.verification.experiment import Experiment
+from reinforce_lite.report.verification.difference import Check
 from reinforce_lite.report.verify import verify
 from reinforce_lite.settings import Settings, validate
+from reinforce_lite.stages import Layout
 
 pytestmark = pytest.mark.usefixtures("spent", "drawn_once")
 
@@ -77,19 +76,22 @@ def test_other_questions_are_no_pair(tmp_path: Path) -> None:
         change(one, other, 10, 0, tmp_path)
 
 
+def samples_check(folder: Path) -> Check:
+    return next(check for check in verify(folder) if check.name == "samples")
+
+
 def test_a_changed_answer_is_named(drawn: Settings) -> None:
     build(drawn, drawn.folder)
-    looked = Experiment.read(drawn.folder)
-    assert samples.samples(looked, evaluations.load(looked)).differences == []
+    assert samples_check(drawn.folder).differences == []
     place = Layout.of(drawn).evaluation("tiny-llama", "leave_one_out", 0)
     rows = read_jsonl(place / "samples.jsonl")
     write_jsonl(place / "samples.jsonl", [*rows[:-1], {**rows[-1], "strict": True}])
-    (found,) = samples.samples(looked, evaluations.load(looked)).differences
+    (found,) = samples_check(drawn.folder).differences
     assert found.key == "strict" and found.place.startswith("line 16 (") and "draw 1" in found.place
     write_jsonl(place / "samples.jsonl", rows[:-1])
     with pytest.raises(UserError, match=r"samples.jsonl: every question needs the same number of samples: \[1, 2\]"):
         build(drawn, drawn.folder)
     named = {one.file for check in verify(drawn.folder) for one in check.differences}
     assert str(place.relative_to(drawn.folder) / "samples.jsonl") in named, "verify goes on, and names the file"
-    (found,) = samples.samples(looked, evaluations.load(looked)).differences
-    assert found.key == "rows" and found.stated == 15
+    (found,) = samples_check(drawn.folder).differences
+    assert (found.key, found.stated) == ("id", "(absent)") and found.place.endswith("draw 1")

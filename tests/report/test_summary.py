@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -6,11 +5,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+from pydantic import ValidationError
 
 from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import write_json, write_jsonl
-from reinforce_lite.report.summary import cost, provenance, reconcile, schema, summarise, validate
+from reinforce_lite.report.summary import cost, provenance, reconcile, summarise
+from reinforce_lite.report.summary_model import Published, Summary
 from reinforce_lite.settings import Settings
 from reinforce_lite.settings import validate as validate_settings
 
@@ -83,22 +84,22 @@ ALL = [comparison(m, v, s, delta=0.1 * s) for m in "ab" for v in ("random", "def
 
 
 def test_top_level_figures_are_those_of_the_first_variant_and_seed(settings: Settings) -> None:
-    model = summarise(settings, ALL, [], MADE_WITH)["models"]["b"]
-    assert (model["variant"], model["seed"], model["delta"]) == ("default", 4, 0.4)
-    assert [(run["variant"], run["seed"]) for run in model["runs"]] == [
+    model = summarise(settings, ALL, [], MADE_WITH).models["b"]
+    assert (model.variant, model.seed, model.delta) == ("default", 4, 0.4)
+    assert [(run.variant, run.seed) for run in model.runs] == [
         ("random", 5),
         ("random", 4),
         ("default", 5),
         ("default", 4),
     ]
-    assert model["published"] == {"baseline": 0.7, "trained": 0.8}
+    assert model.published == Published(baseline=0.7, trained=0.8)
 
 
 def test_models_do_not_depend_on_time(settings: Settings) -> None:
     short = summarise(settings, ALL, [attempt("train", 1)], MADE_WITH)
     long = summarise(settings, ALL, [attempt("train", 999)], {**MADE_WITH, "machine": {"cpus": 2}})
-    assert short["models"] == long["models"]
-    assert short["cost"] != long["cost"]
+    assert short.models == long.models
+    assert short.cost != long.cost
 
 
 def test_the_main_run_is_needed(settings: Settings) -> None:
@@ -147,7 +148,7 @@ def test_provenance_reads_what_lies_beside_the_results(settings: Settings, tmp_p
     ]
     assert found["sums"] == {"test.jsonl": "0" * 64}
     assert found["seeds"] == {"training": [4, 5], "task": 9, "bootstrap": 0, "start": {"a": 3, "b": 3}}
-    validate(summarise(settings, ALL, [], found))
+    assert summarise(settings, ALL, [], found).as_json()["provenance"] == found
 
 
 def test_provenance_names_what_is_absent(settings: Settings, tmp_path: Path) -> None:
@@ -178,7 +179,7 @@ def test_a_benchmark_without_seconds(tmp_path: Path, row: dict[str, Any]) -> Non
 
 
 def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(schema())
+    jsonschema.Draft202012Validator.check_schema(Summary.model_json_schema())
 
 
 @pytest.mark.parametrize(
@@ -196,11 +197,11 @@ def test_the_schema_is_one() -> None:
     ],
 )
 def test_the_schema_refuses(settings: Settings, path: list[str], value: Any) -> None:
-    summary = json.loads(json.dumps(summarise(settings, ALL, [attempt("train", 1)], MADE_WITH)))
-    validate(summary)
+    summary = summarise(settings, ALL, [attempt("train", 1)], MADE_WITH).as_json()
+    Summary.model_validate(summary)
     place = summary
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    with pytest.raises(jsonschema.ValidationError):
-        validate(summary)
+    with pytest.raises(ValidationError):
+        Summary.model_validate(summary)

@@ -8,7 +8,7 @@ import pytest
 from reinforce_lite.cli import main
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import write_json, write_jsonl
-from reinforce_lite.report.traces import contrast, of_runs
+from reinforce_lite.report.traces import contrast
 from reinforce_lite.settings import Settings
 
 WAITS, CAREFUL, LOOPS = "3 + 1 = 5 wait 3 + 1 = 4 .", "3 + 1 = 4 .", "It is 4 . It is 4 . It is 4 ."
@@ -58,34 +58,15 @@ def test_contrast_needs_the_same_questions(sides: Callable[..., dict[str, Any]])
         sides([item(1, WAITS, True, 5), item(2, WAITS, True, 5)], [item(1, WAITS, True, 5)])
 
 
-def completions() -> list[dict[str, Any]]:
-    """Two groups; those that wait earn 2 more in one, as much in the other. Right answers are 3 tokens longer."""
-    rows = [("a", True, 1), ("a", False, -1), ("b", True, 1), ("b", False, 1)]
-    return [
-        {
-            "step": 0,
-            "question": question,
-            "answer": "4",
-            "completion": f"{WAITS if waits else CAREFUL} <answer> {4 if reward > 0 else 5} </answer>",
-            "reward": reward,
-            "length": 8 if reward > 0 else 5,
-        }
-        for question, waits, reward in rows
-    ]
-
-
 def test_the_table_of_an_experiment(fresh: Settings, command: Callable[..., int], capsys: Any) -> None:
-    write_jsonl(fresh.folder / "train/tiny-llama/leave_one_out/seed0/completions.jsonl", completions())
     assert command() == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "tiny-llama leave_one_out seed0, 120 questions"
     rows = {line.split()[0]: line.split()[1:] for line in shown[2:10]}
     # Every trained text of the fixture waits, no text of the base policy does: 2 / 2**120.
-    waits = ["0.0%", "100.0%", "120", "0", "<", "0.0001", "+1.00", "[+0.00,", "+2.00]", "2"]
-    assert rows["backtracking"] == waits
-    assert rows["tables"] == ["0.0%", "0.0%", "0", "0", "1.000", "-", "-", "0"]
-    lengths = [line for line in shown if line.startswith("right less wrong")]
-    assert lengths[0] == "right less wrong, same question in training: +3.0, 95% interval -, groups 1"
+    assert rows["backtracking"] == ["0.0%", "100.0%", "120", "0", "<", "0.0001"]
+    assert rows["tables"] == ["0.0%", "0.0%", "0", "0", "1.000"]
+    assert shown[11].split() == ["tokens", "of", "answers", "that", "are", "right", "wrong"]
     assert sum(line.endswith(", 120 questions") for line in shown) == 4  # two models, two variants
 
 
@@ -96,8 +77,6 @@ def test_as_json(fresh: Settings, command: Callable[..., int], capsys: Any) -> N
         (model, variant) for model in fresh.models for variant in fresh.variants
     ]
     assert found[0]["contrast"]["behaviours"]["backtracking"]["gained"] == 120
-    within = found[0]["within_question"]
-    assert (within["completions"], within["groups"]) == (320, 80)  # 40 steps of 2 questions and 4 completions
 
 
 def test_a_policy_that_was_not_evaluated_says_why(fresh: Settings, command: Callable[..., int], capsys: Any) -> None:
@@ -113,29 +92,3 @@ def test_an_experiment_that_is_not_finished(fresh: Settings, command: Callable[.
     assert command() == 2
     shown = capsys.readouterr()
     assert shown.out == "" and "evaluation.json does not exist" in shown.err
-
-
-def test_a_completion_without_a_reward(fresh: Settings) -> None:
-    rows = completions()
-    del rows[2]["reward"]
-    write_jsonl(fresh.folder / "train/tiny-llama/leave_one_out/seed0/completions.jsonl", rows)
-    with pytest.raises(UserError, match=r"completions.jsonl, line 3: no key 'reward'"):
-        of_runs(fresh, seed=0)
-
-
-def test_labelled_says_what_a_hand_counts(capsys: Any) -> None:
-    assert main(["traces", "--labelled"]) == 0
-    dev, held_out = capsys.readouterr().out.split("\n\n")
-    # Tables of the dev half: 035 (markdown) and 037 (columns of blanks) are found, 039 (columns of commas) is not.
-    assert ["tables", "3", "2", "2", "100.0%", "66.7%"] in [line.split() for line in dev.splitlines()]
-    # Of the other half: 036 (ASCII), 038 (columns of blanks) and 084 (markdown); 040 (one bar a line) is not.
-    assert ["tables", "4", "3", "3", "100.0%", "75.0%"] in [line.split() for line in held_out.splitlines()]
-    assert main(["traces", "--labelled", "--json"]) == 0
-    splits = json.loads(capsys.readouterr().out)["splits"]
-    assert splits["dev"]["tables"]["recall"] == pytest.approx(2 / 3)
-
-
-@pytest.mark.parametrize("options", [[], ["--labelled", "--config", "config.json"]])
-def test_one_of_two_things_is_asked_for(options: list[str], capsys: Any) -> None:
-    assert main(["traces", *options]) == 2
-    assert "--labelled or --config, and not both" in capsys.readouterr().err

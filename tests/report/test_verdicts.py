@@ -85,12 +85,12 @@ def test_a_behaviour_appears(before: float, after: float, ci95: list[float], p: 
 
 
 def test_a_training_that_collapses_is_not_stable() -> None:
-    calm = {"name": "a", "skipped": 0, "first": [0.0, 0.1, 0.2], "last": [0.3, 0.4, 0.5]}
+    calm = ("a", 0, [0.0, 0.1, 0.2, 0.2, 0.2, 0.2, 0.3, 0.4, 0.5])
     assert steady([calm], []).kind == "supported"
-    assert steady([calm, {**calm, "skipped": 1}], []).kind == "contradicted"
-    assert steady([{**calm, "first": [0.3, 0.4, 0.5], "last": [0.0, 0.1, 0.2]}], []).kind == "contradicted"
+    assert steady([("a", 1, calm[2])], []).kind == "contradicted"
+    assert steady([("a", 0, calm[2][::-1])], []).kind == "contradicted"
     # 0.1 lower, with a standard error of 0.082 of the difference: that is noise.
-    assert steady([{**calm, "first": [0.3, 0.4, 0.5], "last": [0.2, 0.3, 0.4]}], []).kind == "supported"
+    assert steady([("a", 0, [0.3, 0.4, 0.5, 0.4, 0.4, 0.4, 0.2, 0.3, 0.4])], []).kind == "supported"
     assert steady([calm], ["tiny-phi"]).why == "tiny-phi fell"
 
 

@@ -7,14 +7,20 @@ import pytest
 
 from planted import TRAIN, TRAINED, change_line, change_row, found, named
 from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.report import build as build_module
+from reinforce_lite.report import verify as module
 from reinforce_lite.report.build import build
-from reinforce_lite.report.verification import written
 from reinforce_lite.report.verify import agree, verify
 from reinforce_lite.settings import Settings
 
 
-def test_a_curve_point_is_in_the_page_too(folder: Path) -> None:
+def test_a_page_that_shows_the_derived_point_is_not_accused(folder: Path) -> None:
     change_row(folder / TRAIN / "metrics.jsonl", 12, lambda row: {"reward_mean": 1.0})
+    assert {one.file for one in found(folder)} == {f"{TRAIN}/metrics.jsonl"}
+
+
+def test_a_point_that_cannot_be_derived_is_in_the_page_too(folder: Path) -> None:
+    change_row(folder / TRAIN / "metrics.jsonl", 12, lambda row: {"entropy": 0.9})
     told = [one for one in found(folder) if one.file == "report.html"]
     assert told and all(one.place.startswith("line ") for one in told), "the page itself is as it was written"
 
@@ -71,23 +77,23 @@ def test_a_point_of_a_plot_in_the_page(folder: Path) -> None:
 
 
 def test_a_page_of_another_version_is_not_called_a_fraud(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(written, "page_of", lambda *arguments: "<p>another page</p>")
+    monkeypatch.setattr(build_module, "page_of", lambda *arguments: "<p>another page</p>")
     assert not agree(verify(folder)), "the same version must make the same page"
-    monkeypatch.setattr(written, "origin", lambda: {"git_commit": "f" * 40, "image": None})
+    monkeypatch.setattr(module, "origin", lambda: {"git_commit": "f" * 40, "image": None})
     checks = verify(folder)
     assert agree(checks)
     assert any("made by commit" in note and "could not be compared" in note for note in checks[-1].notes)
     monkeypatch.undo()
-    monkeypatch.setattr(written, "page_of", lambda *arguments: "<p>another page</p>")
-    monkeypatch.setattr(written, "version_of", lambda package: "99")
+    monkeypatch.setattr(build_module, "page_of", lambda *arguments: "<p>another page</p>")
+    monkeypatch.setattr(module, "version_of", lambda package: "99")
     assert agree(verify(folder)) and "this is 99" in verify(folder)[-1].notes[-1]
     change_line(folder / "report.html", 0, "<!doctype html>", "<!doctype HTML>")
     assert named(folder) == {("report.html", "", "SHA-256")}, "but a changed one is"
 
 
 def test_plots_of_another_machine_are_not_called_a_fraud(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = written.page_of
-    monkeypatch.setattr(written, "page_of", lambda *arguments: made(*arguments).replace("L 1", "L 2"))
+    made = build_module.page_of
+    monkeypatch.setattr(build_module, "page_of", lambda *arguments: made(*arguments).replace("L 1", "L 2"))
     checks = verify(folder)
     assert agree(checks) and any("on this machine" in note for note in checks[-1].notes)
 
@@ -99,7 +105,7 @@ def test_results_of_an_earlier_version_are_not_accused(folder: Path, ready: Sett
         write_jsonl(path, [{k: v for k, v in row.items() if k != "truncated"} for row in read_jsonl(path)])
     build(ready, folder)
     summary = read_json(folder / "summary.json")
-    for section, keys in written._SINCE.items():
+    for section, keys in module._SINCE.items():
         for key in keys:
             del summary[section][key]
     write_json(folder / "summary.json", summary)
@@ -110,6 +116,16 @@ def test_results_of_an_earlier_version_are_not_accused(folder: Path, ready: Sett
     # What can be derived is looked at all the same.
     change_row(folder / TRAINED / "items.jsonl", 17, lambda row: {"strict": not row["strict"]})
     assert (f"{TRAINED}/items.jsonl", "line 18 (test-17)", "strict") in named(folder)
+
+
+def test_traces_of_an_earlier_version_are_not_accused(folder: Path) -> None:
+    traces = read_json(folder / "traces.json")
+    runs = [{**run, "within_question": {"completions": 320}} for run in traces["runs"]]
+    write_json(folder / "traces.json", {**traces, "runs": runs})
+    assert found(folder) == []
+    runs[0]["contrast"]["n"] = 121
+    write_json(folder / "traces.json", {**traces, "runs": runs})
+    assert named(folder) == {("traces.json", "", "runs[0].contrast.n")}
 
 
 def test_sums_that_were_taken_out_of_the_summary(folder: Path) -> None:

@@ -17,7 +17,8 @@ from reinforce_lite import settings
 from reinforce_lite.accounting import ledger, tracking
 from reinforce_lite.accounting.provenance import sha256_file
 from reinforce_lite.files import read_json, read_jsonl, write_jsonl
-from reinforce_lite.report.summary import reconcile, validate
+from reinforce_lite.report.summary import reconcile
+from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.report.verify import verify
 
 DEVICE_RULES = ("preflight", "fetch_policy", "evaluate_baseline", "train", "evaluate_trained")
@@ -53,7 +54,7 @@ def assert_clocks_agree(workflow: Workflow, experiment: str) -> None:
 def test_every_result_is_there_and_valid(finished: Workflow) -> None:
     folder = finished.results()
     summary = read_json(folder / "summary.json")
-    validate(summary)
+    Summary.model_validate(summary)
     figures = summary["models"]["tiny-llama"]
     assert figures["n"] == 40
     assert figures["delta"] == pytest.approx(figures["trained"]["strict"] - figures["baseline"]["strict"])
@@ -152,7 +153,7 @@ def test_every_rule_may_be_killed_and_the_same_command_finishes(workflow: Workfl
         to_kill.remove(str(killed))
     done = workflow.run()
     assert done.returncode == 0, done.stdout[-3000:]
-    validate(read_json(workflow.results() / "summary.json"))
+    Summary.model_validate(read_json(workflow.results() / "summary.json"))
     attempts = ledger.attempts(workflow.results() / "ledger.jsonl")
     assert [a.outcome for a in attempts].count("finished") == len(DEVICE_RULES), "finished work is never repeated"
 

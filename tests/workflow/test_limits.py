@@ -12,7 +12,7 @@ from test_dag import jobs, without_times
 from reinforce_lite.accounting.budget import spent_usd
 from reinforce_lite.accounting.ledger import attempts
 from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.report.summary import validate
+from reinforce_lite.report.summary_model import Summary
 
 ENOUGH = 0.05
 TRAINING = "train/tiny-llama/leave_one_out/seed0"
@@ -26,7 +26,7 @@ def budget(limit: float, **more: Any) -> list[str]:
 def summary_of(workflow: Workflow) -> dict[str, Any]:
     folder = workflow.results()
     summary: dict[str, Any] = read_json(folder / "summary.json")
-    validate(summary)
+    Summary.model_validate(summary)
     assert (folder / "report.html").exists()
     return summary
 

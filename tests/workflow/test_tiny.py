@@ -9,7 +9,7 @@ from test_dag import assert_clocks_agree
 
 from reinforce_lite.accounting.ledger import attempts
 from reinforce_lite.files import read_json
-from reinforce_lite.report.summary import validate
+from reinforce_lite.report.summary_model import Summary
 
 
 @pytest.mark.slow
@@ -22,7 +22,7 @@ def test_tiny_shows_the_effect_and_its_control_does_not(tmp_path_factory: pytest
         done = workflow.run(config=("config/tiny.yaml",))
         assert done.returncode == 0, done.stdout[-3000:]
     summary = read_json(workflow.results("tiny") / "summary.json")
-    validate(summary)
+    Summary.model_validate(summary)
     assert summary["models"].keys() == {"tiny-llama", "tiny-phi"}
     for name, figures in summary["models"].items():
         assert figures["n"] >= 500, name

@@ -56,26 +56,26 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
     Raises:
         UserError: a file is not JSON.
     """
-    layout, job = Layout.of(settings), attempt.job
-    if not job.model or job.stage not in STAGES:
+    job, stage = attempt.job, STAGES.get(attempt.stage)
+    if stage is None or stage.per == "experiment":
         return Results()
-    ended, needs = _json(layout.path(job)), layout.needs(job)
-    origin = ended.get("made_with") or {}
+    layout, record = Layout.of(settings), _json(Layout.of(settings).path(job))
+    files = {name: layout.path(job, name) for name, path in stage.files.items() if path.endswith(".jsonl")}
+    data = [layout.needs(job)[name] for name, need in stage.needs.items() if need.startswith("prepare_dataset.")]
+    dataset, origin = next(iter(data), None), record.get("made_with") or {}
     if job.stage == "fetch_policy":
-        rows = _rows(layout.path(job, "start"))
-        params = {key: value for key, value in ended.items() if key != "weights"}
-        return Results(params, rows, (), needs["demonstrations"] if rows else None, origin)
+        params = {key: value for key, value in record.items() if key != "weights"}
+        rows = _rows(files["start"])
+        return Results(params, rows, (), dataset if rows else None, origin)
     if job.stage == "train":
-        training = _json(layout.path(job, "policy")).get("training") or {}
-        files = [layout.path(job, name) for name in ("metrics", "completions")]
-        return Results({**job.run, **training}, _rows(files[0]), files, needs["problems"], origin)
-    if STAGES[job.stage].command != "evaluate":
-        return Results()
-    engine = {"engine": ended.get("engine", settings.evaluation.engine)}
-    asked = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
-    params = {**job.run, "evaluation": evaluation_of(asked, job.model).model_dump(mode="json")}
-    files = [layout.path(job, name) for name in ("outcomes", "samples")]
-    return Results(params, [{"step": 0, **evaluation_metrics(ended)}], files, needs["problems"], origin)
+        params = {**job.run, **(_json(layout.path(job, "policy")).get("training") or {})}
+        return Results(params, _rows(files["metrics"]), list(files.values()), dataset, origin)
+    if stage.command == "evaluate":
+        engine = {"engine": record.get("engine", settings.evaluation.engine)}
+        chosen = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
+        params = {**job.run, "evaluation": evaluation_of(chosen, job.model).model_dump(mode="json")}
+        return Results(params, [{"step": 0, **evaluation_metrics(record)}], list(files.values()), dataset, origin)
+    return Results(record, [], list(files.values()), dataset, origin)
 
 
 def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:

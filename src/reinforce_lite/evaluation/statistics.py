@@ -1,12 +1,28 @@
 """Paired statistics: the same questions, answered before and after training, by one training seed or several."""
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+def outcome_means(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The figures of an evaluation.
+
+    Args:
+        items: rows of items.jsonl: strict, flexible, truncated, length (tokens).
+
+    Returns:
+        n; strict, flexible and truncated as fractions; length_mean in tokens. Without an item there is only n.
+    """
+    if not items:
+        return {"n": 0}
+    means = {key: fmean(item[key] for item in items) for key in ("strict", "flexible", "truncated")}
+    return {"n": len(items), **means, "length_mean": fmean(item["length"] for item in items)}
 
 
 def discordance(before: Sequence[bool], after: Sequence[bool]) -> tuple[int, int]:

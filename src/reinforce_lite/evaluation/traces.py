@@ -1,10 +1,10 @@
 """Which behaviours a completion shows, found by detectors that anybody can read.
 
 Every detector is a pure function of the text, total and made for English prose of GSM8K's kind and for the generated
-word world. It sees words, not meaning: each docstring says what counts and what does not, `labelled_traces` measures
-how often that is right. verification, backtracking and subgoals are the behaviours of Gandhi et al. 2025 ("Cognitive
-behaviors that enable self-improving reasoners"); the others are what the article says it saw, and two ways in which
-trained policies go wrong.
+word world. It sees words, not meaning: each docstring says what counts and what does not, and the labelled completions
+of tests/evaluation/test_labelled_traces.py say how often that is right. verification, backtracking and subgoals are
+behaviours of Gandhi et al. 2025 ("Cognitive behaviors that enable self-improving reasoners"); the others are what the
+article says it saw, and two ways in which trained policies go wrong.
 
 >>> sorted(behaviours("Let x be the price. Then 2x = 8, so x = 4. Check: 2 * 4 = 8."))
 ['equations', 'verification']

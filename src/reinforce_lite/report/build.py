@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reinforce_lite.accounting.ledger import Attempt, attempts
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import atomic_text, read_json, write_json
-from reinforce_lite.layout import Layout
 from reinforce_lite.report import money, traces
 from reinforce_lite.report.claims import judge
 from reinforce_lite.report.evidence import Evidence
@@ -17,16 +17,26 @@ from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.report.sampled import sampled
 from reinforce_lite.report.seeds import over_seeds
 from reinforce_lite.report.summary import BOOTSTRAP_SEED, provenance, reconcile, summarise
+from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.settings import Settings
 
-PAGE = "report.html"
-TRACES = "traces.json"
+SUMMARY, VERDICTS, TRACES, PAGE = "summary.json", "verdicts.json", "traces.json", "report.html"
 
 _CLAIMS = {"strict": "strict accuracy", "flexible": "flexible accuracy"}
 
 
+@dataclass(frozen=True)
+class Report:
+    """The files of a report: what summary.json, verdicts.json and traces.json hold, and the text of report.html."""
+
+    summary: Summary
+    verdicts: dict[str, Any]
+    traces: dict[str, Any]
+    page: str
+
+
 def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] | None = None) -> None:
-    """Read the results of an experiment and write `folder`/summary.json, verdicts.json and report.html.
+    """Read the results of an experiment and write its report: four files in `folder`.
 
     Args:
         settings: the configuration of the experiment.
@@ -36,68 +46,43 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
     Raises:
         UserError: an input is absent, damaged, or contradicts another one.
     """
-    ledger = attempts(folder / "ledger.jsonl")
-    comparisons = [_compared(run) for run in runs(settings, folder)]
-    summary = summary_of(settings, folder, comparisons, more_of(settings, folder), ledger, mlflow_seconds)
-    audit = audit_of(settings, folder, summary, ledger)
-    page = page_of(settings, folder, summary, ledger, audit)
-    summary["provenance"]["files"][PAGE] = hashlib.sha256(page.encode()).hexdigest()
-    write_json(folder / "summary.json", summary)
-    write_json(folder / TRACES, audit["traces"])
-    write_json(Layout(folder).verdicts, audit["verdicts"])
+    report = report_of(settings, folder, attempts(folder / "ledger.jsonl"), mlflow_seconds)
+    summary = report.summary.as_json()
+    summary["provenance"]["files"][PAGE] = hashlib.sha256(report.page.encode()).hexdigest()
+    write_json(folder / SUMMARY, summary)
+    write_json(folder / TRACES, report.traces)
+    write_json(folder / VERDICTS, report.verdicts)
     with atomic_text(folder / PAGE) as handle:
-        handle.write(page)
+        handle.write(report.page)
 
 
-def more_of(settings: Settings, folder: Path) -> dict[str, dict[str, Any]]:
-    """By model: over_seeds and sampled, what the functions of these names return.
+def report_of(
+    settings: Settings, folder: Path, ledger: Sequence[Attempt], mlflow_seconds: Mapping[str, float] | None
+) -> Report:
+    """The report of the results in `folder`; nothing is written.
 
     Raises:
-        UserError: an evaluation is absent, damaged, or of other questions than another one.
+        UserError: an input is absent, damaged, or contradicts another one.
     """
-    return {
+    every_run = runs(settings, folder)
+    comparisons = [
+        {**_compared(run), "stopped": money.stopped(folder, run.model, run.variant, run.seed)} for run in every_run
+    ]
+    more = {
         model: {
             "over_seeds": over_seeds(settings, folder, model, seed=BOOTSTRAP_SEED),
             "sampled": sampled(settings, folder, model, seed=BOOTSTRAP_SEED),
         }
         for model in settings.models
     }
-
-
-def summary_of(
-    settings: Settings,
-    folder: Path,
-    comparisons: Sequence[Mapping[str, Any]],
-    more: Mapping[str, Mapping[str, Any]],
-    ledger: Sequence[Attempt],
-    mlflow_seconds: Mapping[str, float] | None,
-) -> dict[str, Any]:
-    """The summary of an experiment, from its files and what `compare` and `more_of` returned; nothing is written.
-
-    Raises:
-        UserError: an input is absent or damaged.
-    """
-    told = [{**row, "stopped": money.stopped(folder, row["model"], row["variant"], row["seed"])} for row in comparisons]
-    seconds = reconcile(ledger, folder / "benchmarks", mlflow_seconds)
-    made_with, plan = provenance(settings, folder), money.first_plan(folder)
-    return summarise(settings, told, ledger, made_with, plan, seconds, more)
-
-
-def audit_of(
-    settings: Settings, folder: Path, summary: Mapping[str, Any], ledger: Sequence[Attempt]
-) -> dict[str, dict[str, Any]]:
-    """What the completions show and how the claims stand, as traces.json and verdicts.json hold it; nothing is written.
-
-    Raises:
-        UserError: an input is absent or damaged.
-    """
-    shown = [
-        traces.of_run(settings, model, settings.variants[0], settings.seeds[0], seed=BOOTSTRAP_SEED, folder=folder)
-        for model in settings.models
-    ]
+    seconds, plan = reconcile(ledger, folder / "benchmarks", mlflow_seconds), money.first_plan(folder)
+    summary = summarise(settings, comparisons, ledger, provenance(settings, folder), plan, seconds, more)
+    shown = [traces.of_run(folder, model, settings.variants[0], settings.seeds[0]) for model in settings.models]
     judged = judge(Evidence(settings, folder, summary, ledger, shown))
-    told = {"experiment": settings.experiment, "protocol": settings.protocol.model_dump(), "claims": judged}
-    return {"traces": {"runs": shown}, "verdicts": told}
+    page = page_of(settings, folder, summary.as_json(), ledger, judged, shown)
+    protocol = settings.protocol.model_dump()
+    verdicts = {"experiment": settings.experiment, "protocol": protocol, "claims": judged}
+    return Report(summary, verdicts, {"runs": shown}, page)
 
 
 def _compared(run: Run) -> dict[str, Any]:

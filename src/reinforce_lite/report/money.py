@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting import standing
 from reinforce_lite.accounting.budget import by_stage
-from reinforce_lite.accounting.forecast import Interval, Job, jobs
+from reinforce_lite.accounting.forecast import Interval
 from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.files import read_json
-from reinforce_lite.layout import Layout
 from reinforce_lite.report import plots
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Job, Layout, jobs
 
 PUBLISHED_HOURS = 12
 """What the article says its run took on one card."""
@@ -83,7 +82,7 @@ def not_run(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     """What was not run or was stopped, and why: job, its seed or None, reason; in the order of the configuration."""
     layout, told = Layout(folder), []
     for job in jobs(settings):
-        path = standing.result_file(layout, job)
+        path = layout.path(job)
         found = read_json(path) if path.exists() else {}
         reason = found.get("not_run") or (found.get("stopped") if job.stage == "train" else None)
         if reason:
@@ -93,7 +92,7 @@ def not_run(settings: Settings, folder: Path) -> list[dict[str, Any]]:
 
 def stopped(folder: Path, model: str, variant: str, seed: int) -> str | None:
     """Where the budget stopped a training; None if it took all its steps or was not run."""
-    told = read_json(standing.result_file(Layout(folder), Job("train", model, variant, seed))).get("stopped")
+    told = read_json(Layout(folder).path(Job("train", model, variant, seed))).get("stopped")
     return None if told is None else str(told)
 
 

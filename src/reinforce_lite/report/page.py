@@ -37,7 +37,8 @@ def page_of(
     folder: Path,
     summary: Mapping[str, Any],
     ledger: Sequence[Attempt],
-    audit: Mapping[str, Mapping[str, Any]],
+    claims: Sequence[Mapping[str, Any]],
+    traces: Sequence[Mapping[str, Any]],
 ) -> str:
     """The page that shows a summary and the files it was made of; nothing is written.
 
@@ -47,8 +48,8 @@ def page_of(
     every_run = runs(settings, folder)
     return render(
         summary=summary,
-        claims=audit["verdicts"]["claims"],
-        traces=audit["traces"]["runs"],
+        claims=claims,
+        traces=traces,
         protocol=settings.protocol,
         notice=notice(settings),
         models=[
@@ -64,7 +65,7 @@ def page_of(
         page_size=ANSWERS,
         questions=questions.answers(settings, folder, summary),
         sections=SECTIONS,
-        tally=verdicts.tally(audit["verdicts"]["claims"]),
+        tally=verdicts.tally(claims),
         commit=next((origin["git_commit"] for origin in summary["provenance"]["origins"]), None),
     )
 

@@ -1,10 +1,7 @@
 """The report's figures for machines: summary.json, and where they came from."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,9 +12,10 @@ from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.accounting.provenance import origin, sha256_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.report import money
+from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import STAGES, Job, Layout, jobs
 
 BOOTSTRAP_SEED = 0
 """Seed of the paired bootstrap; fixed, so that the same items always give the same interval."""
@@ -37,7 +35,7 @@ def summarise(
     plan: Mapping[str, Any] | None = None,
     seconds: Sequence[Mapping[str, Any]] = (),
     more: Mapping[str, Mapping[str, Any]] | None = None,
-) -> dict[str, Any]:
+) -> Summary:
     """Put the figures of an experiment together.
 
     Only `cost` and `provenance` depend on wall time: same seeds on the same machine give equal `models`.
@@ -51,11 +49,9 @@ def summarise(
         seconds: what `reconcile` returns.
         more: by model, over_seeds and sampled, what the functions of these names return.
 
-    Returns:
-        A mapping that has passed `validate`.
-
     Raises:
         UserError: a model lacks the comparison of the first variant and the first seed.
+        pydantic.ValidationError: a figure is impossible; the message names its key.
     """
     costs = {
         **cost(settings, attempts),
@@ -69,9 +65,9 @@ def summarise(
         for name in settings.models
     }
     named = {"experiment": settings.experiment, "description": settings.description}
-    summary = {"schema_version": 1, **named, "models": models, "cost": costs, "provenance": dict(provenance)}
-    validate(summary)
-    return summary
+    return Summary.model_validate(
+        {"schema_version": 1, **named, "models": models, "cost": costs, "provenance": dict(provenance)}
+    )
 
 
 def cost(settings: Settings, attempts: Sequence[Attempt]) -> dict[str, Any]:
@@ -152,21 +148,26 @@ def ledger_sum(path: Path, bytes_read: int | None = None) -> dict[str, Any]:
 
 
 def result_files(settings: Settings, folder: Path) -> list[Path]:
-    """The records of all policies, evaluations, trainings and comparisons that are there."""
+    """The records of all jobs of models and trainings that are there."""
     layout = Layout(folder)
-    runs = [(model, *run) for model in settings.models for run in settings.runs]
-    files = made_files(settings, folder) + [layout.comparison(*run) for run in runs]
+    others = [job for job in jobs(settings, device=False) if job.model and not STAGES[job.stage].device]
+    files = made_files(settings, folder) + [layout.path(job) for job in others]
     return [path for path in files if path.exists()]
 
 
 def made_files(settings: Settings, folder: Path) -> list[Path]:
-    """The records that say which commit and image made them, whether they are there or not."""
-    layout = Layout(folder)
-    files = [layout.policy(model) / "policy.json" for model in settings.models]
-    files += [layout.evaluation(model) / "evaluation.json" for model in settings.models]
-    for run in ((model, *run) for model in settings.models for run in settings.runs):
-        files += [layout.train(*run) / "training.json", layout.evaluation(*run) / "evaluation.json"]
-    return files
+    """The records that say which commit and image made them, whether they are there or not.
+
+    Stage after stage for the models, then run after run.
+    """
+    stages, models = list(STAGES), settings.models
+
+    def place(job: Job) -> tuple[int, ...]:
+        if job.variant is None:
+            return 0, stages.index(job.stage), models.index(job.model)
+        return 1, models.index(job.model), settings.runs.index((job.variant, int(job.seed or 0)))
+
+    return [Layout(folder).path(job) for job in sorted(jobs(settings), key=place)]
 
 
 def reconcile(
@@ -205,25 +206,6 @@ def reconcile(
     for stage, seconds in (mlflow_seconds or {}).items():
         add(stage, "mlflow", seconds)
     return list(rows.values())
-
-
-@cache
-def schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of summary.json."""
-    text = resources.files(__package__).joinpath("summary.schema.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
-
-
-def validate(summary: Mapping[str, Any]) -> None:
-    """Check a summary against its schema.
-
-    Raises:
-        jsonschema.ValidationError: it does not fit; the message names the key.
-    """
-    import jsonschema
-
-    jsonschema.Draft202012Validator(schema(), format_checker=jsonschema.FormatChecker()).validate(summary)
 
 
 def _policy(folder: Path, model: str) -> dict[str, Any]:

@@ -7,12 +7,16 @@ rule says what would decide it.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, hypot
+from statistics import fmean, stdev
 from typing import Any, Literal, get_args
 
 from reinforce_lite.report.compare import p_text
 
 Kind = Literal["supported", "contradicted", "undecidable"]
+
+Training = tuple[str, int, Sequence[float]]
+"""Name, skipped steps, and the mean reward of each step."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,10 @@ def change(
         alpha: level of the test.
         questions: how many questions would show a gain of this size; None if none would.
     """
-    told = f"{points(delta)} {interval(ci95)}, adjusted p {p_text(p)}"
-    if p < alpha:
-        return Verdict("supported" if delta > 0 else "contradicted", told)
-    needed = questions(delta) if delta > 0 else None
+    why = f"{points(delta)} {interval(ci95)}, adjusted p {p_text(p)}"
+    needed = questions(delta) if p >= alpha and delta > 0 else None
     more = "no number of questions shows a gain that is not there" if needed is None else _questions(needed, delta)
-    return Verdict("undecidable", told, more)
+    return _decided(why, p < alpha and delta > 0, p < alpha, more)
 
 
 def size(published: float, ci95: Sequence[float], questions: int | None) -> Verdict:
@@ -62,14 +64,11 @@ def size(published: float, ci95: Sequence[float], questions: int | None) -> Verd
         ci95: our interval.
         questions: how many questions would show the published gain.
     """
-    low, high = ci95
-    told = f"{points(published)} published, ours {interval(ci95)}"
-    if not low <= published <= high:
-        return Verdict("contradicted", told)
-    if low > 0:
-        return Verdict("supported", told)
+    why, holds = f"{points(published)} published, ours {interval(ci95)}", ci95[0] <= published <= ci95[1]
+    if holds and ci95[0] <= 0:
+        why += " holds 0 as well"
     more = None if questions is None else _questions(questions, published)
-    return Verdict("undecidable", f"{told} holds 0 as well", more)
+    return _decided(why, holds and ci95[0] > 0, not holds, more)
 
 
 def over_seeds(mean: float, adjusted: Sequence[float], seeds: Sequence[int], over: str | None = None) -> Verdict:
@@ -84,12 +83,8 @@ def over_seeds(mean: float, adjusted: Sequence[float], seeds: Sequence[int], ove
         over: the control, if the change is the difference from one.
     """
     against = f" over {over}" if over else ""
-    told = f"{points(mean)}{against} {interval(adjusted)} over {len(seeds)} seeds and the questions, adjusted"
-    if adjusted[0] > 0:
-        return Verdict("supported", told)
-    if adjusted[1] < 0:
-        return Verdict("contradicted", told)
-    return Verdict("undecidable", told, "more training seeds")
+    why = f"{points(mean)}{against} {interval(adjusted)} over {len(seeds)} seeds and the questions, adjusted"
+    return _decided(why, adjusted[0] > 0, adjusted[1] < 0, "more training seeds")
 
 
 def beats(delta: float, ci95: Sequence[float], p: float, alpha: float, control: str) -> Verdict:
@@ -97,12 +92,8 @@ def beats(delta: float, ci95: Sequence[float], p: float, alpha: float, control: 
 
     Supported if it did with p < alpha; contradicted if the interval leaves it no advantage.
     """
-    told = f"{points(delta)} over {control} {interval(ci95)}, adjusted p {p_text(p)}"
-    if p < alpha and delta > 0:
-        return Verdict("supported", told)
-    if ci95[1] <= 0 or p < alpha:
-        return Verdict("contradicted", told)
-    return Verdict("undecidable", told, "more questions or more seeds")
+    why = f"{points(delta)} over {control} {interval(ci95)}, adjusted p {p_text(p)}"
+    return _decided(why, p < alpha and delta > 0, ci95[1] <= 0 or p < alpha, "more questions or more seeds")
 
 
 def not_worse(delta: float, ci95: Sequence[float], margin: float, other: str) -> Verdict:
@@ -111,15 +102,11 @@ def not_worse(delta: float, ci95: Sequence[float], margin: float, other: str) ->
     Supported if the whole interval of ours minus theirs lies above -margin, contradicted if it lies below (Piaggio et
     al. 2012).
     """
-    told = f"{points(delta)} against {other} {interval(ci95)}, margin {100 * margin:g}"
-    if ci95[0] > -margin:
-        return Verdict("supported", told)
-    if ci95[1] < -margin:
-        return Verdict("contradicted", told)
+    why = f"{points(delta)} against {other} {interval(ci95)}, margin {100 * margin:g}"
     # An interval shrinks with the root of the number of questions.
     share = ((delta - ci95[0]) / (delta + margin)) ** 2 if delta > -margin else None
     more = "more seeds" if share is None else f"about {ceil(share)} times the questions, at this difference"
-    return Verdict("undecidable", told, more)
+    return _decided(why, ci95[0] > -margin, ci95[1] < -margin, more)
 
 
 def appears(before: float, after: float, ci95: Sequence[float], p: float, alpha: float, where: str) -> Verdict:
@@ -128,42 +115,35 @@ def appears(before: float, after: float, ci95: Sequence[float], p: float, alpha:
     Supported if its share rose with p < alpha; contradicted if the interval of its change leaves no rise, be it that
     neither policy shows it, that the base showed it already, or that it went.
     """
-    told = f"{where}: {before:.1%} of answers before, {after:.1%} after, adjusted p {p_text(p)}"
-    if p < alpha and after > before:
-        return Verdict("supported", told)
-    if ci95[1] <= 0:
-        return Verdict("contradicted", told)
-    return Verdict("undecidable", told, "more questions")
+    why = f"{where}: {before:.1%} of answers before, {after:.1%} after, adjusted p {p_text(p)}"
+    return _decided(why, p < alpha and after > before, ci95[1] <= 0, "more questions")
 
 
-def steady(trainings: Sequence[Mapping[str, Any]], fell: Sequence[str]) -> Verdict:
+def steady(trainings: Sequence[Training], fell: Sequence[str]) -> Verdict:
     """Whether clipping the gradient alone kept training stable.
 
     Contradicted if a step was not finite, if the mean reward of the last third of a training lies below that of its
-    first third by more than two standard errors, or if a policy fell significantly; else supported.
-
-    Args:
-        trainings: name, skipped (steps), first and last (rewards of the steps of the first and the last third).
-        fell: policies whose accuracy fell.
+    first third by more than two standard errors, or if a policy fell significantly (`fell` has their names).
     """
     bad = [f"{name} fell" for name in fell]
-    for row in trainings:
-        if row["skipped"]:
-            bad.append(f"{row['name']}: {row['skipped']} steps were not finite")
-        if _mean(row["last"]) < _mean(row["first"]) - 2 * (_error(row["first"]) ** 2 + _error(row["last"]) ** 2) ** 0.5:
-            bad.append(f"{row['name']}: reward went from {_mean(row['first']):.2f} to {_mean(row['last']):.2f}")
-    if bad:
-        return Verdict("contradicted", "; ".join(bad))
+    for name, skipped, rewards in trainings:
+        third = max(1, len(rewards) // 3)
+        first, last = rewards[:third], rewards[-third:]
+        if skipped:
+            bad.append(f"{name}: {skipped} steps were not finite")
+        if fmean(last) < fmean(first) - 2 * hypot(_error(first), _error(last)):
+            bad.append(f"{name}: reward went from {fmean(first):.2f} to {fmean(last):.2f}")
     count = len(trainings)
-    return Verdict("supported", f"{count} training{'s' * (count > 1)}: every step finite, no reward fell")
+    calm = f"{count} training{'s' * (count > 1)}: every step finite, no reward fell"
+    return _decided("; ".join(bad) or calm, not bad, True)
 
 
 def affordable(spent_usd: float, limit_usd: float, left_out: Sequence[str]) -> Verdict:
     """Whether the money was enough: everything was run, and what was spent stays below the limit."""
-    told = f"${spent_usd:.4f} of ${limit_usd:.2f}"
+    why = f"${spent_usd:.4f} of ${limit_usd:.2f}"
     if left_out:
-        return Verdict("contradicted", f"{told}, and not run or stopped: {', '.join(left_out)}")
-    return Verdict("supported" if spent_usd < limit_usd else "contradicted", told)
+        why += f", and not run or stopped: {', '.join(left_out)}"
+    return _decided(why, spent_usd < limit_usd and not left_out, True)
 
 
 def untested(what: str) -> Verdict:
@@ -173,14 +153,11 @@ def untested(what: str) -> Verdict:
 
 def together(verdicts: Sequence[Verdict]) -> Verdict:
     """One verdict of several that must all hold: contradicted if one is, else undecidable if one is, else supported."""
-    for kind in ("contradicted", "undecidable"):
-        if any(verdict.kind == kind for verdict in verdicts):
-            break
-    else:
-        kind = "supported"
-    return Verdict(
-        kind,  # type: ignore[arg-type]
+    kinds = {verdict.kind for verdict in verdicts}
+    return _decided(
         "; ".join(verdict.why for verdict in verdicts),
+        kinds == {"supported"},
+        "contradicted" in kinds,
         "; ".join(dict.fromkeys(verdict.decides for verdict in verdicts if verdict.decides)) or None,
     )
 
@@ -207,14 +184,16 @@ def _questions(needed: int, gain: float) -> str:
     return f"{needed:,} questions show a gain of {100 * gain:.1f} points with the planned power"
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _decided(why: str, supported: bool, contradicted: bool, more: str | None = None) -> Verdict:
+    """The verdict; `more` is what would decide a claim that is neither."""
+    if supported or contradicted:
+        return Verdict("supported" if supported else "contradicted", why)
+    return Verdict("undecidable", why, more)
 
 
 def _error(values: Sequence[float]) -> float:
     """Standard error of the mean; 0 of a single value."""
-    n, mean = len(values), _mean(values)
-    return (sum((x - mean) ** 2 for x in values) / (n - 1) / n) ** 0.5 if n > 1 else 0.0
+    return stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 def tally(claims: Sequence[Mapping[str, Any]]) -> dict[str, int]:

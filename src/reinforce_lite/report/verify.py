@@ -1,17 +1,59 @@
 """Derive every number of a report again from the per-item files, and say what differs.
 
-Each layer is held against the one beneath: outcomes against completions, evaluations and comparisons against outcomes,
-curves against sampled completions, dollars against the ledger, and summary.json and report.html against all of them.
-What cannot be derived is held against the SHA-256 that was recorded when it was written. So whoever changes a file is
-found, as long as not every file that follows from it, sums included, is made anew too.
+All files that follow from the data, the completions and the ledger are made again in a temporary folder, by the
+functions that made them (`verification.derive`, `build`), and compared with those that are there. What cannot be
+derived is held against the SHA-256 that was recorded when it was written. So a changed file is found, unless every file
+that follows from it, sums included, was made anew too.
 """
 
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version as version_of
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from reinforce_lite.report.verification import evaluations, experiment, ledger, samples, trainings, written
-from reinforce_lite.report.verification.difference import Check
-from reinforce_lite.report.verification.experiment import Experiment
+from reinforce_lite import __version__
+from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.accounting.provenance import origin, sha256_file
+from reinforce_lite.errors import UserError
+from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.report.build import PAGE, SUMMARY, TRACES, VERDICTS, Report, report_of
+from reinforce_lite.report.verification import ledger
+from reinforce_lite.report.verification.derive import Derived, Experiment
+from reinforce_lite.report.verification.difference import (
+    ABSENT,
+    Check,
+    Difference,
+    differing,
+    differing_lines,
+    differing_rows,
+    differing_sums,
+    rows_of,
+)
+from reinforce_lite.stages import Layout
+
+LAYERS = {
+    "items": (("items.jsonl",), "{rows[items.jsonl]:,} answers in {files[items.jsonl]} files, judged again"),
+    "evaluations": (("evaluation.json",), "{files[evaluation.json]} records, from the answers"),
+    "samples": (("samples.jsonl",), "{rows[samples.jsonl]:,} sampled answers, judged again"),
+    "comparisons": (("compare",), "{files[compare]} files, bootstrap included"),
+    "trainings": (
+        ("completions.jsonl", "metrics.jsonl", "training.json"),
+        "{rows[completions.jsonl]:,} completions, judged again, and {rows[metrics.jsonl]:,} steps of "
+        "{files[training.json]} runs",
+    ),
+}
+"""By name of the check: names of its files or of their folder, and what was looked at."""
+
+UNDERIVED = "lengths, losses, drift, learning rates and seconds"
+"""What no text tells."""
+
+_OF_THE_REPORT = ("made_with", "ledger", "files")  # in provenance; looked at by other checks
+_SINCE = {"cost": ("attempts", "reconciliation"), "provenance": _OF_THE_REPORT}  # summaries made before lack them
 
 
 def verify(folder: Path) -> list[Check]:
@@ -28,44 +70,210 @@ def verify(folder: Path) -> list[Check]:
     Raises:
         UserError: a file is absent or cannot be read.
     """
-    looked = Experiment.read(folder)
-    every, known = evaluations.load(looked), ledger.reported(looked)
-    compared, derived = evaluations.comparisons(looked, every)
-    anew = written.derived_summary(looked, derived, known)
-    checks = [
-        experiment.data(looked),
-        evaluations.items(looked, every),
-        evaluations.evaluations(looked, every),
-        samples.samples(looked, every),
-        compared,
-        trainings.trainings(looked),
-        ledger.ledger(looked, known),
-        ledger.clocks(looked, known),
-        written.files(looked),
-        written.summary(looked, anew),
-    ]
-    checks.append(written.claims(looked, anew, known, sound=agree(checks)))
-    return [*checks, written.page(looked, anew, known, sound=agree(checks))]
+    experiment = Experiment.read(folder)
+    if not (folder / PAGE).exists():
+        raise UserError(f"{folder / PAGE} does not exist", "run the rule report first")
+    known = ledger.reported(experiment)
+    with TemporaryDirectory() as temporary:
+        derived = Derived(experiment, Layout(Path(temporary)))
+        checks = [_data(derived), *(_layer(derived, name) for name in LAYERS)]
+        checks += [ledger.ledger(experiment, known), ledger.clocks(experiment, known), _files(experiment)]
+        report = _report(derived, known, sound=agree(checks))
+    if report is None:
+        written = ("summary", "claims", "page")
+        return [*checks, *(Check(name, "not derived, because the files beneath differ") for name in written)]
+    checks += [_summary(experiment, report), _claims(experiment, report)]
+    return [*checks, _page(experiment, report, sound=agree(checks))]
 
 
-def as_text(checks: list[Check]) -> str:
+def as_text(checks: Sequence[Check]) -> str:
     """One line a check, and under it one line a difference and a note."""
     lines = []
     for check in checks:
         count = len(check.differences)
-        found = "agree" if not count else f"{count} difference{'s' if count > 1 else ''}"
-        lines.append(f"{check.name:>11}: {check.looked_at}: {found}")
+        result = "agree" if not count else f"{count} difference{'s' if count > 1 else ''}"
+        lines.append(f"{check.name:>11}: {check.looked_at}: {result}")
         lines += [f"{'':>13}{difference}" for difference in check.differences]
         lines += [f"{'':>13}note: {note}" for note in check.notes]
     return "\n".join(lines)
 
 
-def as_json(checks: list[Check]) -> dict[str, Any]:
+def as_json(checks: Sequence[Check]) -> dict[str, Any]:
     """The same for machines: `agree`, and each check with its differences and notes."""
-    told = [{**vars(check), "differences": [vars(difference) for difference in check.differences]} for check in checks]
-    return {"agree": agree(checks), "checks": told}
+    return {"agree": agree(checks), "checks": [asdict(check) for check in checks]}
 
 
-def agree(checks: list[Check]) -> bool:
+def agree(checks: Sequence[Check]) -> bool:
     """Whether nothing differs."""
     return not any(check.differences for check in checks)
+
+
+def _data(derived: Derived) -> Check:
+    """The files of the data against the manifest's sums and counts; a changed test split against what was asked."""
+    folder, manifest = derived.source.folder, derived.source.manifest
+    check = Check("data", differences=list(differing_sums(folder / "data", folder, manifest["sha256"])))
+    counts = {Path(name).stem: len(rows_of(folder / "data" / name)) for name in manifest["sha256"]}
+    given = {name: count for name, count in manifest.get("counts", {}).items() if name in counts}
+    own = {name: counts[name] for name in given}
+    check.differences += differing("data/manifest.json", "", {"counts": given}, {"counts": own})
+    if (path := derived.target.data / "test.jsonl").exists():
+        check.differences += differing_rows("data/test.jsonl", read_jsonl(folder / "data/test.jsonl"), read_jsonl(path))
+    check.looked_at = f"{len(counts)} files, {sum(counts.values()):,} rows"
+    return check
+
+
+def _layer(derived: Derived, name: str) -> Check:
+    """The files of a layer against the derived ones, and against the sums that are recorded of them."""
+    check, without, folder = Check(name), [], derived.source.folder
+    rows, files = Counter[str](), Counter[str]()
+    for path in sorted(
+        path for path in derived.target.root.rglob("*.json*") if _kind(derived, path) in LAYERS[name][0]
+    ):
+        file, kind = str(path.relative_to(derived.target.root)), _kind(derived, path)
+        files[kind] += 1
+        if path.suffix == ".jsonl":
+            stated = rows_of(folder / file)
+            rows[kind] += len(stated)
+            check.differences += differing_rows(file, stated, read_jsonl(path) + derived.missing[folder / file])
+            continue
+        record = read_json(folder / file)
+        check.differences += differing(file, "", record, read_json(path))
+        check.differences += differing_sums((folder / file).parent, folder, record.get("sums", {}))
+        if kind != "compare" and "not_run" in record:
+            check.notes.append(f"{Path(file).parent}: not run")
+        elif kind != "compare" and "sums" not in record:
+            without.append(str(Path(file).parent))
+    if without:
+        check.notes.append(f"no sums recorded, so {UNDERIVED} could not be checked: {', '.join(without)}")
+    check.notes += derived.failed if name == "comparisons" else []
+    check.looked_at = LAYERS[name][1].format(rows=rows, files=files)
+    return check
+
+
+def _kind(derived: Derived, path: Path) -> str:
+    top = path.relative_to(derived.target.root).parts[0]
+    return top if top == "compare" else path.name
+
+
+def _report(derived: Derived, known: Sequence[Attempt], sound: bool) -> Report | None:
+    """The report of the derived files; None if they lack so much that there is none.
+
+    MLflow is not asked: its seconds are those that the summary keeps.
+    """
+    experiment, target = derived.source, derived.target.root
+    kept = experiment.summary["cost"].get("reconciliation")
+    seconds = None if kept is None else {row["stage"]: row["mlflow"] for row in kept if row["mlflow"] is not None}
+    try:
+        return report_of(experiment.settings, target, known, seconds)
+    except UserError as error:
+        if sound:
+            raise UserError(error.problem.replace(str(target), str(experiment.folder)), error.fix) from error
+        return None
+
+
+def _files(experiment: Experiment) -> Check:
+    """The records that the report was made of, against the sums that it kept of them."""
+    check, recorded = Check("files"), experiment.recorded("files")
+    if recorded is None:
+        check.notes.append(
+            "no sums recorded by the report; seconds and checkpoints of the records could not be checked"
+        )
+    sums = {name: kept for name, kept in (recorded or {}).items() if name != PAGE}
+    check.differences += differing_sums(experiment.folder, experiment.folder, sums)
+    check.looked_at = f"{len(sums)} records, by their SHA-256"
+    return check
+
+
+def _summary(experiment: Experiment, report: Report) -> Check:
+    """summary.json, key by key."""
+    check, stated = Check("summary"), _comparable(experiment.summary)
+    derived = _comparable(report.summary.as_json())
+    lacking = [(part, key) for part, keys in _SINCE.items() for key in keys if key not in experiment.summary[part]]
+    names = ", ".join(".".join(pair) for pair in lacking)
+    if len(lacking) == sum(map(len, _SINCE.values())):
+        check.notes.append(f"{SUMMARY}: made before {names} were recorded")
+        derived["cost"] = {key: value for key, value in derived["cost"].items() if ("cost", key) not in lacking}
+    elif lacking:
+        check.differences.append(Difference(SUMMARY, "", names, ABSENT, "recorded with the others"))
+    other, differences = _other_maker(experiment), list(differing(SUMMARY, "", stated, derived))
+    unknown = [one.key for one in differences if other and one.stated is ABSENT]
+    if unknown:
+        check.notes.append(f"{SUMMARY}: {other}; it does not know {', '.join(unknown)}")
+    check.differences += [one for one in differences if one.key not in unknown]
+    if any(row["mlflow"] is not None for row in derived["cost"].get("reconciliation", [])):
+        check.notes.append("MLflow's seconds could not be derived: they are what MLflow said when the report was made")
+    check.looked_at = f"{_numbers(derived):,} numbers"
+    return check
+
+
+def _comparable(summary: dict[str, Any]) -> dict[str, Any]:
+    """A summary without what the report recorded of itself: that is looked at by other checks."""
+    provenance = {key: value for key, value in summary["provenance"].items() if key not in _OF_THE_REPORT}
+    versions = {key: value for key, value in provenance.get("versions", {}).items() if key != "reinforce-lite"}
+    return {**summary, "provenance": {**provenance, "versions": versions}}
+
+
+def _claims(experiment: Experiment, report: Report) -> Check:
+    """verdicts.json and traces.json, key by key."""
+    check = Check("claims")
+    for name, derived in ((VERDICTS, report.verdicts), (TRACES, report.traces)):
+        stated = read_json(experiment.folder / name)
+        for run in stated.get("runs", []):
+            run.pop("within_question", None)  # made by an earlier version; nothing shows it any more
+        check.differences += differing(name, "", stated, json.loads(json.dumps(derived)))
+    count, runs = len(report.verdicts["claims"]), len(report.traces["runs"])
+    check.looked_at = f"{count} verdicts, and the behaviours of {runs} runs"
+    return check
+
+
+def _page(experiment: Experiment, report: Report, sound: bool) -> Check:
+    """report.html against its recorded sum, and line by line.
+
+    Another machine may draw the plots otherwise, and another version of this package the whole page; the recorded sum
+    tells that from a page that was changed. `sound`: whether nothing beneath the page differs; else the plots may show
+    just that.
+    """
+    check, path = Check("page"), experiment.folder / PAGE
+    text = path.read_bytes().decode(errors="replace")  # not read_text(), which changes the ends of lines
+    recorded = (experiment.recorded("files") or {}).get(PAGE)
+    present = sha256_file(path)
+    check.looked_at = f"{len(text.splitlines()):,} lines, made anew"
+    if recorded is None:
+        check.notes.append(f"{PAGE}: no sum recorded")
+    elif present != recorded:
+        check.differences.append(Difference(PAGE, "", "SHA-256", recorded, present))
+    if text == report.page:
+        return check
+    if other := _other_maker(experiment):
+        check.notes.append(f"{PAGE}: {other}, so its lines could not be compared")
+    elif sound and present == recorded and _without_plots(text) == _without_plots(report.page):
+        check.notes.append(f"{PAGE}: its plots come out otherwise on this machine; the page is as it was written")
+    else:
+        check.differences += differing_lines(PAGE, text, report.page)
+    return check
+
+
+def _other_maker(experiment: Experiment) -> str | None:
+    """In words, what made the report if that was another code than this one; None if it was this one."""
+    made = experiment.recorded("made_with")
+    version = experiment.summary["provenance"].get("versions", {}).get("reinforce-lite")
+    if made is None or version != __version__:
+        return f"made by reinforce-lite {version} of unknown commit; this is {__version__}"
+    for what, then, now in (
+        ("commit", made["git_commit"], origin()["git_commit"]),
+        ("matplotlib", made["matplotlib"], version_of("matplotlib")),
+    ):
+        if then != now:
+            return f"made by {what} {then or 'unknown'}; this is {now or 'unknown'}"
+    return None
+
+
+def _without_plots(page: str) -> str:
+    """The page without what is inside its SVG elements; what they show in words stays, as it stands in their tags."""
+    return re.sub(r'(<svg role="img" aria-label="[^"]*").*?</svg>', r"\1", page, flags=re.DOTALL)
+
+
+def _numbers(value: Any) -> int:
+    if isinstance(value, dict | list):
+        return sum(map(_numbers, value.values() if isinstance(value, dict) else value))
+    return int(isinstance(value, int | float) and not isinstance(value, bool))

@@ -1,14 +1,18 @@
-"""What a check found: differences, what it looked at, and what it could not look at."""
+"""What a check reports: the differences between stated and derived values, what it looked at, and what it could not."""
 
 import math
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from reinforce_lite.accounting.provenance import sha256_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_jsonl
+
+Row = dict[str, Any]
 
 TOLERANCE = 1e-9
 """Two floats that differ by less, absolutely or relatively, are the same number."""
@@ -19,10 +23,16 @@ ABSENT = "(absent)"
 SHOWN = 100
 """Most characters of a value that are shown to people."""
 
+LINES = 3
+"""Of a text, the first lines that differ are reported, at most this many."""
+
+AROUND = 40
+"""Characters shown before and after the first difference in a line."""
+
 
 @dataclass(frozen=True)
 class Difference:
-    """One number, or text, that a file states and that comes out otherwise.
+    """One value that a file states and that comes out otherwise.
 
     Attributes:
         file: path under the experiment's folder.
@@ -72,11 +82,49 @@ def differing(file: str, place: str, stated: Any, derived: Any, key: str = "") -
             inner = f"{key}.{name}" if key else str(name)
             yield from differing(file, place, stated.get(name, ABSENT), derived.get(name, ABSENT), inner)
     elif isinstance(stated, list) and isinstance(derived, list):
-        for index in range(max(len(stated), len(derived))):
-            left, right = (side[index] if index < len(side) else ABSENT for side in (stated, derived))
+        for index, (left, right) in enumerate(zip_longest(stated, derived, fillvalue=ABSENT)):
             yield from differing(file, place, left, right, f"{key}[{index}]")
     elif not _same(stated, derived):
         yield Difference(file, place, key, stated, derived)
+
+
+def differing_rows(file: str, stated: Sequence[Row], derived: Sequence[Row]) -> Iterator[Difference]:
+    """Compare rows that have the same id, the same id and draw, or the same step, key by key; rows of a step in order.
+
+    >>> [str(found) for found in differing_rows("f", [{"id": "a"}, {"id": "b", "n": 1}], [{"id": "b", "n": 2}])]
+    ['f, line 1 (a): id is a, derived (absent)', 'f, line 2 (b): n is 1, derived 2']
+    """
+    if not stated or not derived:  # all of them, or none, instead of each by its id
+        yield from differing(file, "", len(stated), len(derived), "rows")
+        return
+    sides = defaultdict[str, tuple[list[tuple[int, Row]], list[Row]]](lambda: ([], []))
+    for number, row in enumerate(stated, 1):
+        sides[_label(row)][0].append((number, row))
+    for row in derived:
+        sides[_label(row)][1].append(row)
+    for label, (own, theirs) in sides.items():
+        if len(own) != len(theirs) and label.startswith("step "):
+            yield Difference(file, label, "rows", len(own), len(theirs))
+        elif len(own) != len(theirs):
+            place, name = (f"line {own[-1][0]} ({label})" if own else label), label.partition(",")[0]
+            yield Difference(file, place, "id", *((name, ABSENT) if len(own) > len(theirs) else (ABSENT, name)))
+        for (number, row), other in zip(own, theirs, strict=False):
+            yield from differing(file, f"line {number} ({label})", row, other)
+
+
+def _label(row: Row) -> str:
+    if "step" in row:
+        return f"step {row['step']}"
+    return f"{row['id']}, draw {row['draw']}" if "draw" in row else str(row["id"])
+
+
+def differing_lines(file: str, stated: str, derived: str) -> Iterator[Difference]:
+    """The first lines of a text that differ, each around the first character that does."""
+    pairs = enumerate(zip_longest(stated.split("\n"), derived.split("\n")), 1)
+    for number, (left, right) in [(n, pair) for n, pair in pairs if pair[0] != pair[1]][:LINES]:
+        at = next((i for i, (a, b) in enumerate(zip(left or "", right or "", strict=False)) if a != b), 0)
+        sides = (ABSENT if side is None else side[max(0, at - AROUND) : at + AROUND] for side in (left, right))
+        yield Difference(file, f"line {number}", f"text at character {at + 1}", *sides)
 
 
 def differing_sums(folder: Path, root: Path, stated: dict[str, str]) -> Iterator[Difference]:
@@ -94,12 +142,11 @@ def differing_sums(folder: Path, root: Path, stated: dict[str, str]) -> Iterator
         path = folder / name
         if not path.exists():
             raise UserError(f"{path} does not exist, though its SHA-256 is recorded", "restore it from a copy")
-        found = sha256_file(path)
-        if found != recorded:
-            yield Difference(str(path.relative_to(root)), "", "SHA-256", recorded, found)
+        if (present := sha256_file(path)) != recorded:
+            yield Difference(str(path.relative_to(root)), "", "SHA-256", recorded, present)
 
 
-def rows_of(path: Path, *keys: str) -> list[dict[str, Any]]:
+def rows_of(path: Path, *keys: str) -> list[Row]:
     """The rows of a file of JSON lines, each of which has these keys.
 
     Raises:

@@ -1,7 +1,7 @@
 """The ledger: sound, the same as when the report was made, and in step with Snakemake's clock."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,14 +9,13 @@ from typing import Any
 from reinforce_lite.accounting import device_lock, events
 from reinforce_lite.accounting.events import Open, torn_lines
 from reinforce_lite.accounting.events import check as problems_of
-from reinforce_lite.accounting.forecast import Job, jobs
 from reinforce_lite.accounting.ledger import Attempt, attempts
-from reinforce_lite.accounting.standing import result_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.report.summary import attempt_row, benchmark_seconds, ledger_sum
+from reinforce_lite.report.verification.derive import Experiment
 from reinforce_lite.report.verification.difference import ABSENT, Check, Difference, differing
-from reinforce_lite.report.verification.experiment import Experiment
+from reinforce_lite.stages import STAGES, Job, Layout, jobs
 
 FILE = "ledger.jsonl"
 
@@ -40,8 +39,9 @@ def reported(experiment: Experiment) -> list[Attempt]:
         return attempts(path)
     if recorded["bytes"] and not path.exists():
         raise UserError(f"{path} does not exist, though the report has read it", "restore it from a copy")
-    if is_changed(experiment):
-        return [attempt for attempt in attempts(path) if attempt.id in _kept(experiment)]
+    if _is_changed(experiment):
+        kept = _kept(experiment)
+        return [attempt for attempt in attempts(path) if attempt.id in kept]
     if not path.exists() or path.stat().st_size == recorded["bytes"]:
         return attempts(path)
     with TemporaryDirectory() as temporary:
@@ -58,66 +58,57 @@ def _kept(experiment: Experiment) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in experiment.summary["cost"].get("attempts", [])}
 
 
-def is_changed(experiment: Experiment) -> bool:
+def _is_changed(experiment: Experiment) -> bool:
     """Whether lines that the report was made of are not what they were; False if it recorded no sum."""
     recorded = experiment.recorded("ledger")
     return recorded is not None and ledger_sum(experiment.folder / FILE, recorded["bytes"]) != recorded
 
 
 def ledger(experiment: Experiment, known: Sequence[Attempt]) -> Check:
-    """Whether the ledger is sound, and the one that the report was made of.
-
-    Args:
-        experiment: which one.
-        known: what `reported` returns.
-    """
+    """Whether the ledger is sound, and the one that the report was made of; `known` is what `reported` returns."""
     path, check = experiment.folder / FILE, Check("ledger")
-    torn = [f"{path}, line {number}: " for number in torn_lines(path)]
+    torn = tuple(f"line {number}: " for number in torn_lines(path))
     for problem in problems_of(path):
-        told = problem.removeprefix(f"{path}, ")
-        if problem.startswith(tuple(torn)):
-            check.notes.append(f"{FILE}, {told}")
+        place_and_problem = problem.removeprefix(f"{path}, ")
+        place, _, says = place_and_problem.partition(": ")
+        if place_and_problem.startswith(torn):
+            check.notes.append(f"{FILE}, {place_and_problem}")
         else:
-            place, _, says = told.partition(": ")
             check.differences.append(Difference(FILE, place, "event", says, "a sound ledger"))
     if experiment.recorded("ledger") is None:
         check.notes.append(f"{FILE}: no sum recorded; whether a line was changed since the report could not be checked")
-    elif is_changed(experiment):
-        check.differences += _changed(experiment, known)
+    elif _is_changed(experiment):
+        check.differences += _changes(experiment, known)
     everything, names = attempts(path), {attempt.id for attempt in known}
     for attempt in everything:
-        if attempt.id in names:
-            continue
-        place = _place(path, attempt.id, attempt_row(attempt))
-        check.differences.append(Difference(FILE, place, "attempt", "added after the report", ABSENT))
+        if attempt.id not in names:
+            place = _place(path, attempt_row(attempt))
+            check.differences.append(Difference(FILE, place, "attempt", "added after the report", ABSENT))
     check.looked_at = f"{len(everything)} attempts, ${sum(attempt.usd for attempt in everything):.4f}"
     return check
 
 
-def _changed(experiment: Experiment, known: Sequence[Attempt]) -> Iterator[Difference]:
+def _changes(experiment: Experiment, known: Sequence[Attempt]) -> list[Difference]:
     """Which attempts differ from those that the report has kept; if none does, the line cannot be told."""
     path, recorded = experiment.folder / FILE, experiment.recorded("ledger")
     now, then = {attempt.id: attempt_row(attempt) for attempt in known}, _kept(experiment)
-    found: list[Difference] = []
-    for name in {**then, **now}:
-        place = _place(path, name, {**then, **now}[name])
+    differences: list[Difference] = []
+    for name, row in {**then, **now}.items():
+        # The ledger is what is stated here, and what it was when the report was made is what it should be.
         if name in now and name in then:
-            # The ledger is what is stated here, and what it was when the report was made is what it should be.
-            found += differing(FILE, place, now[name], then[name])
+            differences += differing(FILE, _place(path, row), now[name], then[name])
         else:
-            sides = ("there" if name in now else ABSENT), ("there" if name in then else ABSENT)
-            found.append(Difference(FILE, place, "attempt", *sides))
-    if not found:
-        place = "a line that cannot be told, for no attempt differs"
-        found = [Difference(FILE, place, "SHA-256", ledger_sum(path, recorded["bytes"])["sha256"], recorded["sha256"])]
-    yield from found
+            sides = ("there" if name in side else ABSENT for side in (now, then))
+            differences.append(Difference(FILE, _place(path, row), "attempt", *sides))
+    place, present = "a line that cannot be told, for no attempt differs", ledger_sum(path, recorded["bytes"])
+    return differences or [Difference(FILE, place, "SHA-256", present["sha256"], recorded["sha256"])]
 
 
-def _place(path: Path, name: str, row: Mapping[str, Any]) -> str:
+def _place(path: Path, row: Mapping[str, Any]) -> str:
     """Where an attempt is opened, and what it is."""
-    line = next((n for n, event in events.read(path) if isinstance(event, Open) and event.id == name), None)
+    opened = (n for n, event in events.read(path) if isinstance(event, Open) and event.id == row["id"])
     what = " ".join(str(row[key]) for key in ("stage", "model", "variant", "seed") if row[key] is not None)
-    return f"{'' if line is None else f'line {line}, '}attempt {name} ({what})"
+    return "".join(f"line {line}, " for line in list(opened)[:1]) + f"attempt {row['id']} ({what})"
 
 
 def clocks(experiment: Experiment, known: Sequence[Attempt]) -> Check:
@@ -133,53 +124,32 @@ def clocks(experiment: Experiment, known: Sequence[Attempt]) -> Check:
     Raises:
         UserError: a benchmark is damaged.
     """
-    check, compared = Check("clocks"), 0
-    waited = _waited(experiment.folder / FILE)
-    for job, path in _benchmarks(experiment):
+    check, compared, ledger_path = Check("clocks"), 0, experiment.folder / FILE
+    opened = [event for _, event in events.read(ledger_path) if isinstance(event, Open)]
+    waited = {event.id: max(0.0, event.clock - event.age - event.born) for event in opened}
+    launched = experiment.settings.hardware.count > 1
+    layout = Layout(experiment.folder)
+    for job in (Job("preflight"), *jobs(experiment.settings)):
+        path = layout.benchmark(job)
         if not path.exists():
             continue
-        compared, taken = compared + 1, benchmark_seconds(path)
-        allowed = max(_tolerance(experiment, job), TOLERANCE_SHARE * taken)
-        own = [a for a in known if (a.stage, a.model, a.variant, a.seed) == _key(job)]
+        compared, taken, name = compared + 1, benchmark_seconds(path), path.relative_to(experiment.folder)
+        least = LAUNCHER_SECONDS if launched and STAGES[job.stage].all_devices else TOLERANCE_SECONDS
+        own = [a for a in known if a.job == job]
         own = [a for a in own if a.outcome in ("finished", "interrupted")] or own
-        if own and all(taken - a.seconds - waited.get(a.id, 0.0) > allowed for a in own):
-            place = _place(experiment.folder / FILE, own[-1].id, attempt_row(own[-1]))
-            found = f"{taken:g} s by {experiment.name(path)}"
-            check.differences.append(Difference(FILE, place, "seconds", own[-1].seconds, found))
+        shortest = min((taken - a.seconds - waited.get(a.id, 0.0) for a in own), default=0.0)
+        if shortest > max(least, TOLERANCE_SHARE * taken):
+            place, stated = _place(ledger_path, attempt_row(own[-1])), own[-1].seconds
+            check.differences.append(Difference(FILE, place, "seconds", stated, f"{taken:g} s by {name}"))
         elif not own and _spends(experiment, job):
-            found = f"a job of {taken:g} s by {experiment.name(path)}"
-            check.differences.append(Difference(FILE, str(job), "attempt", ABSENT, found))
-    told = f"{TOLERANCE_SECONDS:g} s ({LAUNCHER_SECONDS:g} s with a launcher) or {TOLERANCE_SHARE:.0%}"
-    check.looked_at = f"{compared} jobs by Snakemake's clock, which may be longer by {told}"
+            check.differences.append(Difference(FILE, str(job), "attempt", ABSENT, f"a job of {taken:g} s by {name}"))
+    allowed = f"{TOLERANCE_SECONDS:g} s ({LAUNCHER_SECONDS:g} s with a launcher) or {TOLERANCE_SHARE:.0%}"
+    check.looked_at = f"{compared} jobs by Snakemake's clock, which may be longer by {allowed}"
     if not compared:
         check.notes.append("benchmarks/: there are none; the ledger's seconds could not be set against another clock")
     return check
 
 
-def _benchmarks(experiment: Experiment) -> Iterator[tuple[Job, Path]]:
-    """Every job that uses the device, and where Snakemake's benchmark of it is."""
-    folder = experiment.folder / "benchmarks"
-    yield Job("preflight", ""), folder / "preflight.jsonl"
-    for job in jobs(experiment.settings):
-        parts = [job.stage, job.model, *([] if job.variant is None else [job.variant, f"seed{job.seed}"])]
-        yield job, folder / ("/".join(parts) + ".jsonl")
-
-
-def _tolerance(experiment: Experiment, job: Job) -> float:
-    launched = job.stage == "train" and experiment.settings.hardware.count > 1
-    return LAUNCHER_SECONDS if launched else TOLERANCE_SECONDS
-
-
-def _key(job: Job) -> tuple[str, str | None, str | None, int | None]:
-    return job.stage, job.model or None, job.variant, job.seed
-
-
 def _spends(experiment: Experiment, job: Job) -> bool:
     """Whether a job that ended well must have an attempt: not if the budget had no room for it."""
-    return job.stage != "preflight" and "not_run" not in read_json(result_file(experiment.layout, job))
-
-
-def _waited(path: Path) -> dict[str, float]:
-    """Seconds from the creation of each attempt's process to where the attempt starts."""
-    opened = (event for _, event in events.read(path) if isinstance(event, Open))
-    return {event.id: max(0.0, event.clock - event.age - event.born) for event in opened}
+    return job.stage != "preflight" and "not_run" not in read_json(Layout(experiment.folder).path(job))

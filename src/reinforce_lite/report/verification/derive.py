@@ -1,0 +1,274 @@
+"""Derive the files of an experiment again, into another folder, from what nothing else says.
+
+That is the data, the texts and lengths of the completions, and what only a trainer knows, such as losses and seconds.
+All else is made by the functions that made it the first time.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from reinforce_lite import settings as configuration
+from reinforce_lite.accounting.provenance import sha256_file
+from reinforce_lite.curves import coin, point, question_seed, training_summary
+from reinforce_lite.errors import UserError
+from reinforce_lite.evaluation import avg_at_k
+from reinforce_lite.evaluation.statistics import outcome_means
+from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.report.compare import compare_evaluations
+from reinforce_lite.report.summary import BOOTSTRAP_SEED
+from reinforce_lite.report.verification.difference import ABSENT, Row, rows_of
+from reinforce_lite.settings import Settings, Training
+from reinforce_lite.stages import Layout, jobs
+from reinforce_lite.tasks import Problem, Reward, Task, named, reward, verdicts
+from reinforce_lite.tasks.prepare import load_manifest
+
+PROBLEM = ("id", "question", "answer")
+ANSWER = ("id", "completion", "strict", "flexible", "truncated", "length")
+COMPLETION = ("step", "question", "answer", "completion", "reward", "advantage", "length")
+METRICS = ("step", "skipped", "tokens", "weights_changed", "kl_to_start")
+
+INPUTS = ("data/manifest.json", "policies", "benchmarks", "preflight.json", "plan.json")
+"""What the report reads and nothing derives."""
+
+Run = tuple[str, str | None, int | None]
+"""Model, variant, seed; without the last two it is the policy before training."""
+
+
+def grade(
+    task: Task[Any], text: str, problem: Problem, chosen: Reward | None = None, rng: Random | None = None
+) -> dict[str, Any]:
+    """What follows from a text: strict and flexible and, if one is given, the reward.
+
+    Raises:
+        ValueError: the answer is none of the task.
+    """
+    scores = task.grade(text, problem)
+    earned = {} if chosen is None else {"reward": reward(chosen, scores, rng or Random(0))}
+    return {**verdicts(scores), **earned}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A folder of results, wherever it lies: no path in its configuration is read.
+
+    Attributes:
+        folder: of the experiment.
+        settings: its config.json.
+        summary: its summary.json.
+        manifest: of its data.
+    """
+
+    folder: Path
+    settings: Settings
+    summary: dict[str, Any]
+    manifest: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Experiment":
+        """Read what says which files there are.
+
+        Raises:
+            UserError: config.json, summary.json or the manifest is absent or damaged.
+        """
+        if not (folder / "config.json").exists():
+            raise UserError(f"{folder / 'config.json'} does not exist", "name a folder results/<experiment>")
+        settings = configuration.load([folder / "config.json"])
+        summary = read_json(folder / "summary.json")
+        if not all(isinstance(summary.get(key), dict) for key in ("models", "cost", "provenance")):
+            raise UserError(f"{folder / 'summary.json'} is no summary of an experiment", "run the rule report again")
+        return cls(folder, settings, summary, load_manifest(folder / "data"))
+
+    @property
+    def task(self) -> Task[Any]:
+        """Its kind of problem."""
+        return named(self.settings.task.name)
+
+    @property
+    def runs(self) -> list[tuple[str, str, int]]:
+        """Every trained policy."""
+        return [(model, *run) for model in self.settings.models for run in self.settings.runs]
+
+    def recorded(self, name: str) -> Any:
+        """What the report recorded of itself under this key of `provenance`; None if it was made before that was."""
+        return self.summary["provenance"].get(name)
+
+    def is_sound(self, split: str) -> bool:
+        """Whether the file of a split is the one of the manifest."""
+        name = f"{split}.jsonl"
+        return bool(sha256_file(self.folder / "data" / name) == self.manifest["sha256"].get(name))
+
+
+@dataclass
+class Derived:
+    """The files that follow from those of an experiment, up to the comparisons.
+
+    Attributes:
+        source: the experiment.
+        target: where they are written; empty before.
+        missing: by path under the folder, the ids of rows that should be there and can't be derived.
+        failed: why a comparison could not be derived; it is copied instead.
+    """
+
+    source: Experiment
+    target: Layout
+    missing: dict[Path, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    failed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Write all of them.
+
+        Raises:
+            UserError: a file is absent or damaged.
+        """
+        (self.target.root / "data").mkdir()
+        for name in INPUTS:
+            (self.target.root / name).symlink_to((self.source.folder / name).absolute())
+        self._at = Layout(self.source.folder)
+        self._evaluations()
+        train = {row["question"]: row["answer"] for row in rows_of(self._at.data / "train.jsonl", *PROBLEM)}
+        for run in self.source.runs:
+            self._training(run, train if self.source.is_sound("train") else {})
+            self._comparison(run)
+        self._link_others()
+
+    def _link_others(self) -> None:
+        """Nothing derives what other stages have written."""
+        for job in jobs(self.source.settings, device=False):
+            if job.stage in ("prepare_dataset", "report", "crate"):
+                continue
+            for path, there in zip(self.target.outputs(job).values(), self._at.outputs(job).values(), strict=True):
+                if there.exists() and not path.exists():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.symlink_to(there.absolute())
+
+    def _evaluations(self) -> None:
+        settings, problems = self.source.settings.evaluation, rows_of(self._at.data / "test.jsonl", *PROBLEM)
+        asked, sound = problems[: settings.limit], self.source.is_sound("test")
+        every: list[Run] = [(model, None, None) for model in self.source.settings.models]
+        own = [row for run in (*every, *self.source.runs) for row in self._evaluation(run, asked if sound else None)]
+        if not sound:  # then what was asked says what the split should hold
+            words = {row["id"]: {key: row[key] for key in PROBLEM} for row in reversed(own)}
+            write_jsonl(self.target.data / "test.jsonl", [{**row, **words.get(row["id"], {})} for row in problems])
+
+    def _evaluation(self, run: Run, problems: Sequence[Row] | None) -> list[Row]:
+        """Derive one evaluation, of these problems or of its own; returns its items."""
+        folder, target, settings = self._at.evaluation(*run), self.target.evaluation(*run), self.source.settings
+        stated, rows = read_json(folder / "evaluation.json"), rows_of(folder / "items.jsonl", *ANSWER, *PROBLEM)
+        derived, items, limit = dict(stated), list[Row](), settings.evaluation.max_new_tokens
+        if "not_run" not in stated:
+            written = {row["id"]: row for row in rows}
+            for problem in rows if problems is None else problems:
+                if row := written.get(problem["id"]):
+                    words = {key: problem[key] for key in PROBLEM}
+                    items.append(judge(self.source.task, {**row, **words}, Problem(**words), limit))
+                else:
+                    self.missing[folder / "items.jsonl"].append({"id": problem["id"]})
+            derived |= {**dict(zip(("model", "variant", "seed"), run, strict=True)), **outcome_means(items)}
+        if "sampled" in stated:
+            samples = self._samples(folder / "samples.jsonl", items)
+            write_jsonl(target / "samples.jsonl", samples)
+            if folder / "samples.jsonl" not in self.missing:
+                derived["sampled"] = avg_at_k.figures(samples)
+        write_jsonl(target / "items.jsonl", items)
+        write_json(target / "evaluation.json", derived)
+        return items
+
+    def _samples(self, path: Path, items: Sequence[Row]) -> list[Row]:
+        settings, samples = self.source.settings.evaluation, []
+        written = {(row["id"], row["draw"]): row for row in rows_of(path, *ANSWER, "draw")}
+        for item in items[: settings.samples_limit]:
+            for draw in range(settings.samples):
+                if row := written.get((item["id"], draw)):
+                    problem = Problem(**{key: item[key] for key in PROBLEM})
+                    samples.append(judge(self.source.task, row, problem, settings.max_new_tokens))
+                else:
+                    self.missing[path].append({"id": item["id"], "draw": draw})
+        return samples
+
+    def _training(self, run: tuple[str, str, int], gold: dict[str, str]) -> None:
+        """Derive one training; `gold` has the answer to each question, or nothing if that is not known."""
+        folder, target, settings = self._at.train(*run), self.target.train(*run), self.source.settings.variant(run[1])
+        stated, metrics, completions = read_json(folder / "training.json"), list[Row](), list[Row]()
+        expected = settings.questions_per_step * settings.completions_per_question
+        steps = defaultdict[int, list[Row]](list)
+        for row in rows_of(folder / "completions.jsonl", *COMPLETION):
+            known = {"question": row["question"] if row["question"] in gold else ABSENT,
+                     "answer": gold.get(row["question"], row["answer"])} if gold else {}  # fmt: skip
+            steps[row["step"]].append({**row, **known, **_bounded(row, settings.max_new_tokens)})
+        for number, row in enumerate(rows_of(folder / "metrics.jsonl", *METRICS)):
+            step, derived = steps[row["step"]], row
+            if len(step) == expected:
+                step, derived = self._step(run, step, {**row, "step": number}, settings)
+            self.missing[folder / "completions.jsonl"] += [{"step": row["step"]}] * (expected - len(step))
+            completions += step[:expected]
+            metrics.append(derived)
+        summed = training_summary(metrics, settings)
+        if "not_run" in stated:
+            summed = {key: summed[key] for key in ("steps", "steps_planned")}
+        write_jsonl(target / "completions.jsonl", completions)
+        write_jsonl(target / "metrics.jsonl", metrics)
+        write_json(target / "training.json", {**stated, **summed})
+
+    def _step(
+        self, run: tuple[str, str, int], step: Sequence[Row], row: Row, settings: Training
+    ) -> tuple[list[Row], Row]:
+        """The completions of a step with their rewards (the coin's from the seed), and the metrics that follow.
+
+        The speed follows from the seconds of the step itself.
+        """
+        size, rng = settings.completions_per_question, None
+        scored = []
+        for position, one in enumerate(step):
+            if position % size == 0:
+                rng = coin(question_seed(run[2], one["step"], position // size))
+            try:
+                problem = Problem("", one["question"], one["answer"])
+                scored.append(grade(self.source.task, one["completion"], problem, settings.reward, rng))
+            except ValueError as error:
+                path = self._at.train(*run) / "completions.jsonl"
+                wrong = f"{path}: an answer of step {one['step']} is none of the task: {error}"
+                raise UserError(wrong, "restore the file from a copy") from error
+        again = [{**one, "reward": scores["reward"]} for one, scores in zip(step, scored, strict=True)]
+        groups = [again[first : first + size] for first in range(0, len(again), size)]
+        rewards_PG, advantages_PG = (
+            [[one[key] for one in group] for group in groups] for key in ("reward", "advantage")
+        )
+        cut = [bool(one["truncated"]) for one in again] if all("truncated" in one for one in again) else None
+        strict, lengths = [scores["strict"] for scores in scored], [one["length"] for one in again]
+        derived = point(rewards_PG, advantages_PG, strict, lengths, cut)
+        seconds = sum(v for key, v in row.items() if key.startswith("seconds_") and key != "seconds_checkpoint")
+        return again, {**row, **derived, **({"tokens_per_second": derived["tokens"] / seconds} if seconds else {})}
+
+    def _comparison(self, run: tuple[str, str, int]) -> None:
+        sides, resamples = (run[:1], run), self.source.settings.evaluation.bootstrap_resamples
+        path, derived = self._at.comparison(*run), dict(zip(("model", "variant", "seed"), run, strict=True))
+        before, after = (self.target.evaluation(*side) for side in sides)
+        try:
+            derived |= compare_evaluations(before, after, resamples=resamples, seed=BOOTSTRAP_SEED)
+        except UserError as error:
+            derived = read_json(path)
+            self.failed.append(f"{path.relative_to(self._at.root)}: could not be derived: {error.problem}")
+        write_json(self.target.comparison(*run), derived)
+
+
+def judge(task: Task[Any], row: Row, problem: Problem, limit: int) -> Row:
+    """An answer with what follows from its text: strict, flexible, and truncated.
+
+    An answer that is shorter than the limit was not cut. One of just that length was, unless its last token ended it:
+    the text does not say, so it stays as stated. A gold answer that is none of the task gives no scores; they stay too.
+    """
+    try:
+        scores = grade(task, row["completion"], problem)
+    except ValueError:
+        scores = {}
+    return {**row, **scores, **_bounded(row, limit)}
+
+
+def _bounded(row: Row, limit: int) -> Row:
+    """What the most tokens that a completion may have say of its length, and of whether it was cut."""
+    cut = {"truncated": False} if "truncated" in row and row["length"] < limit else {}
+    return {"length": min(row["length"], limit), **cut}
