@@ -15,7 +15,8 @@ from reinforce_lite.rollout.generate import GenerateEngine
 from reinforce_lite.settings import Scratch, Training
 
 NUMBERS = ("3", "5", "8", "9")
-SETTINGS = Training(steps=80, questions_per_step=4, group_size=32, max_new_tokens=3, learning_rate=3e-3)
+VOCABULARY = ("tom", "has", "apples", ".", "how", "many", "now", "?", *map(str, range(10)))
+SETTINGS = Training(steps=60, questions_per_step=4, group_size=32, max_new_tokens=3, learning_rate=3e-3)
 
 
 def reward(text: str, number: str) -> float:
@@ -25,7 +26,7 @@ def reward(text: str, number: str) -> float:
 
 def train() -> list[float]:
     """Train the policy, and return the mean reward of each step."""
-    policy = scratch.build(Scratch(architecture="llama", hidden_size=64, layers=2), seed=0, device="cpu")
+    policy = scratch.build(Scratch(architecture="llama", hidden_size=64, layers=2), VOCABULARY, seed=0, device="cpu")
     engine = GenerateEngine(policy, rows_at_once=128)
     optimizer = adamw(policy.model, learning_rate=SETTINGS.learning_rate)
     estimate = ESTIMATORS[SETTINGS.estimator]

@@ -122,7 +122,7 @@ def test_names_that_are_checked_here_are_those_of_the_registries() -> None:
     from reinforce_lite.rollout.choose import ROWS
 
     fields = Training.model_fields
-    assert set(get_args(fields["estimator"].annotation)) == set(ESTIMATORS)
+    assert set(get_args(fields["estimator"].annotation)) == set(ESTIMATORS) - {"batch_mean"}  # a test adds that one
     assert set(get_args(fields["engine"].annotation)) == {"auto", *ROWS}
 
 

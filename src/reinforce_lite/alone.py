@@ -1,6 +1,6 @@
 """A function in a process of its own, for what works only once in a process (vLLM on a GPU).
 
-The process ends with its parent, however that ends: it must not go on using a device that nobody pays for.
+The process ends with its parent, however that ends: it must not keep a device that nobody pays for.
 """
 
 import multiprocessing

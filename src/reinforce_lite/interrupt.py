@@ -10,7 +10,7 @@ EXIT_CODE = 75
 
 
 class Interrupted(BaseException):
-    """The process shall leave. No Exception, so that nobody takes it for a failure and goes on."""
+    """The process shall leave. No Exception, so that no handler of failures swallows it."""
 
 
 _requested = False

@@ -1,26 +1,8 @@
 """How much of a device's memory a training takes, by arithmetic.
 
-The rollout is left out: a second copy of the weights then takes the place of the gradients, and its cache that of the
-activations. Beside weights, gradients and the optimiser's state (`footprint`), an update whose layers are recomputed
-has
-
-    the hidden states of every layer      2 bytes x layers x hidden a token
-    and the larger of
-    - the head: the logits of a chunk, their log-softmax and both gradients, in float32
-                                          4 x 4 bytes x vocabulary a token of the chunk
-      five copies of what predicts the completions
-                                          5 x 2 bytes x hidden a token of theirs
-      the gradient of the head, beside the one that is summed up, from the second chunk on
-                                          2 bytes x vocabulary x hidden
-    - one layer, computed again, with its gradients
-                                          53 bytes x hidden a token
-      and the gradient of the head, which waits there for that of the embedding that it is tied to
-
-and 75 MB that are fitted, not derived. Without recomputing, each layer keeps 43 bytes x hidden a token instead of its
-hidden state. The copies were counted in a trace of the update in fake tensors; the 43 bytes are a measurement, the 53
-are those and an estimate of 10 for gradients. Against the eleven peaks that were measured on an H200
-(tests/test_update_memory.py) the whole is off by 1.5% at most. An optimiser's step takes less by itself: 12 bytes for
-each of 2**24 weights.
+Weights, gradients and the optimiser's state are in `footprint`, the activations of an update in `update_bytes`. The
+rollout is left out: a second copy of the weights then takes the place of the gradients, and its cache that of the
+activations.
 """
 
 from bisect import bisect_right
@@ -35,13 +17,8 @@ GIB = 2**30
 SCALES = 2 * 4 / 256
 """Bytes a weight: 8 bits are kept of each of two averages, and a float32 scale for each block of 256."""
 BYTES: dict[Scheme, float] = {
-    "master": 16,
-    "stochastic": 12,
-    "kahan": 10,
-    "8bit": 6 + SCALES,
-    "offload": 4,
-    "nearest": 8,
-}
+    "master": 16, "stochastic": 12, "kahan": 10, "8bit": 6 + SCALES, "offload": 4, "nearest": 8
+}  # fmt: skip
 """On the device, of one bfloat16 weight with its gradient, its two averages and what is kept beside it; the best scheme
 first. `offload` loses no more than `master`, but moves 24 bytes a weight in each step."""
 CPU_BYTES: dict[Scheme, float] = {"offload": 12}
@@ -64,11 +41,12 @@ overestimated by 2.2 GB; of a model with more, the peak is underestimated by 22 
 WIDTH_PER_LAYER = 100
 """hidden / layers: 110 of Llama-3.2-3B, 96 of Phi-3.5, 19 of SmolLM2-135M."""
 LAYER, SAVED, FITTED = 53, 43, 75e6
+"""Bytes x hidden a token of one layer with its gradients, and of what it saves for them; bytes beside all else."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The measures of a model that its activations depend on."""
+    """What the activations of a model depend on."""
 
     layers: float
     hidden: float
@@ -92,7 +70,16 @@ def shape_of(parameters: float) -> Shape:
 def update_bytes(
     shape: Shape, tokens: int, chosen: float, chunk: int, itemsize: int = 2, recomputed: bool = True
 ) -> float:
-    """Bytes of an update at its peak beside weights, gradients and what the optimiser keeps.
+    """Bytes of an update at its peak beside weights, gradients and the optimiser's state.
+
+    The hidden state of every layer for each token, and the larger of: the head (logits of a chunk, their log-softmax
+    and both gradients in float32; five copies of what predicts the completions; from the second chunk on a gradient of
+    the head beside the one that is summed up), or one layer that is computed again, while the gradient of the head
+    waits for that of the embedding that it is tied to. Without recomputing, each layer keeps SAVED bytes x hidden a
+    token instead of its hidden state. An optimiser's step takes less: 12 bytes for each of 2**24 weights.
+
+    The copies were counted in a trace in fake tensors; SAVED is a measurement, LAYER that and an estimate of 10 for
+    gradients, FITTED a fit. Eleven peaks measured on an H200 (tests/test_update_memory.py) are met within 1.5%.
 
     Args:
         shape: of the model.

@@ -56,17 +56,17 @@ def training_of(settings: Settings, model: str, variant: str) -> Training:
 
 def evaluation_of(settings: Settings, model: str) -> Evaluation:
     """The evaluation settings of a model, with `engine`, `batch_size` and `kv_cache_gib` decided."""
-    place, asked = evaluation_place(settings, model), settings.evaluation
-    engine = decide(asked.engine, place)
-    size = rows_at_once(asked.batch_size, ANSWERS[engine], ANSWERS[engine])
-    cache = _cache_gib(asked, engine, place)
-    return asked.model_copy(update={"engine": engine, "batch_size": size, "kv_cache_gib": cache})
+    place, evaluation = evaluation_place(settings, model), settings.evaluation
+    engine = decide(evaluation.engine, place)
+    size = rows_at_once(evaluation.batch_size, ANSWERS[engine], ANSWERS[engine])
+    cache = _cache_gib(evaluation, engine, place)
+    return evaluation.model_copy(update={"engine": engine, "batch_size": size, "kv_cache_gib": cache})
 
 
-def _cache_gib(asked: Training | Evaluation, engine: Name, place: Place) -> float | Auto:
+def _cache_gib(configured: Training | Evaluation, engine: Name, place: Place) -> float | Auto:
     """GiB for keys and values: as configured, else what is free; on a CPU nothing is reserved, and it stays `auto`."""
     free = place.cache_gib(engine)
-    return free if asked.kv_cache_gib == "auto" and free is not None else asked.kv_cache_gib
+    return free if configured.kv_cache_gib == "auto" and free is not None else configured.kv_cache_gib
 
 
 def engines_of(settings: Settings, model: str) -> set[str]:

@@ -17,10 +17,10 @@ from reinforce_lite.accounting.plan import dollars
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
 from reinforce_lite.fits import engines, memory, trainings
-from reinforce_lite.layout import Layout
 from reinforce_lite.memory import GIB, footprint
 from reinforce_lite.precision import engines_of
 from reinforce_lite.settings import PolicySettings, Settings
+from reinforce_lite.stages import Layout
 from reinforce_lite.tasks import named
 
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -80,7 +80,8 @@ def require_preflight(settings: Settings) -> None:
     another_limit = plan.get("refused") is not None and plan["limit_usd"] != settings.budget.limit_usd
     if found.get("checked") != digest(settings) or another_limit:
         raise UserError(
-            f"{path} is absent or of another configuration", "run the rule preflight first; Snakemake does it by itself"
+            f"{path} is absent or of another configuration",
+            "run the rule preflight first: Snakemake does it by itself, or after an update with --forcerun preflight",
         )
 
 

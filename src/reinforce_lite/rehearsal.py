@@ -7,21 +7,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
+import torch
 
 from reinforce_lite.accounting import clock
 from reinforce_lite.accounting.forecast import Interval, Rates, pushed_per_question, rollout_batches, step_tokens
 from reinforce_lite.accounting.gate import Gate
 from reinforce_lite.alone import alone
+from reinforce_lite.learning.loop import Step, train
+from reinforce_lite.policy import Policy, fetch
+from reinforce_lite.policy.load import prepare_torch
+from reinforce_lite.policy.start import completion_ids, supervised_start
 from reinforce_lite.precision import engines_of, evaluation_of, training_of
-from reinforce_lite.settings import Evaluation, Settings, Training
+from reinforce_lite.rollout import Engine
+from reinforce_lite.rollout.choose import opened
+from reinforce_lite.settings import Evaluation, Settings, Start, Training
 from reinforce_lite.tasks import Dataset, Problem, Task, named
-
-if TYPE_CHECKING:
-    from reinforce_lite.policy import Policy
-    from reinforce_lite.rollout import Engine
 
 STEPS = 5
 """Steps of training; the first one warms up, the last one measures drift, and the median step counts."""
@@ -32,20 +35,17 @@ CUT = 0.5
 
 
 def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: float, gate: Gate) -> dict[str, Rates]:
-    """Measure every policy of the experiment.
+    """The rates of every policy of the experiment, by model.
 
     Args:
         settings: the experiment.
         to_download: whether a model's weights are not here yet.
         elsewhere: seconds that this process has spent on what no other one does.
-        gate: asked between the parts of the rehearsal.
-
-    Returns:
-        What was measured, by model.
+        gate: checked between the parts of the rehearsal.
 
     Raises:
         StoppedByBudgetError: the rehearsal costs more than there is.
-        UserError: weights or data cannot be had.
+        UserError: weights or data cannot be loaded.
     """
     # vLLM cannot be opened for one model after the other in a process.
     apart = {model for model in settings.models if "vllm" in engines_of(settings, model)}
@@ -55,13 +55,13 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
     gate.begin(parts, "part of the rehearsal,")
     measured: dict[str, Rates] = {}
     done = 0
-    gate.check(done)
 
-    def part(finished: bool = True) -> None:
+    def part(finished: bool) -> None:
         nonlocal done
         done += finished
         gate.check(done)
 
+    part(False)
     for model in settings.models:
         if to_download(model):
             print(f"downloading {settings.policies[model].repo}", file=sys.stderr, flush=True)
@@ -91,13 +91,10 @@ def _measure(
 ) -> Rates:
     """Everything about one policy; its weights are dropped afterwards.
 
-    `part` is told after each part (True), and after each step of a part (False). `process` are the seconds that a
+    `part` is called after each part (True), and after each step of a part (False). `process` are the seconds that a
     process needs to begin; None where this one has just begun.
     """
     process = process_seconds(0.0) if process is None else process
-    from reinforce_lite.policy import fetch
-    from reinforce_lite.policy.load import prepare_torch
-
     prepare_torch(settings.hardware)
     chosen, task, prompt = settings.policies[model], named(settings.task.name), settings.task.prompt
     if chosen.repo is not None and chosen.path is None:
@@ -113,45 +110,40 @@ def _measure(
     with engines(policy, usual, evaluation) as (writer, answerer):
         _wait()
         opening = time.perf_counter() - began
-        demonstrated = None
+        start_step = demonstrated = None
         if chosen.start is not None:  # untrained it would write to the limit; a token's cost depends on their number
             demonstrated = demonstrated_lengths(policy, data)
             limit = min(usual.max_new_tokens, math.ceil(demonstrated[0]))
             usual = usual.model_copy(update={"max_new_tokens": limit})
         training = measure_training(policy, data.train, task, prompt, usual, lambda: part(False), writer)
         part(True)
-        start_step = None
         if chosen.start is not None:
             start_step = _start_step(policy, data, task, prompt, chosen.start)
             part(True)
         harness, position = _evaluation(policy, data.test, task, prompt, evaluation, answerer)
         part(True)
-    if demonstrated is not None:
-        training["lengths"] = demonstrated
     del policy
-    _forget()
+    gc.collect()
+    if torch.cuda.is_available():  # give the memory back before the next one comes
+        torch.cuda.empty_cache()
     return Rates(
         process=process, engine=opening, harness=harness, load=load, start_step=start_step,
-        evaluation_position=position, **training,
+        evaluation_position=position, **{**training, **({"lengths": demonstrated} if demonstrated else {})},
     )  # fmt: skip
 
 
 def process_seconds(elsewhere: float) -> float:
     """Seconds from the creation of this process until it could begin, but for those `elsewhere`."""
-    # What every stage imports, some of it when it loads its policy.
+    # What every stage imports beside this file's own imports, when it loads its policy.
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Phi3ForCausalLM  # noqa: F401
-
-    from reinforce_lite.learning import loop  # noqa: F401
-    from reinforce_lite.policy import start  # noqa: F401
 
     return max(0.0, clock.age_seconds(psutil.Process()) - elsewhere)
 
 
 @contextmanager
-def engines(policy: "Policy", training: Training, evaluation: Evaluation) -> "Iterator[tuple[Engine, Engine]]":
+def engines(policy: Policy, training: Training, evaluation: Evaluation) -> Iterator[tuple[Engine, Engine]]:
     """The engines of training and evaluation; vLLM, which a process can open once, is the same for both."""
     from reinforce_lite.evaluation.sampling import opened_for
-    from reinforce_lite.rollout.choose import opened
 
     if training.engine == evaluation.engine == "vllm":
         rows = max(training.rows, evaluation.size)
@@ -164,32 +156,28 @@ def engines(policy: "Policy", training: Training, evaluation: Evaluation) -> "It
         yield writer, answerer
 
 
-def demonstrated_lengths(policy: "Policy", data: Dataset) -> tuple[float, float]:
-    """(mean, longest) tokens of the demonstrations: what a policy will write that has not had its start yet."""
-    from reinforce_lite.policy.start import completion_ids
-
+def demonstrated_lengths(policy: Policy, data: Dataset) -> tuple[float, float]:
+    """(mean, longest) tokens of the demonstrations: the lengths of a policy after its start."""
     tokens = [len(completion_ids(policy, shown.completion)) + 1 for shown in data.demonstrations]  # and a stop id
     return fmean(tokens), float(max(tokens))
 
 
 def measure_training(
-    policy: "Policy",
+    policy: Policy,
     problems: list[Problem],
     task: Task[Any],
     prompt: str,
     training: Training,
     after_step: Callable[[], None] = lambda: None,
-    engine: "Engine | None" = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
-    """Take a few steps of the real loop; by a coin for a reward, so that there is a gradient to push.
+    """Take a few steps of the real loop, with a coin for a reward, so that there is a gradient to push.
 
     `after_step` is called after each; what it raises ends them. Without an open engine, one is opened.
 
     Returns:
         warm_up, rollout_position, update_token, drift_token (seconds), prompt_tokens, lengths: see `Rates`.
     """
-    from reinforce_lite.learning.loop import Step, train
-
     shorter = {"steps": STEPS, "reward": "random", "kl_every": STEPS, "max_skipped": STEPS + 1}
     shorter["max_new_tokens"] = min(CAP, training.max_new_tokens)
     few = training.model_copy(update=shorter)
@@ -203,35 +191,39 @@ def measure_training(
     prompt_tokens = fmean(len(policy.prompt_ids(task.messages(prompt, problem.question))) for problem in problems)
     rows = [step.metrics for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]
-    batches = rollout_batches(few)
-    usual = range(1, STEPS)
-    working = [row["seconds_rollout"] + row["seconds_reward"] + row["seconds_update"] for row in rows]
     cut = fmean(row["truncated"] for row in rows) >= CUT and few.max_new_tokens < training.max_new_tokens
-
-    def tokens(step: int, completions: int) -> float:
-        """Of one step, so many of a question's completions."""
-        return step_tokens(few, prompt_tokens, Interval.exactly(rows[step]["length_mean"]), completions).expected
-
-    def pushed(step: int) -> float:
-        """Those that carried a gradient."""
-        return max(1.0, tokens(step, pushed_per_question(few)) * (1 - rows[step]["groups_dropped"]))
-
     return {
-        "warm_up": max(0.0, working[0] - median(working[step] for step in usual)),
-        "rollout_position": median(rows[step]["seconds_rollout"] / (batches * longest[step]) for step in usual),
-        "update_token": median(
-            (rows[step]["seconds_reward"] + rows[step]["seconds_update"]) / pushed(step) for step in usual
-        ),
-        "drift_token": rows[-1]["seconds_drift"] / tokens(-1, few.completions_per_question),
+        **_rates(few, prompt_tokens, rows, longest),
         "prompt_tokens": prompt_tokens,
         "lengths": None if cut else (fmean(row["length_mean"] for row in rows), float(max(longest))),
     }
 
 
-def _start_step(policy: "Policy", data: Dataset, task: Task[Any], prompt: str, start: Any) -> float:
-    """Seconds of one step of the supervised start."""
-    from reinforce_lite.policy.start import supervised_start
+def _rates(few: Training, prompt_tokens: float, rows: list[dict[str, Any]], longest: list[int]) -> dict[str, float]:
+    """The seconds of `measure_training`, from the metrics of each step and its longest completion."""
+    working = [row["seconds_rollout"] + row["seconds_reward"] + row["seconds_update"] for row in rows]
 
+    def usual(value: Callable[[int], float]) -> float:
+        return median(value(step) for step in range(1, STEPS))
+
+    def tokens(step: int, completions: int) -> float:
+        """Of one step, so many of a question's completions."""
+        return step_tokens(few, prompt_tokens, Interval.exactly(rows[step]["length_mean"]), completions).expected
+
+    def update_token(step: int) -> float:
+        pushed = tokens(step, pushed_per_question(few)) * (1 - rows[step]["groups_dropped"])  # carried a gradient
+        return (rows[step]["seconds_reward"] + rows[step]["seconds_update"]) / max(1.0, pushed)
+
+    return {
+        "warm_up": max(0.0, working[0] - usual(lambda step: working[step])),
+        "rollout_position": usual(lambda step: rows[step]["seconds_rollout"] / (rollout_batches(few) * longest[step])),
+        "update_token": usual(update_token),
+        "drift_token": rows[-1]["seconds_drift"] / tokens(-1, few.completions_per_question),
+    }
+
+
+def _start_step(policy: Policy, data: Dataset, task: Task[Any], prompt: str, start: Start) -> float:
+    """Seconds of one step of the supervised start."""
     supervised_start(policy, data.demonstrations, task, prompt, start.model_copy(update={"steps": 1}))
     began = time.perf_counter()
     supervised_start(policy, data.demonstrations, task, prompt, start.model_copy(update={"steps": STEPS}))
@@ -240,10 +232,10 @@ def _start_step(policy: "Policy", data: Dataset, task: Task[Any], prompt: str, s
 
 
 def _evaluation(
-    policy: "Policy", problems: list[Problem], task: Task[Any], prompt: str, usual: Evaluation, engine: "Engine"
+    policy: Policy, problems: list[Problem], task: Task[Any], prompt: str, usual: Evaluation, engine: Engine
 ) -> tuple[float, float]:
     """(seconds that the harness needs around its batches, seconds of one more token in every row of a batch)."""
-    began = time.perf_counter()
+    began = time.perf_counter()  # the harness' imports are a part of its cost
     from reinforce_lite.evaluation.harness import evaluate
     from reinforce_lite.evaluation.written import Written
 
@@ -268,16 +260,5 @@ def _evaluation(
 
 
 def _wait() -> None:
-    import torch
-
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def _forget() -> None:
-    """Give the memory of a dropped policy back before the next one comes."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -26,6 +26,12 @@ USUAL_IMPORTANCE_CAP = 3.0
 """TRL's default for the mismatch between sampler and trainer."""
 
 
+def _decided(key: str, value: int | Auto) -> int:
+    if value == "auto":
+        raise ValueError(f"{key} is auto; it is not decided yet")
+    return value
+
+
 class Section(BaseModel):
     """A section of the configuration: unknown keys are errors, values never change after validation."""
 
@@ -266,14 +272,8 @@ class Training(Section):
 
     @property
     def rows(self) -> int:
-        """`rollout_batch` as a number.
-
-        Raises:
-            ValueError: it is `auto`, and has not been decided yet (`precision.training_of`).
-        """
-        if self.rollout_batch == "auto":
-            raise ValueError("training.rollout_batch is auto; precision.training_of decides it")
-        return self.rollout_batch
+        """`rollout_batch` as a number; ValueError where `precision.training_of` has not decided `auto` yet."""
+        return _decided("training.rollout_batch", self.rollout_batch)
 
     @property
     def completions_per_question(self) -> int:
@@ -293,13 +293,9 @@ class Training(Section):
         return None if device == "cpu" or of_its_own or self.top_p < 1 else USUAL_IMPORTANCE_CAP
 
     @model_validator(mode="after")
-    def _passes_need_a_ratio(self) -> "Training":
-        if self.passes > 1 and self.ratio_clip is None:
-            raise ValueError("passes: more than one needs ratio_clip, for the second is no longer the policy's own")
-        return self
-
-    @model_validator(mode="after")
     def _one_unbiased_ratio(self) -> "Training":
+        if self.passes > 1 and self.ratio_clip is None:
+            raise ValueError("passes: more than one needs ratio_clip, since the second learns from an older policy")
         if self.importance_cap in ("auto", None):
             return self
         if self.ratio_clip is not None:
@@ -354,14 +350,8 @@ class Evaluation(Section):
 
     @property
     def size(self) -> int:
-        """`batch_size` as a number.
-
-        Raises:
-            ValueError: it is `auto`, and has not been decided yet (`precision.evaluation_of`).
-        """
-        if self.batch_size == "auto":
-            raise ValueError("evaluation.batch_size is auto; precision.evaluation_of decides it")
-        return self.batch_size
+        """`batch_size` as a number; ValueError where `precision.evaluation_of` has not decided `auto` yet."""
+        return _decided("evaluation.batch_size", self.batch_size)
 
 
 class Protocol(Section):
@@ -436,7 +426,7 @@ class Settings(Section):
     )
     hardware: Hardware
     budget: Budget
-    task: Annotated[SerializeAsAny[tasks.Options], BeforeValidator(tasks.options)]
+    task: Annotated[SerializeAsAny[tasks.Options], BeforeValidator(tasks.read_options)]
     policies: dict[Name, PolicySettings] = Field(description="Catalogue of policies by name.")
     training: Training
     training_variants: dict[Name, dict[str, Any]] = Field(

@@ -32,6 +32,7 @@ class Stage:
         message: what the workflow prints; `{wildcards.model}` and the like are filled in.
         needs: files of other stages by name, each as `<stage>.<output>`. A stage for the experiment takes those of
             every job.
+        reads: what it reads besides, as patterns of paths under results/<experiment>.
         extras: files that are written beside the outputs and are no targets, by name; `*` matches any rest of a path.
         key: names of what decides the result: `settings_of` in workflow/rules/common.smk looks them up.
         only_after: stages without whose result this one is not run, though it does not read their files.
@@ -53,6 +54,7 @@ class Stage:
     outputs: Mapping[str, str]
     message: str
     needs: Mapping[str, str] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
     extras: Mapping[str, str] = field(default_factory=dict)
     key: tuple[str, ...] = ()
     only_after: tuple[str, ...] = ()
@@ -151,6 +153,7 @@ STAGES: Mapping[str, Stage] = _table(
             "comparisons": "compare.comparison", "trainings": "train.summary", "metrics": "train.metrics",
             "evaluations": "evaluate_trained.summary", "baselines": "evaluate_baseline.summary",
         },
+        reads=("ledger.jsonl", "plan.json", "benchmarks/*", "policies/*", "baseline/*", "train/*", "trained/*"),
         extras={"traces": "traces.json"}, key=("all",),
         captions={name: ("Result", caption) for name, caption in
                   {"html": "report", "summary": "summary", "verdicts": "verdicts"}.items()},

@@ -162,7 +162,7 @@ def test_a_stage_inside_a_stage_would_wait_for_itself(path):
 def test_a_record_that_nobody_can_read_stops_nobody(path, record):
     path.parent.mkdir()
     path.write_bytes(record)
-    assert look(path) == device_lock.State(held=False, holder=None)
+    assert look(path) == device_lock.LockState(held=False, holder=None)
     with hold(path, "a", "train") as lock:
         assert lock.before is None and look(path).holder.attempt == "a"
 

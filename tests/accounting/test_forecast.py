@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reinforce_lite.accounting import forecast
-from reinforce_lite.accounting.forecast import Duration, Evidence, Interval, Job, Rates, Trained
+from reinforce_lite.accounting.forecast import Duration, Evidence, Interval, Rates, Trained
 from reinforce_lite.settings import Evaluation, Settings, Start, Training
+from reinforce_lite.stages import Job
 
 RATES = Rates(
     process=2, harness=3, load=10, warm_up=1, start_step=0.5, rollout_position=0.01, update_token=0.001,

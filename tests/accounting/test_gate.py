@@ -3,11 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reinforce_lite.accounting import gate, plan
-from reinforce_lite.accounting.forecast import Duration, Interval, Job
+from reinforce_lite.accounting.forecast import Duration, Interval
 from reinforce_lite.accounting.gate import Allowance, Gate, LedgerMeter, StoppedByBudgetError
 from reinforce_lite.accounting.ledger import Ledger, ledger_path
 from reinforce_lite.accounting.plan import Entry
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Job
 
 
 class Purse:

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reinforce_lite.accounting import plan
-from reinforce_lite.accounting.forecast import ZERO, Duration, Interval, Job
+from reinforce_lite.accounting.forecast import ZERO, Duration, Interval
 from reinforce_lite.accounting.plan import Entry, Plan, round_up, share
+from reinforce_lite.stages import Job
 
 
 def entry(

@@ -17,7 +17,7 @@ from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
 from reinforce_lite.accounting.stage import stage
 from reinforce_lite.accounting.tracking import rebuild, results_of
 from reinforce_lite.files import write_json, write_jsonl
-from reinforce_lite.layout import Layout
+from reinforce_lite.stages import Layout
 
 STEPS = [{"step": step, "reward": step / 4, "kl": None if step else 0.5, "note": "text"} for step in range(5)]
 FIGURES = {"n": 4, "strict": 0.5, "flexible": 0.75, "truncated": 0.0, "length_mean": 11.5}

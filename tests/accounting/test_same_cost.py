@@ -3,10 +3,11 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from reinforce_lite.accounting import forecast
-from reinforce_lite.accounting.forecast import Evidence, Job, Rates
+from reinforce_lite.accounting.forecast import Evidence, Rates
 from reinforce_lite.accounting.ledger import Attempt, Outcome
 from reinforce_lite.accounting.same_cost import SameCost, cost_usd
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Job
 
 MINE, OTHER = Job("train", "m", "supervised", 0), Job("train", "m", "v", 0)
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)

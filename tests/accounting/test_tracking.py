@@ -20,8 +20,8 @@ from reinforce_lite.accounting.provenance import sha256_file
 from reinforce_lite.accounting.tracking import LiveRun, open_experiment, publish
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import write_json, write_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings, validate
+from reinforce_lite.stages import Layout
 
 
 def make_settings(folder: Path, experiment: str = "small", **overlay) -> Settings:

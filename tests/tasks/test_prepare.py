@@ -4,10 +4,10 @@ import json
 import pytest
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.tasks import Dataset, Demonstration, Problem, gsm8k, options
+from reinforce_lite.tasks import Dataset, Demonstration, Problem, gsm8k, read_options
 from reinforce_lite.tasks.prepare import load_demonstrations, load_manifest, load_split, prepare
 
-SETTINGS = options({"name": "gsm8k", "dev_size": 1})
+SETTINGS = read_options({"name": "gsm8k", "dev_size": 1})
 
 
 def problem(name, question):
@@ -50,7 +50,7 @@ def test_manifest(tmp_path, monkeypatch):
     assert load_manifest(tmp_path) == manifest
     assert manifest["counts"] == {"train": 2, "dev": 1, "test": 1, "demonstrations": 1}
     assert manifest["source"] == {"dataset": "handmade"}
-    assert options(manifest["settings"]) == SETTINGS
+    assert read_options(manifest["settings"]) == SETTINGS
     assert {path.name for path in tmp_path.iterdir()} == {*manifest["sha256"], "manifest.json"}
     for name, digest in manifest["sha256"].items():
         assert hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() == digest
@@ -127,7 +127,9 @@ def test_a_question_in_two_places_is_refused(tmp_path, monkeypatch, changes, mes
 
 
 def test_the_generated_world_goes_through(tmp_path):
-    settings = options({"name": "word_world", "train_size": 12, "dev_size": 4, "test_size": 6, "demonstrations": 5})
+    settings = read_options(
+        {"name": "word_world", "train_size": 12, "dev_size": 4, "test_size": 6, "demonstrations": 5}
+    )
     manifest = prepare(settings, tmp_path)
     assert manifest["counts"] == {"train": 12, "dev": 4, "test": 6, "demonstrations": 5}
     assert len(load_split(tmp_path, "test")) == 6

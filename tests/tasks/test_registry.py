@@ -8,7 +8,7 @@ import pytest
 
 import reinforce_lite
 from reinforce_lite.errors import UserError
-from reinforce_lite.tasks import REGISTRY, Options, Task, file_sum, json_schema, named, options
+from reinforce_lite.tasks import REGISTRY, Options, Task, file_sum, json_schema, named, read_options
 
 THIRD = str(Path(__file__).with_name("third_task.py"))
 SOURCE = Path(reinforce_lite.__file__).parent
@@ -27,7 +27,9 @@ def test_no_other_file_names_a_task(name: str) -> None:
 def test_a_file_outside_of_the_package_is_a_task() -> None:
     task = named(THIRD)
     assert isinstance(task, Task) and named(THIRD) is task
-    chosen = options({"name": THIRD, "prompt": "plain", "train_size": 5, "dev_size": 2, "test_size": 3, "letters": 3})
+    chosen = read_options(
+        {"name": THIRD, "prompt": "plain", "train_size": 5, "dev_size": 2, "test_size": 3, "letters": 3}
+    )
     data = task.build(chosen)
     assert (len(data.train), len(data.dev), len(data.test)) == (5, 2, 3)
     assert {task.grade(str(p.solution), p)["correct"] for p in data.train} == {True}
@@ -37,7 +39,7 @@ def test_a_file_outside_of_the_package_is_a_task() -> None:
 
 def test_options_reach_another_process_with_their_class() -> None:
     for chosen in ({"name": THIRD, "prompt": "plain", "dev_size": 2, "letters": 3}, {"name": "gsm8k", "dev_size": 2}):
-        assert pickle.loads(pickle.dumps(options(chosen))) == options(chosen)
+        assert pickle.loads(pickle.dumps(read_options(chosen))) == read_options(chosen)
 
 
 @pytest.mark.parametrize(

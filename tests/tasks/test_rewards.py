@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from reinforce_lite.errors import UserError
 from reinforce_lite.tasks import REGISTRY, Problem, answers, named, reward, verdicts
 from toys import WORLD
 
@@ -61,6 +62,11 @@ def test_a_grade_has_the_scores_that_the_task_names_and_verdicts_are_bools(task)
 def test_verdicts_of_result_files():
     assert verdicts(graded(UNTAGGED)) == {"strict": False, "flexible": True}
     assert verdicts({"correct": True, "elegance": 0.5}) == {"strict": True, "flexible": True}, "one reading serves both"
+
+
+def test_partial_credit_is_no_right_answer():
+    with pytest.raises(UserError, match=r"`correct` is 0.5\n  fix: make it True or False"):
+        verdicts({"correct": 0.5})
 
 
 def test_a_score_that_is_no_verdict_pays_itself():

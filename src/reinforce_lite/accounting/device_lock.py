@@ -31,7 +31,6 @@ from reinforce_lite.errors import UserError
 POLL_SECONDS = 0.1
 TELL_SECONDS = 60.0
 """How often a waiting process says that it still waits."""
-
 RECORD_BYTES = 16384
 """More than an event can have: its error is cut at 2,000 characters, of at most 6 bytes each."""
 
@@ -53,7 +52,7 @@ class Holder(BaseModel):
 
 
 @dataclass(frozen=True)
-class State:
+class LockState:
     """What can be seen of a lock from outside."""
 
     held: bool
@@ -85,16 +84,16 @@ _held: dict[Path, int] = {}  # descriptors by path
 
 
 def lock_path(ledger: Path) -> Path:
-    """Where the lock of the device is that a ledger tells of."""
+    """Where the lock of a ledger's device is."""
     return ledger.with_name(".device.lock")
 
 
 @contextmanager
 def hold(path: Path, attempt: str, stage: str) -> Iterator[DeviceLock]:
-    """Have the device for the block; wait for whoever has it, telling on stderr who that is.
+    """Hold the device for the block; wait for its present holder, whom stderr names.
 
-    SIGTERM and Ctrl-C end a waiting process at once, whatever they do to a working one. A process that is forked off in
-    the block does not share the lock, so a worker that outlives its killed parent holds nothing.
+    SIGTERM and Ctrl-C end a waiting process at once, whatever they do to a working one. A process that is forked in the
+    block does not share the lock, so a worker that outlives its killed parent holds nothing.
 
     Raises:
         UserError: the file cannot be written, or its file system has no locks.
@@ -107,14 +106,8 @@ def hold(path: Path, attempt: str, stage: str) -> Iterator[DeviceLock]:
         descriptor, waited, before = _acquire(path, stage)
     _held[path] = descriptor
     try:
-        holder = Holder(
-            attempt=attempt,
-            stage=stage,
-            pid=os.getpid(),
-            host=socket.gethostname(),
-            since=datetime.now(UTC),
-            unwritten=before.unwritten if before else None,
-        )
+        who = {"attempt": attempt, "stage": stage, "pid": os.getpid(), "host": socket.gethostname()}
+        holder = Holder(**who, since=datetime.now(UTC), unwritten=before.unwritten if before else None)
         lock = DeviceLock(path, descriptor, holder, waited, before)
         _write(path, descriptor, holder)
         yield lock
@@ -124,14 +117,14 @@ def hold(path: Path, attempt: str, stage: str) -> Iterator[DeviceLock]:
             os.close(descriptor)
 
 
-def look(path: Path) -> State | None:
+def look(path: Path) -> LockState | None:
     """See whether a lock is held, and by whom; None if there is no such file or it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return State(_is_held(descriptor), _read(descriptor))
+        return LockState(_is_held(descriptor), _read(descriptor))
     except OSError:
         return None
     finally:
@@ -145,17 +138,16 @@ def _acquire(path: Path, stage: str) -> tuple[int, bool, Holder | None]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            kept = False
             try:
                 _lock(descriptor, tell)
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor, tell.told, _read(descriptor)
-            except BaseException as problem:
-                os.close(descriptor)
-                if not isinstance(problem, FileNotFoundError):
-                    raise
-            else:
-                os.close(descriptor)
-            # The file was deleted while this process waited; others would lock a new one.
+                with suppress(FileNotFoundError):  # deleted while this process waited: others would lock a new one
+                    kept = os.path.samestat(os.fstat(descriptor), path.stat())
+                if kept:
+                    return descriptor, tell.waited, _read(descriptor)
+            finally:
+                if not kept:
+                    os.close(descriptor)
         except OSError as problem:
             raise _unusable(path, problem) from problem
 
@@ -171,19 +163,19 @@ def _lock(descriptor: int, tell: "_Teller") -> None:
 
 
 class _Teller:
-    """Tells at once whom a process waits for, and then every minute."""
+    """Says at once whom a process waits for, and again every minute."""
 
     def __init__(self, stage: str) -> None:
         self._stage, self._next = stage, float("-inf")
-        self.told = False
+        self.waited = False
 
     def __call__(self, holder: Holder | None) -> None:
         now = time.monotonic()
         if now >= self._next:
-            still = "still " if self.told else ""
+            still = "still " if self.waited else ""
             text = f"{self._stage}: {still}waiting for the device, held by {holder or 'another process'}"
             print(text, file=sys.stderr, flush=True)
-            self.told, self._next = True, now + TELL_SECONDS
+            self.waited, self._next = True, now + TELL_SECONDS
 
 
 def _is_held(descriptor: int) -> bool:

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from reinforce_lite.accounting import clock
 from reinforce_lite.accounting.budget import spent_usd
-from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
 from reinforce_lite.accounting.plan import Plan, dollars, given_up
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Job
 
 RECENT = 8
 """So many steps say what the next one may cost."""

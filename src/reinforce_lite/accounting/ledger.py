@@ -1,12 +1,12 @@
 """The ledger: every second of rented device time, in an append-only file of JSON lines.
 
 Three events are written: `open` when a process starts to use the device, `touch` every few seconds while it does,
-`close` when it stops. Folded together they make an attempt. A process that is killed writes no `close`; its attempt
-ends at its last `touch`, so at most one touch interval is lost. A line is never changed or removed. A line torn by a
-killed writer stays in the file, and is skipped with a warning; any other line that is not an event is an error.
+`close` when it stops. Together they make an attempt. A process that is killed writes no `close`; its attempt ends at
+its last `touch`, so at most one touch interval is lost. A line is never changed or removed. A line torn by a killed
+writer stays in the file, and is skipped with a warning; any other line that is not an event is an error.
 
-An attempt runs if its process holds the device (see `device_lock`). A ledger without a lock file, of an older version,
-is judged by pid and birth on the same host, and by silence elsewhere.
+An attempt runs if its process holds the device (see `device_lock`). Without a lock file, as older versions left it, an
+attempt is judged by pid and birth on the same host, and by silence elsewhere.
 """
 
 import socket
@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -24,11 +24,11 @@ from uuid import uuid4
 import psutil
 
 from reinforce_lite.accounting import clock, device_lock, events
-from reinforce_lite.accounting.device_lock import State
+from reinforce_lite.accounting.device_lock import LockState
 from reinforce_lite.accounting.events import Close, Event, Open, Touch
-from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.errors import UserError
 from reinforce_lite.settings import Hardware, Settings
+from reinforce_lite.stages import Job
 
 Ending = Literal["finished", "failed", "interrupted"]
 """How a process can end an attempt; interrupted: it was asked to stop, and can be continued."""
@@ -38,19 +38,6 @@ Outcome = Literal["finished", "failed", "interrupted", "running", "killed"]
 SILENCE_SECONDS = 60.0
 """A process of another host can't be looked up: without a sign of life for so long it counts as killed."""
 
-_COPIED = {
-    "id",
-    "stage",
-    "model",
-    "variant",
-    "seed",
-    "device",
-    "count",
-    "usd_per_hour",
-    "price_source",
-    "price_date",
-    "boot",
-}
 _billed_until = float("-inf")  # steady seconds at this process's last close, where its next attempt starts
 
 
@@ -96,6 +83,9 @@ class Attempt:
         return self.device_hours * self.usd_per_hour
 
 
+_COPIED = {field.name for field in fields(Attempt)} & Open.model_fields.keys() - {"clock"}
+
+
 class Ledger:
     """Writer of one ledger file; safe to use from several processes and threads at once."""
 
@@ -121,9 +111,17 @@ class Ledger:
     ) -> str:
         """Start an attempt of this process and return its id.
 
-        It starts at the creation of the process, because the device is rented while libraries are imported too; if the
-        process waited for the device, at `since` (steady seconds). A second attempt of the same process starts where
-        the one before was closed. `attempt_id` is a new name, made here by default.
+        It starts at the creation of the process, because the device is rented while libraries are imported too. A
+        second attempt of the same process starts where the one before was closed.
+
+        Args:
+            stage: what the process does.
+            hardware: the device and its price.
+            model: of a stage that has one.
+            variant: of a stage that has one.
+            seed: of a stage that has one.
+            attempt_id: a new name; None makes one.
+            since: steady seconds at which the wait for the device was over; None if there was none.
 
         Raises:
             UserError: the file cannot be written.
@@ -188,10 +186,10 @@ class Ledger:
             if not self._spared:
                 print(f"warning: {problem.problem}; until it can, the end is kept beside it", file=sys.stderr)
             self._spared = True
-            return
-        if self._spare is not None and self._spared:
-            self._spare(None)
-            self._spared = False
+        else:
+            if self._spare is not None and self._spared:
+                self._spare(None)
+                self._spared = False
 
 
 def ledger_path(settings: Settings) -> Path:
@@ -215,7 +213,7 @@ def attempts(path: Path) -> list[Attempt]:
     if not all(_is_closed(later[name]) for name in opens):
         state = device_lock.look(device_lock.lock_path(path))
         running = _running(state, opens, later)
-        later = _collect(path)[1]  # who has gone by now has closed before
+        later = _collect(path)[1]  # a process that has gone since closed its attempt before
         if state and state.holder and state.holder.unwritten:
             later[state.holder.unwritten.id].append(state.holder.unwritten)
     return [_fold(opened, later[name], "running" if name in running else "killed") for name, opened in opens.items()]
@@ -250,7 +248,7 @@ def _collect(path: Path, warn: bool = False) -> tuple[dict[str, Open], dict[str,
     return opens, later
 
 
-def _running(state: State | None, opens: dict[str, Open], later: dict[str, list[Touch | Close]]) -> set[str]:
+def _running(state: LockState | None, opens: dict[str, Open], later: dict[str, list[Touch | Close]]) -> set[str]:
     """Ids of the attempts whose process still runs."""
     if state is not None:
         return {state.holder.attempt} if state.held and state.holder else set()
@@ -266,17 +264,17 @@ def _now() -> dict[str, Any]:
 
 
 def _fold(opened: Open, later: Sequence[Touch | Close], unclosed: Literal["running", "killed"]) -> Attempt:
-    end = next((index for index, event in enumerate(later) if isinstance(event, Close)), len(later))
-    close = later[end] if end < len(later) else None
-    elapsed = max([0.0, *(_between(opened, event) for event in later[: end + 1])])
+    close = next((event for event in later if isinstance(event, Close)), None)
+    counted = later if close is None else later[: later.index(close) + 1]
+    elapsed = max([0.0, *(_between(opened, event) for event in counted)])
     started = opened.time - timedelta(seconds=opened.age)
     return Attempt(
         started=started,
         ended=started + timedelta(seconds=opened.age + elapsed),
-        outcome=close.outcome if isinstance(close, Close) else unclosed,
-        error=close.error if isinstance(close, Close) else None,
+        outcome=close.outcome if close else unclosed,
+        error=close.error if close else None,
         clock=opened.clock - opened.age,
-        **opened.model_dump(include={*_COPIED, "boot"}),
+        **opened.model_dump(include=_COPIED),
     )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from reinforce_lite.accounting.forecast import ZERO, Duration, Job
+from reinforce_lite.accounting.forecast import ZERO, Duration
 from reinforce_lite.accounting.table import aligned
+from reinforce_lite.stages import Job
 
 State = Literal["done", "pending", "not run"]
 Key = TypeVar("Key")

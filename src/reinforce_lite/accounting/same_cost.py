@@ -3,18 +3,17 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from reinforce_lite.accounting.forecast import Job
 from reinforce_lite.accounting.gate import LedgerMeter, Meter
 from reinforce_lite.accounting.ledger import Attempt, attempts, ledger_path
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Job
 
 Stop = Callable[[int], str | None]
 
 
 def cost_usd(ledger: Iterable[Attempt], job: Job) -> float:
     """What a job has cost so far, every attempt, failed and killed ones too."""
-    run = (job.stage, job.model, job.variant, job.seed)
-    return sum(row.usd for row in ledger if (row.stage, row.model, row.variant, row.seed) == run)
+    return sum(row.usd for row in ledger if row.job == job)
 
 
 class SameCost:
@@ -48,13 +47,7 @@ class SameCost:
 
 
 def rule(settings: Settings, job: Job, attempt: Attempt, stop: Stop) -> SameCost | None:
-    """The rule for one training; None if its settings name no other one.
-
-    Args:
-        settings: the experiment.
-        job: the training.
-        attempt: the one that runs.
-        stop: the rule of the budget.
+    """The rule for the attempt at a training that runs, after the budget's `stop`; None if it names no other training.
 
     Raises:
         UserError: the ledger is corrupt.

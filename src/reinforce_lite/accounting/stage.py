@@ -33,7 +33,7 @@ class Stage:
 
 
 class AdoptedError(SystemExit):
-    """The process that was waited for has made the results; uncaught, it ends the program with exit code 0."""
+    """The process that was waited for has written the results; uncaught, it ends the program with exit code 0."""
 
     def __init__(self, note: str) -> None:
         super().__init__(0)
@@ -61,13 +61,20 @@ def stage(
     A full disk stops the stage before the block. If it fills up later, the block goes on and its results count; what
     the ledger has no room for is kept beside it, and the next stage writes it into the ledger or refuses.
 
-    `finished` says whether the results are there. It is asked after a wait only: if they are, the block is not run,
-    nothing is recorded, and stderr tells who made them. `admit` is asked next, when nobody else can spend: what it
-    raises ends the stage before anything is recorded.
+    Args:
+        settings: the experiment.
+        name: of the stage.
+        model: of a stage that has one.
+        variant: of a stage that has one.
+        seed: of a stage that has one.
+        finished: whether the results are there. It is called after a wait only: if they are, the block is not run,
+            nothing is recorded, and stderr names the process that wrote them.
+        admit: called next, when nobody else can spend: what it raises ends the stage before anything is recorded.
+        touch_seconds: between two signs of life.
 
     Raises:
         UserError: the ledger is corrupt or cannot be written (before the block runs).
-        AdoptedError: the process waited for has made the results.
+        AdoptedError: the process waited for has written the results.
     """
     path, attempt_id = ledger_path(settings), uuid4().hex
     with device_lock.hold(device_lock.lock_path(path), attempt_id, name) as lock:
@@ -105,11 +112,11 @@ def _adopted(name: str, lock: DeviceLock) -> AdoptedError:
 
 
 def _writer(path: Path, lock: DeviceLock) -> Ledger:
-    """The ledger, once it holds all that the stages before had to tell."""
+    """The ledger, with all events that the stages before had no room for."""
     settle(path, lock.holder.unwritten)
     if lock.holder.unwritten is not None:
         lock.keep(None)
-    attempts(path)  # a corrupt ledger is to stop the rule before it spends
+    attempts(path)  # a corrupt ledger stops the rule before it spends
     return Ledger(path, spare=lock.keep)
 
 
@@ -119,7 +126,7 @@ def _ending(problem: BaseException) -> Ending:
 
 
 def _end(ledger: Ledger, attempt_id: str, live: LiveRun | None, outcome: Ending, error: str | None) -> None:
-    """Close the attempt. It never raises: what the block made, or why it failed, counts more than the row's end."""
+    """Close the attempt. It never raises: the block's results, or why it failed, count more than the row's end."""
     try:
         attempt = ledger.close(attempt_id, outcome, error)
     except UserError as problem:

@@ -4,7 +4,6 @@ import fcntl
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -99,7 +98,7 @@ def _seconds(settings: Settings, job: Job, ledger: list[Attempt]) -> float | Non
 
 def _own(job: Job, ledger: list[Attempt]) -> list[Attempt]:
     """The attempts of a job."""
-    return [a for a in ledger if (a.stage, a.model, a.variant, a.seed) == (job.stage, job.model, job.variant, job.seed)]
+    return [attempt for attempt in ledger if attempt.job == job]
 
 
 def _trained(settings: Settings, job: Job, ledger: list[Attempt]) -> Trained | None:
@@ -176,8 +175,3 @@ def _change(settings: Settings, change: Any) -> None:
     with path.with_name(".plan.lock").open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         write_json(path, change(read_json(path) if path.exists() else {}))
-
-
-def result_file(layout: Layout, job: Job) -> Path:
-    """Until its callers are merged."""
-    return layout.path(job)

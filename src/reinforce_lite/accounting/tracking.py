@@ -29,9 +29,9 @@ from reinforce_lite.accounting.mlflow_runs import (
 )
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.precision import evaluation_of
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import STAGES, Layout
 
 PAUSE_SECONDS = 60.0
 """After a failed call MLflow is left alone for so long: a locked database makes every call wait, on rented time."""
@@ -56,32 +56,26 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
     Raises:
         UserError: a file is not JSON.
     """
-    if attempt.model is None:
+    job, stage = attempt.job, STAGES.get(attempt.stage)
+    if stage is None or stage.per == "experiment":
         return Results()
-    layout, run = Layout.of(settings), (attempt.model, attempt.variant, attempt.seed)
-    what = dict(zip(("model", "variant", "seed"), run, strict=True))
-    if attempt.stage == "fetch_policy":
-        folder = layout.policy(attempt.model)
-        policy = {key: value for key, value in _json(folder / "policy.json").items() if key != "weights"}
-        rows = _rows(folder / "start.jsonl")
-        dataset = layout.data / "demonstrations.jsonl" if rows else None
-        return Results(policy, rows, (), dataset, policy.get("made_with") or {})
-    if attempt.stage == "train":
-        folder = layout.train(attempt.model, str(attempt.variant), int(attempt.seed or 0))
-        params = {**what, **(_json(folder / "policy.json").get("training") or {})}
-        artifacts = [folder / "metrics.jsonl", folder / "completions.jsonl"]
-        origin = _json(folder / "training.json").get("made_with") or {}
-        return Results(params, _rows(artifacts[0]), artifacts, layout.data / "train.jsonl", origin)
-    if attempt.stage.startswith("evaluate"):
-        folder = layout.evaluation(*run)
-        evaluation = _json(folder / "evaluation.json")
-        engine = {"engine": evaluation.get("engine", settings.evaluation.engine)}
-        asked = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
-        params = {**what, "evaluation": evaluation_of(asked, attempt.model).model_dump(mode="json")}
-        artifacts = [folder / "items.jsonl", folder / "samples.jsonl"]
-        rows = [{"step": 0, **evaluation_metrics(evaluation)}]
-        return Results(params, rows, artifacts, layout.data / "test.jsonl", evaluation.get("made_with") or {})
-    return Results()
+    layout, record = Layout.of(settings), _json(Layout.of(settings).path(job))
+    files = {name: layout.path(job, name) for name, path in stage.files.items() if path.endswith(".jsonl")}
+    data = [layout.needs(job)[name] for name, need in stage.needs.items() if need.startswith("prepare_dataset.")]
+    dataset, origin = next(iter(data), None), record.get("made_with") or {}
+    if job.stage == "fetch_policy":
+        params = {key: value for key, value in record.items() if key != "weights"}
+        rows = _rows(files["start"])
+        return Results(params, rows, (), dataset if rows else None, origin)
+    if job.stage == "train":
+        params = {**job.run, **(_json(layout.path(job, "policy")).get("training") or {})}
+        return Results(params, _rows(files["metrics"]), list(files.values()), dataset, origin)
+    if stage.command == "evaluate":
+        engine = {"engine": record.get("engine", settings.evaluation.engine)}
+        chosen = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
+        params = {**job.run, "evaluation": evaluation_of(chosen, job.model).model_dump(mode="json")}
+        return Results(params, [{"step": 0, **evaluation_metrics(record)}], list(files.values()), dataset, origin)
+    return Results(record, [], list(files.values()), dataset, origin)
 
 
 def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:

@@ -6,6 +6,7 @@ completion is the same here and in training. lm-eval's response cache is never u
 
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 from lm_eval import evaluator
@@ -15,7 +16,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
 from reinforce_lite.evaluation.statistics import outcome_means
-from reinforce_lite.evaluation.written import Prompts, Written, fixed_batches, write_batches
+from reinforce_lite.evaluation.written import Written, write_batches
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
 from reinforce_lite.rollout import Completion, Engine, Sampling, ended
 from reinforce_lite.rollout.choose import kept_open, opened
@@ -52,36 +53,25 @@ class PolicyLM(LM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """The completion of every request, as text; batch by batch, each kept as soon as it is written."""
-        ids = [request.doc["id"] for request in requests]
+        ids, settings = [request.doc["id"] for request in requests], self._settings
         prompts = {i: encode_prompt(self.policy.tokenizer, r.args[0]) for i, r in zip(ids, requests, strict=True)}
-        if self._written is not None:
-            self.completions, self.resumed_seconds = self._written.resume(prompts, self._settings.size)
-        self._write(prompts)
-        self._check(ids)
-        return [self.policy.text(self.completions[i].token_ids) for i in ids]
-
-    def _write(self, prompts: Prompts) -> None:
-        """Complete the prompts that have not been completed yet."""
-        settings, size = self._settings, self._settings.size
-        needs = settings.engine, self.policy, size, settings.max_new_tokens, settings.kv_cache_gib
+        needs = settings.engine, self.policy, settings.size, settings.max_new_tokens, settings.kv_cache_gib
         with kept_open(self._engine, opened(*needs)) as engine:
 
             def complete(batch: list[str]) -> dict[str, Completion]:
-                """The answer to each problem of a batch."""
                 groups = engine([prompts[i] for i in batch], 1, self.sampling, None)
                 return {i: completion for i, (completion,) in zip(batch, groups, strict=True)}
 
-            batches = fixed_batches(prompts, size)
-            write_batches(batches, self.completions, complete, self._written, self._after_batch, "evaluate")
-
-    def _check(self, ids: list[str]) -> None:
-        """Every problem has one completion, and that has an end."""
+            self.completions, self.resumed_seconds = write_batches(
+                prompts, settings.size, complete, self._written, self._after_batch, "evaluate"
+            )
         if sorted(self.completions) != sorted(ids):
             raise RuntimeError("there are other completions than were asked for")
         for problem, completion in self.completions.items():
-            written, limit = len(completion.token_ids), self.sampling.max_new_tokens
+            length, limit = len(completion.token_ids), self.sampling.max_new_tokens
             if not ended(completion, limit, self.policy.stop_ids):
-                raise RuntimeError(f"the completion of {problem} has no end: {written} tokens of {limit}")
+                raise RuntimeError(f"the completion of {problem} has no end: {length} tokens of {limit}")
+        return [self.policy.text(self.completions[i].token_ids) for i in ids]
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Not part of a generative task."""
@@ -165,29 +155,17 @@ def evaluate(
     items = [_item(sample, lm.completions[sample["doc"]["id"]]) for sample in samples]
     if [item["id"] for item in items] != [problem.id for problem in problems]:
         raise RuntimeError("lm-eval returned other items than were asked for")
-    summary = {
-        **outcome_means(items),
-        "seconds": seconds,
-        "harness": {"name": "lm-eval", "version": results.get("lm_eval_version", _version()), "task": NAME},
-    }
-    return summary, items
+    harness = {"name": "lm-eval", "version": version("lm_eval"), "task": NAME}
+    return {**outcome_means(items), "seconds": seconds, "harness": harness}, items
 
 
 def _item(sample: dict[str, Any], completion: Completion) -> dict[str, Any]:
     return {
         **{key: sample["doc"][key] for key in ("id", "question", "answer")},
         "completion": sample["resps"][0][0],
-        "strict": bool(sample["strict"]),
-        "flexible": bool(sample["flexible"]),
-        "truncated": bool(sample["truncated"]),
+        **{key: bool(sample[key]) for key in METRICS[:-1]},
         "length": len(completion.token_ids),
     }
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("lm_eval")
 
 
 def cross_check(policy: Policy, task: Task[Any], settings: Evaluation) -> dict[str, float]:

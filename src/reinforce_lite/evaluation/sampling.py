@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.evaluation.written import Written, fixed_batches, write_batches
+from reinforce_lite.evaluation.written import Written, write_batches
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.rollout.choose import kept_open, opened
@@ -48,11 +48,10 @@ def sample(
         For each answer, question after question: id, draw (from 0), completion, strict, flexible, truncated, length
         (tokens).
     """
-    k, asked = settings.samples, problems[: settings.samples_limit]
-    ids = {problem.id: policy.prompt_ids(task.messages(prompt, problem.question)) for problem in asked}
+    k, answered = settings.samples, problems[: settings.samples_limit]
+    ids = {problem.id: policy.prompt_ids(task.messages(prompt, problem.question)) for problem in answered}
     prompts = {f"{name}/{draw}": tokens for name, tokens in ids.items() for draw in range(k)}
     rows = rows_at_once(settings)
-    found = {} if written is None else written.resume(prompts, rows)[0]
     how = Sampling(temperature=1, top_p=1, max_new_tokens=settings.max_new_tokens)
     needs = settings.engine, policy, rows, settings.max_new_tokens, settings.kv_cache_gib
     with kept_open(engine, opened(*needs)) as writer:
@@ -64,11 +63,11 @@ def sample(
             pairs = zip(names, groups, strict=True)
             return {f"{name}/{draw}": each for name, group in pairs for draw, each in enumerate(group)}
 
-        write_batches(fixed_batches(prompts, rows), found, complete, written, after_batch, "sample")
+        completions, _ = write_batches(prompts, rows, complete, written, after_batch, "sample")
     answers = []
-    for problem in asked:
+    for problem in answered:
         for draw in range(k):
-            completion = found[f"{problem.id}/{draw}"]
+            completion = completions[f"{problem.id}/{draw}"]
             text = policy.text(completion.token_ids)
             judged = {**verdicts(task.grade(text, problem)), "truncated": completion.finish_reason == "length"}
             length = len(completion.token_ids)

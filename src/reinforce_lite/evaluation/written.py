@@ -1,10 +1,10 @@
-"""What an evaluation has written so far, batch by batch, so that the same command goes on after a kill."""
+"""What an evaluation has written so far, batch by batch, so that the same command resumes it after a kill."""
 
 import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ Prompts = dict[str, list[int]]
 def fixed_batches(prompts: Prompts, size: int) -> list[list[str]]:
     """The ids, by length of their prompts and `size` at a time: neighbours in length waste no padding.
 
-    Whoever goes on with an evaluation must decode these very batches, for a row's company can change its last bit.
+    A resumed evaluation must decode these very batches: which rows stand beside a row can change its last bit.
 
     >>> fixed_batches({"a": [1, 2], "b": [1], "c": [1, 2, 3]}, 2)
     [['b', 'a'], ['c']]
@@ -62,11 +62,10 @@ class Written:
         elif rows[1:]:
             batches = len(fixed_batches(prompts, size))
             print(f"continuing after {len(rows) - 1} of {batches} batches, from {self._journal.path}", file=sys.stderr)
-        found = {i: Completion(prompts[i], **row) for each in rows[1:] for i, row in each["completions"].items()}
-        whole = [i for batch in fixed_batches(prompts, size)[: len(rows[1:])] for i in batch]
-        if list(found) != whole:
+        read = {i: Completion(prompts[i], **row) for each in rows[1:] for i, row in each["completions"].items()}
+        if list(read) != [i for batch in fixed_batches(prompts, size)[: len(rows[1:])] for i in batch]:
             raise RuntimeError(f"{self._journal.path} does not hold the first batches of this evaluation")
-        return found, sum(each["seconds"] for each in rows[1:])
+        return read, sum(each["seconds"] for each in rows[1:])
 
     def append(self, completions: Mapping[str, Completion], seconds: float) -> None:
         """Keep a batch."""
@@ -75,29 +74,34 @@ class Written:
 
 
 def write_batches(
-    batches: Sequence[list[str]],
-    found: dict[str, Completion],
+    prompts: Prompts,
+    size: int,
     complete: Callable[[list[str]], dict[str, Completion]],
     written: Written | None,
     after_batch: Callable[[int], None],
     what: str,
-) -> None:
-    """Complete what has not been completed yet, batch by batch, each kept as soon as it is written.
+) -> tuple[dict[str, Completion], float]:
+    """Complete the prompts batch by batch; each batch is kept as soon as it is written.
 
     Args:
-        batches: ids; of a batch either all are in `found` or none.
-        found: completions by id; what is written is added to it.
-        complete: writes the completions of a batch.
+        prompts: by id.
+        size: prompts of a batch.
+        complete: writes the completions of the ids of a batch.
         written: keeps finished batches; None keeps them in this process only.
         after_batch: called after each batch with the number of those that are done; what it raises ends it all.
         what: name of the progress bar.
+
+    Returns:
+        (completions by id, seconds of the batches that an earlier process has written).
     """
-    for number, batch in enumerate(tqdm(batches, desc=what, unit="batch", mininterval=2), 1):
-        if batch[0] in found:
+    completions, seconds = ({}, 0.0) if written is None else written.resume(prompts, size)
+    for number, batch in enumerate(tqdm(fixed_batches(prompts, size), desc=what, unit="batch", mininterval=2), 1):
+        if batch[0] in completions:
             continue
         began = time.perf_counter()
         fresh = complete(batch)
         if written is not None:
             written.append(fresh, time.perf_counter() - began)
-        found.update(fresh)
+        completions.update(fresh)
         after_batch(number)
+    return completions, seconds

@@ -40,18 +40,11 @@ def samples_with_gradient(groups: list[list[Completion]], advantages: list[list[
 def micro_batches(samples: list[Sample], budget_tokens: int, shared: bool = False) -> list[list[Sample]]:
     """Sort by length and cut so that rows x longest row stays within the budget (one row may exceed it alone).
 
-    Args:
-        samples: in any order.
-        budget_tokens: padded tokens of one micro-batch.
-        shared: whether a prompt is computed once for all its rows. Then rows are sorted by the length of their
-            completion, and completions and distinct prompts count, each padded to the longest.
+    With `shared` a prompt is computed once for all its rows: these are sorted by the length of their completion, and
+    completions and distinct prompts count, each padded to the longest.
     """
-    if shared:
-        return _sharing(samples, budget_tokens)
-    return packed(samples, budget_tokens)
-
-
-def _sharing(samples: list[Sample], budget_tokens: int) -> list[list[Sample]]:
+    if not shared:
+        return packed(samples, budget_tokens, length=len)
     batches: list[list[Sample]] = []
     prompts: set[tuple[int, ...]] = set()
     for sample in sorted(samples, key=lambda s: len(s.completion.token_ids), reverse=True):

@@ -28,14 +28,9 @@ def check_processes(settings: Training) -> None:
 def check_engine(policy: Policy, result: UpdateResult, settings: Training) -> None:
     """Refuse to learn from completions that another policy has written.
 
-    An engine whose weights are old or broken goes on writing, and learning from that goes unnoticed. Below top_p = 1
-    the sampler's log-probabilities are those of a nucleus that holds at least top_p, so they may be higher by
-    -log(top_p).
-
-    Args:
-        policy: the one that learns.
-        result: of the first pass over the completions; in later passes the policy has moved away from its sampler.
-        settings: of the training.
+    An engine whose weights are old or broken writes all the same, and learning from that would go unnoticed. Below
+    top_p = 1 the sampler's log-probabilities are those of a nucleus that holds at least top_p, so they may be higher
+    by -log(top_p). `result` is that of the first pass: in later ones the policy has moved away from its sampler.
 
     Raises:
         UserError: the gap is beyond the limit for the precision of the weights. The policy has no gradient then.
@@ -51,7 +46,7 @@ def check_engine(policy: Policy, result: UpdateResult, settings: Training) -> No
         f"the tokens of its completions and those of the policy's own forward pass (temperature "
         f"{settings.temperature:g}) differ by {gap:.3g} nats a token on average, and "
         f"training.sampler_gap_limit.{precision} is {limit:g}. The engine's weights are old or broken",
-        "the same command goes on from the last checkpoint; with training.engine: generate there is no second copy of "
+        "the same command resumes from the last checkpoint; with training.engine: generate there is no second copy of "
         "the weights. Raise the limit only if you know why the two differ",
     )
 

@@ -1,11 +1,11 @@
 """How far the policy has moved from its start: share of changed weights, and KL.
 
-The start weights are kept on the CPU and swapped in for the measurement, so that one network is all the device holds.
+The start weights are kept on the CPU and swapped in for the measurement, so that the device holds one network only.
 A policy with adapters is the start when they are switched off; its changed weights are those that merging will change.
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import torch
 
@@ -46,17 +46,16 @@ def kl_to_start(policy: Policy, start: Weights, samples: list[Sample], budget_to
     return float((d.exp() - 1 - d).mean())
 
 
-def as_at_start(policy: Policy, start: Weights) -> AbstractContextManager[None]:
-    """Inside the block the policy computes as the start policy did."""
-    return lora.without_adapters(policy.model) if lora.adapted(policy.model) else weights_swapped(policy, start)
-
-
 @contextmanager
-def weights_swapped(policy: Policy, other: Weights) -> Iterator[None]:
-    """Inside the block the policy computes with `other`; afterwards it has its own weights again, bit for bit."""
+def as_at_start(policy: Policy, start: Weights) -> Iterator[None]:
+    """Inside the block the policy computes as the start policy did; afterwards as before, bit for bit."""
+    if lora.adapted(policy.model):
+        with lora.without_adapters(policy.model):
+            yield
+        return
     mine = snapshot(policy)
     try:
-        _copy(policy, other)
+        _copy(policy, start)
         yield
     finally:
         _copy(policy, mine)
@@ -71,10 +70,9 @@ def _copy(policy: Policy, source: Weights) -> None:
 @torch.no_grad()
 def logprobs(policy: Policy, samples: list[Sample], budget_tokens: int, chunk_tokens: int) -> list[torch.Tensor]:
     """Log-probabilities of the tokens of each completion, in the order of the samples, on the CPU."""
-    found: dict[int, torch.Tensor] = {}
+    pieces: dict[int, torch.Tensor] = {}
     for batch in micro_batches(samples, budget_tokens, shared=shares_prompts(policy)):
         rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
-        lengths = [len(written) for _, written in rows]
-        pieces = completion_logprobs(policy, rows, chunk_tokens)[0].cpu().split(lengths)
-        found.update(zip(map(id, batch), pieces, strict=True))
-    return [found[id(sample)] for sample in samples]
+        flat = completion_logprobs(policy, rows, chunk_tokens)[0].cpu()
+        pieces.update(zip(map(id, batch), flat.split([len(written) for _, written in rows]), strict=True))
+    return [pieces[id(sample)] for sample in samples]

@@ -14,14 +14,11 @@ import torch
 
 
 def leave_one_out(rewards_PG: torch.Tensor, scale_by_std: bool = False) -> torch.Tensor:
-    """Reward minus the mean reward of the other members (RLOO; Kool et al. 2019, Ahmadian et al. 2024).
+    """advantages_PG: reward minus the mean reward of the other members (RLOO; Kool et al. 2019, Ahmadian et al. 2024).
 
     Every member carries a gradient, and the baseline does not depend on the member itself, so the estimate is unbiased.
     With `scale_by_std` it is divided by the group's standard deviation as GRPO does, which favours questions that are
     nearly always or nearly never solved (Liu et al. 2025, "Dr. GRPO").
-
-    Returns:
-        advantages_PG.
 
     >>> leave_one_out(torch.tensor([[1.0, -1.0]])).tolist()
     [[2.0, -2.0]]
@@ -35,12 +32,9 @@ def leave_one_out(rewards_PG: torch.Tensor, scale_by_std: bool = False) -> torch
 
 
 def as_published(rewards_PG: torch.Tensor) -> torch.Tensor:
-    """The published estimator: only completion 0 carries a gradient, the others are its baseline.
+    """The published advantages_PG: only completion 0 carries a gradient, the others are its baseline.
 
     (r_0 - mean(r_1..)) / (std(r_1..) + 1e-8), clamped to [-2, 2]; `std` is torch's, with G - 2 in the denominator.
-
-    Returns:
-        advantages_PG, zero but for column 0.
 
     >>> as_published(torch.tensor([[1.0, 1.0, -1.0, -1.0]])).round(decimals=4).tolist()
     [[1.1547000408172607, 0.0, 0.0, 0.0]]
@@ -52,10 +46,7 @@ def as_published(rewards_PG: torch.Tensor) -> torch.Tensor:
 
 
 def supervised(rewards_PG: torch.Tensor) -> torch.Tensor:
-    """Weight 1 whatever the reward: of worked solutions, the policy gradient is then that of maximum likelihood.
-
-    Returns:
-        advantages_PG.
+    """advantages_PG of 1: the policy gradient of worked solutions is then that of maximum likelihood.
 
     >>> supervised(torch.tensor([[1.0], [-1.0]])).tolist()
     [[1.0], [1.0]]
@@ -69,8 +60,8 @@ class Estimator:
 
     Attributes:
         advantages: rewards_PG -> advantages_PG.
-        one_carries: one completion of a problem carries a gradient, and not its whole group.
-        drops_equal: a group of equal rewards teaches nothing: its completions get no weight, and are not computed.
+        one_carries: one completion of a problem carries a gradient, not its whole group.
+        drops_equal: a group of equal rewards teaches nothing: its completions get no weight, and no pass.
     """
 
     advantages: Callable[[torch.Tensor], torch.Tensor]

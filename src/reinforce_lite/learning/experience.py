@@ -16,7 +16,7 @@ from reinforce_lite.policy import Policy
 from reinforce_lite.policy.start import completion_ids, preferred_stop
 from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.settings import Training
-from reinforce_lite.tasks import Problem, Task, reward
+from reinforce_lite.tasks import Problem, Task, reward, verdicts
 
 
 @dataclass(frozen=True)
@@ -107,5 +107,5 @@ def score(
     for question, grades in zip(questions, grades_PG, strict=True):
         tossed = coin(question.seed)
         rewards_PG.append([reward(settings.reward, grade, tossed) for grade in grades])
-    correct_PG = [[bool(grade["correct"]) for grade in grades] for grades in grades_PG]
+    correct_PG = [[verdicts(grade)["strict"] for grade in grades] for grades in grades_PG]
     return Experience(problems, groups_PG, texts_PG, rewards_PG, correct_PG)

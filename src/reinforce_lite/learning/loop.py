@@ -122,11 +122,11 @@ class Learner:
     ) -> tuple[Step, str | None]:
         """Take one step; what it leaves behind, and the reason if it is the last one."""
         policy, settings, clock = self.policy, self.settings, Clock()
-        asked = parallel.share(ask(problems, self.seed, number))
-        groups_PG = rollout(policy, engine, asked, self.task, self.prompt, settings)
+        questions = parallel.share(ask(problems, self.seed, number))
+        groups_PG = rollout(policy, engine, questions, self.task, self.prompt, settings)
         clock.lap("rollout")
 
-        scored = parallel.gather([score(policy, asked, groups_PG, self.task, settings)])
+        scored = parallel.gather([score(policy, questions, groups_PG, self.task, settings)])
         experience = Experience.joined(scored).weighted(self.estimate)
         clock.lap("reward")
 

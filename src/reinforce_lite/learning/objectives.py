@@ -68,9 +68,8 @@ def outside(logprobs_N: torch.Tensor, old_N: torch.Tensor, clip: float) -> torch
 def anchored(policy: Policy, start: drift.Weights, samples: list[Sample], settings: Training) -> list[Sample]:
     """The samples with what PPO and a KL in the loss compare with; REINFORCE needs neither.
 
-    PPO's old policy is the one that has sampled, so its log-probabilities are the sampler's, where these are of the
-    same distribution. At another temperature or below top_p = 1, and for a KL, they take a forward pass, which every
-    process computes for all samples.
+    PPO's old policy is the sampler, and its log-probabilities are known if they are of the same distribution. At
+    another temperature or below top_p = 1, and for a KL, every process computes them for all samples.
     """
     sizes = settings.micro_batch_tokens, settings.logprob_chunk_tokens
     if settings.ratio_clip and settings.temperature == 1 and settings.top_p == 1:

@@ -1,9 +1,9 @@
 """Data-parallel training: several processes with a device each take one step together, started by Accelerate.
 
-Each writes the completions of its share of the questions. Then all of them know the whole experience, each pushes its
-share of the rows, and their gradients are added up before the norm is clipped: the step is that of a single process,
-but for the order of the sum. The first process keeps ledger, checkpoints and results, and decides when a training ends;
-the others follow it. In a single process, every function here returns what it is given.
+Each writes the completions of its share of the questions and gets those of the others, then pushes its share of the
+rows; gradients are added up before the norm is clipped. The step is that of a single process but for the order of the
+sum. The first process keeps ledger, checkpoints and results, and decides when a training ends. In a single process,
+every function here returns its argument.
 """
 
 import os
@@ -60,7 +60,7 @@ def device(kind: str) -> str:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Around all that the first process does: if it leaves before it has invited the others, they may leave too."""
+    """Around all that the first process does: if it leaves before it invites the others, they leave too."""
     try:
         yield
     except SystemExit:
@@ -73,13 +73,13 @@ _invited: list[bool] = []
 
 
 def invite() -> None:
-    """The first process may spend, and the others come along."""
+    """Let the other processes begin: the first one may spend."""
     agree(True)
     _invited.append(True)
 
 
 def invited() -> bool:
-    """Whether there is anything to do for one of the other processes; waits until the first one knows."""
+    """Whether another process than the first has anything to do; waits until the first one knows."""
     return agree(False)
 
 
@@ -148,7 +148,7 @@ class Leader(Progress):
 
     @contextmanager
     def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> Iterator[int]:
-        """See `Progress.resumed`."""
+        """See `Keeper.resumed`."""
         with super().resumed(policy, optimizer) as completed:
             agree((completed, self.rows()))
             yield completed

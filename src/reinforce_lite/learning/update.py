@@ -62,10 +62,9 @@ def gradient(policy: Policy, samples: list[Sample], normaliser: int, settings: T
     """The clipped gradient of -(1 / normaliser) x sum over completions of advantage x sum over tokens of log p.
 
     REINFORCE (Williams 1992) with the sum over a completion's tokens, which is the log-probability of the whole
-    completion; a mean over tokens would favour short right and long wrong answers. With `ratio_clip` and
-    `kl_coefficient` it is the gradient of PPO's surrogate, or with a KL to the start policy beside it; with an
-    importance cap each token has its truncated importance weight. Each of several processes takes a share of the
-    samples, long and short ones alike, and all have the same gradient in the end.
+    completion; a mean over tokens would favour short right and long wrong answers. `ratio_clip` makes it PPO's
+    surrogate, `kl_coefficient` adds a KL to the start policy, and an importance cap weighs each token. Each of several
+    processes takes a share of the samples, long and short ones alike, and all have the same gradient in the end.
     """
     if not samples:
         return UpdateResult(None, None, None, None, skipped=False)

@@ -3,22 +3,14 @@
 bfloat16 keeps 8 significant bits: adding less than 1/512 of a weight to it changes nothing, and at a learning rate of
 1e-6 nearly every step is less. Left out of the textbook: amsgrad, maximize, closures.
 
-On a GPU a step costs the bytes it moves. As torch's own operations one after the other, each of which reads and writes
-whole slices, `stochastic` moves some 180 bytes a weight, `8bit` about 1,000 (0.15 and 0.82 s for 3.2e9 weights at the
-3.9 TB/s of an H200, measured at commit 86ae0d2). Compiled (policy/compiled.py), each value is read and written once:
-
-    bytes a weight   gradient  weight  averages  noise, written and read  together
-    stochastic           2        4       16              8                  30
-    8bit                 2        4        4.06          24                  34
-    kahan                2        4       12             16                  34 (4 of them what is kept)
-    master, offload      2        2       24              0                  28 (8 of them what is kept)
-
-That is 0.03 s for 3.2e9 weights at that rate: computed, not measured. `python benchmarks/optimizer.py --shape 3b`
-measures it.
+On a GPU a step costs the bytes it moves. As torch's own operations, each of which reads and writes whole slices,
+`stochastic` moves some 180 bytes a weight, `8bit` about 1,000 (0.15 and 0.82 s for 3.2e9 weights on an H200, measured
+at commit 86ae0d2). Compiled (policy/compiled.py), each value is read and written once: 28 to 34 bytes a weight, or
+0.03 s (computed, not measured; `python benchmarks/optimizer.py --shape 3b` measures it).
 """
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -69,12 +61,12 @@ class Scheme:
         return self.placed(state, weight)
 
     def placed(self, state: State, weight: torch.Tensor) -> State:
-        """Copies of what is kept, where the scheme keeps it."""
+        """Copies of a state, where the scheme keeps it."""
         place = "cpu" if self.on_cpu else weight.device
         copies = {name: value.to(place, copy=True) for name, value in state.items()}
         if self.on_cpu and weight.is_cuda:
             for value in copies.values():
-                lock(value)
+                _lock(value)
         return copies
 
     def draw(self, size: int, generator: torch.Generator) -> tuple[Noise, Noise, Noise]:
@@ -132,15 +124,9 @@ class AdamW(torch.optim.Optimizer):
     """
 
     def __init__(
-        self,
-        weights: Iterable[torch.Tensor],
-        scheme: str,
-        learning_rate: float,
-        weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        seed: int = 0,
-    ) -> None:
+        self, weights: Iterable[torch.Tensor], scheme: str, learning_rate: float, weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, seed: int = 0,
+    ) -> None:  # fmt: skip
         self._seed = seed
         defaults = {"lr": learning_rate, "weight_decay": weight_decay, "betas": betas, "eps": eps, "scheme": scheme}
         super().__init__(weights, defaults)
@@ -181,40 +167,37 @@ class AdamW(torch.optim.Optimizer):
                 if weight.device not in generators:
                     seed = self._seed * 1_000_003 + state["step"]
                     generators[weight.device] = torch.Generator(weight.device).manual_seed(seed)
-                move(weight, weight.grad, state, group, generators[weight.device])
+                _move(weight, weight.grad, state, group, generators[weight.device])
             for device in generators:
                 if scheme.on_cpu and device.type == "cuda":
-                    torch.cuda.synchronize(device)  # copies to the CPU end before somebody reads them
+                    torch.cuda.synchronize(device)  # copies to the CPU end before anything reads them
 
 
-def lock(tensor: torch.Tensor) -> None:
+def _lock(tensor: torch.Tensor) -> None:
     """Lock the pages of a CPU tensor while it lives, so that a GPU copies it at full speed and without waiting.
 
     `pin_memory` would round each tensor up to a power of two: 54 GB instead of 38.5 for Llama-3.2-3B. If the driver
-    refuses, copies are slower and nothing else.
+    refuses, copies are merely slower.
     """
     runtime: Any = torch.cuda.cudart()
     if int(runtime.cudaHostRegister(tensor.data_ptr(), tensor.nbytes, 0)) == 0:
         weakref.finalize(tensor, runtime.cudaHostUnregister, tensor.data_ptr())
 
 
-def move(
-    weight: torch.Tensor,
-    gradient: torch.Tensor,
-    state: Mapping[str, Any],
-    group: Mapping[str, Any],
-    generator: torch.Generator,
+def _move(
+    weight: torch.Tensor, gradient: torch.Tensor, state: State, group: Mapping[str, Any], generator: torch.Generator
 ) -> None:
     """One step of one weight, in place, a slice at a time."""
-    scheme = SCHEMES[group["scheme"]]
+    scheme, step = SCHEMES[group["scheme"]], int(state["step"])
     tables = scheme.averages.tables(weight.device)
     b1, b2 = group["betas"]
-    numbers = (1 - group["lr"] * group["weight_decay"], group["lr"], 1 - b1 ** state["step"], 1 - b2 ** state["step"])
+    numbers = (1 - group["lr"] * group["weight_decay"], group["lr"], 1 - b1**step, 1 - b2**step)
     rule = scheme, b1, b2, group["eps"]
     advance = _compiled(*rule) if weight.is_cuda else partial(advanced, *rule)
-    slopes = gradient.reshape(-1).split(SLICE)
-    weights = weight.detach().view(-1).split(SLICE)
-    for part, slope, there in zip(weights, slopes, slices(state, weight.numel()), strict=True):
+    parts = zip(weight.detach().view(-1).split(SLICE), gradient.reshape(-1).split(SLICE), strict=True)
+    for index, (part, slope) in enumerate(parts):
+        sizes = {name: SLICE // BLOCK if name.endswith("scale") else SLICE for name in state if name != "step"}
+        there = {name: state[name].view(-1)[index * n : (index + 1) * n] for name, n in sizes.items()}
         here = {name: value.to(weight.device, non_blocking=True, copy=scheme.on_cpu) for name, value in there.items()}
         advance(part, slope, {**here, **tables}, scheme.draw(len(part), generator), numbers)
         if scheme.on_cpu:
@@ -222,38 +205,18 @@ def move(
                 kept.copy_(here[name], non_blocking=True)
 
 
-def slices(state: Mapping[str, Any], size: int) -> Iterator[State]:
-    """What is kept of each slice of `size` weights, as views."""
-    each = {name: SLICE // BLOCK if name.endswith("scale") else SLICE for name in state if name != "step"}
-    for index in range(-(-size // SLICE)):
-        yield {name: state[name].view(-1)[index * n : (index + 1) * n] for name, n in each.items()}
-
-
 def advanced(
-    scheme: Scheme,
-    b1: float,
-    b2: float,
-    eps: float,
-    weight: torch.Tensor,
-    gradient: torch.Tensor,
-    state: State,
-    noise: Sequence[Noise],
-    numbers: Sequence[float] | torch.Tensor,
-) -> None:
+    scheme: Scheme, b1: float, b2: float, eps: float,
+    weight: torch.Tensor, gradient: torch.Tensor, state: State,
+    noise: Sequence[Noise], numbers: Sequence[float] | torch.Tensor,
+) -> None:  # fmt: skip
     """One step of some weights, in place, and all of its arithmetic (Kingma & Ba 2015, Loshchilov & Hutter 2019).
 
-    The direction is m / (1 - b1^t) over sqrt(v / (1 - b2^t)) + eps.
+    The direction is m / (1 - b1^t) over sqrt(v / (1 - b2^t)) + eps, with m and v the two averages.
 
-    Args:
-        scheme: of the weights.
-        b1: decay of the first average.
-        b2: of the second one.
-        eps: see above.
-        weight: bfloat16 [N], or [blocks, BLOCK] as all others that have a value a weight.
-        gradient: of them.
-        state: what is kept of them, with the tables of its scheme's averages.
-        noise: of `Scheme.draw`.
-        numbers: 1 - rate x weight decay, rate, 1 - b1^t, 1 - b2^t; float32 on the weights' device when compiled.
+    Weights (bfloat16), gradient, and what the state holds for each weight are [N] or [blocks, BLOCK]; the state has the
+    tables of the scheme's averages too, and the noise is of `Scheme.draw`. The numbers are 1 - rate x weight decay,
+    rate, 1 - b1^t and 1 - b2^t: float32 on the weights' device when compiled.
     """
     gradient = gradient.view(-1).float()
     state = {name: value.view(-1) for name, value in state.items()}

@@ -36,7 +36,7 @@ class Checkpoint:
 
     Attributes:
         path: its folder.
-        facts: `step` (how many are completed) and whatever else was given to `write`.
+        facts: `step` (how many are completed) and what else was given to `write`.
     """
 
     path: Path
@@ -137,7 +137,7 @@ def _weights(model: Any, trained: bool = True) -> dict[str, torch.Tensor]:
 
 
 class _Hashed:
-    """A file that is hashed while it is written, so that it need not be read for it."""
+    """A file that is hashed while it is written."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -19,25 +19,22 @@ import torch.nn.functional as F
 from reinforce_lite.policy.rounding import BLOCK, State
 
 Step = Callable[[torch.Tensor, torch.Tensor, State, Sequence[torch.Tensor | None], Sequence[float]], None]
-"""(weights [N], their gradient, what is kept of them, noise, numbers), in place."""
+"""(weights [N], gradient, state, noise, numbers), in place; see `adamw.advanced`."""
 
 
 def in_blocks(step: Callable[..., None]) -> Step:
-    """`step` compiled, once for all sizes, and given [blocks, BLOCK] instead of [N].
+    """`step` compiled, once for all sizes, and called with [blocks, BLOCK] instead of [N].
 
     The number of blocks is dynamic; one block alone is a second kernel, for torch specialises on 1. A last block that
-    is not whole is padded, in a copy: it occurs in small weights only (SmolLM2's norms of 576). More kernels than
-    torch's limit are an error (`fullgraph`), never a step that is not compiled.
+    is not whole is padded, in a copy: only small weights have one (SmolLM2's norms of 576). More kernels than torch's
+    limit are an error (`fullgraph`), never a step that is not compiled.
     """
     kernel = torch.compile(step, fullgraph=True)
 
     def stepped(
-        weight: torch.Tensor,
-        gradient: torch.Tensor,
-        state: State,
-        noise: Sequence[torch.Tensor | None],
-        numbers: Sequence[float],
-    ) -> None:
+        weight: torch.Tensor, gradient: torch.Tensor, state: State,
+        noise: Sequence[torch.Tensor | None], numbers: Sequence[float],
+    ) -> None:  # fmt: skip
         constant = {name: value for name, value in state.items() if name.endswith("code")}
         kept = {name: value for name, value in state.items() if name not in constant}
         inside = {n: _dynamic(v) if n.endswith("scale") else _blocks(v) for n, v in kept.items()}

@@ -62,11 +62,10 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
 def expandable_segments() -> None:
     """Let torch's allocator grow its segments, unless the user has configured it.
 
-    Without, holes take much of a card: updates with a peak of 23.2 GB were out of memory in 24, with one of 47.6 GB in
-    48 (benchmarks/memory.py on an H200, tree 86ae0d2). The memory pool of vLLM's sleep mode cannot have such segments
-    (pytorch#147851); from 0.20.1 on vLLM turns them off around it and on again afterwards (vllm#40812), if it finds
-    them in PYTORCH_CUDA_ALLOC_CONF, not in the newer PYTORCH_ALLOC_CONF. torch reads either when CUDA begins; the call
-    serves where that has happened.
+    Without, an update with a peak of 23.2 GB was out of memory in 24 (benchmarks/memory.py on an H200, tree 86ae0d2).
+    vLLM's sleep mode cannot have such segments (pytorch#147851); from 0.20.1 on it turns them off for that time
+    (vllm#40812), but only those of PYTORCH_CUDA_ALLOC_CONF, not of the newer PYTORCH_ALLOC_CONF. torch reads either
+    when CUDA begins; the call serves where that has happened.
     """
     if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ and "PYTORCH_ALLOC_CONF" not in os.environ:
         os.environ["PYTORCH_CUDA_ALLOC_CONF"] = EXPANDABLE

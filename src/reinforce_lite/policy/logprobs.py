@@ -3,7 +3,7 @@
 Axes: B rows, P distinct prompts, T tokens, D width, V vocabulary, N chosen tokens.
 """
 
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,21 +14,26 @@ from reinforce_lite.policy import Policy
 
 Row = tuple[list[int], list[int]]
 """Prompt ids and completion ids."""
-Long = TypeVar("Long", bound=Sized)
+Item = TypeVar("Item")
 
 
-def packed(rows: Iterable[Long], budget_tokens: int) -> list[list[Long]]:
+def row_length(row: Row) -> int:
+    """Tokens of prompt and completion."""
+    return len(row[0]) + len(row[1])
+
+
+def packed(rows: Iterable[Item], budget_tokens: int, length: Callable[[Item], int]) -> list[list[Item]]:
     """Sort by length, longest first, and cut so that rows x longest row stays within the budget.
 
     One row may exceed the budget alone; rows of one length keep their order.
 
-    >>> packed(["a", "four", "two", "fo"], budget_tokens=6)
+    >>> packed(["a", "four", "two", "fo"], budget_tokens=6, length=len)
     [['four'], ['two', 'fo'], ['a']]
     """
-    batches: list[list[Long]] = []
-    for row in sorted(rows, key=len, reverse=True):
+    batches: list[list[Item]] = []
+    for row in sorted(rows, key=length, reverse=True):
         # The first row of a batch is its longest, so it sets the padded width.
-        if batches and len(batches[-1][0]) * (len(batches[-1]) + 1) <= budget_tokens:
+        if batches and length(batches[-1][0]) * (len(batches[-1]) + 1) <= budget_tokens:
             batches[-1].append(row)
         else:
             batches.append([row])
@@ -59,7 +64,7 @@ def pad_right(rows: Sequence[Row], pad_id: int, device: torch.device) -> Batch:
     >>> batch.tokens_BT.tolist(), batch.before_N.tolist(), batch.chosen_N.tolist()
     ([[5, 6, 7, 0], [5, 8, 9, 2]], [1, 4, 5, 6], [7, 8, 9, 2])
     """
-    width = max(len(prompt) + len(completion) for prompt, completion in rows)
+    width = max(map(row_length, rows))
     tokens_BT = torch.full((len(rows), width), pad_id, dtype=torch.long)
     attention_BT = torch.zeros_like(tokens_BT)
     before: list[int] = []
@@ -74,7 +79,7 @@ def pad_right(rows: Sequence[Row], pad_id: int, device: torch.device) -> Batch:
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A CPU tensor on its way to the device; nobody waits until it is there, nor for what the device still does."""
+    """A CPU tensor on its way to the device, without waiting for the device."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
@@ -89,17 +94,7 @@ def pad_left(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device
 def completion_logprobs(
     policy: Policy, rows: Sequence[Row], chunk_tokens: int, temperature: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `chosen_logprobs`, of every completion's tokens; a prompt that several rows begin with is computed once.
-
-    Args:
-        policy: whose log-probabilities.
-        rows: prompts and completions.
-        chunk_tokens: tokens whose logits exist at the same time.
-        temperature: what logits are divided by.
-
-    Returns:
-        (logprobs_N with gradient, entropies_N without), float32, rows one after the other, tokens in order.
-    """
+    """As `chosen_logprobs`, of every completion's tokens; a prompt that several rows begin with is computed once."""
     if shares_prompts(policy):
         return _heads(policy.model, *_after_shared_prompts(policy, rows), chunk_tokens, temperature)
     return chosen_logprobs(policy, pad_right(rows, policy.pad_id, policy.device), chunk_tokens, temperature)
@@ -108,7 +103,7 @@ def completion_logprobs(
 def shares_prompts(policy: Policy) -> bool:
     """Whether a prompt's keys and values are kept for its group: not where layers are recomputed to save memory.
 
-    There a backward pass has no cache, and a measurement must not hold one either: it is many times what a layer holds.
+    There a backward pass has no cache, nor may a measurement have one: it takes many times the memory of a layer.
     """
     return not policy.model.is_gradient_checkpointing
 
@@ -150,7 +145,7 @@ def chosen_logprobs(
     """Log-probability of every chosen token given all tokens before it, over the whole vocabulary.
 
     The network runs once up to its last hidden state; the logits are then taken `chunk_tokens` rows at a time, in
-    float32, and recomputed in the backward pass.
+    float32, divided by `temperature`, and recomputed in the backward pass.
 
     Returns:
         (logprobs_N with gradient, entropies_N without), float32, rows one after the other, tokens in order.
@@ -164,7 +159,6 @@ def chosen_logprobs(
 def _heads(
     model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor, chunk_tokens: int, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities of the targets and entropies, [N] each, chunk by chunk, recomputed in the backward pass."""
     pieces = [
         checkpoint(_head, model, hidden, targets, temperature, use_reentrant=False, preserve_rng_state=False)
         for hidden, targets in zip(hidden_ND.split(chunk_tokens), targets_N.split(chunk_tokens), strict=True)
@@ -175,7 +169,6 @@ def _heads(
 def _head(
     model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities of the targets and entropies, [N] each, of one chunk."""
     logits_NV = model.get_output_embeddings()(hidden_ND).float()
     softcap = getattr(model.config, "final_logit_softcapping", None)
     if softcap:

@@ -11,7 +11,7 @@ from reinforce_lite.settings import Training
 def adamw(
     model: Any, *, learning_rate: float, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.999)
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019) over all trainable weights, states in the precision of the weights."""
+    """AdamW of torch over all trainable weights, states in the precision of the weights."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     # Fused, it needs no copy of all weights while it steps; on the CPU that is no matter.
     fused = all(weight.is_cuda for weight in weights)
@@ -19,10 +19,7 @@ def adamw(
 
 
 def optimizer_for(model: Any, settings: Training, seed: int) -> torch.optim.Optimizer:
-    """The optimiser of a training, by the scheme of its `weights`.
-
-    float32 weights lose no steps, so theirs is torch's own AdamW, and so is that of the published scheme.
-    """
+    """The optimiser of a training; torch's own AdamW for float32 weights, which lose no steps, and for `nearest`."""
     if settings.weights in SCHEMES and next(model.parameters()).dtype == torch.bfloat16:
         weights = [weight for weight in model.parameters() if weight.requires_grad]
         return AdamW(weights, settings.weights, settings.learning_rate, settings.weight_decay, seed=seed)

@@ -20,9 +20,9 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.files import write_json
 from reinforce_lite.interrupt import Interrupted, uninterrupted
 from reinforce_lite.journal import Journal
-from reinforce_lite.layout import FINISHED
 from reinforce_lite.policy import Policy, checkpoint
 from reinforce_lite.settings import CheckpointSettings
+from reinforce_lite.stages import FINISHED
 
 KEPT = 2
 """Checkpoints: if the newest is damaged, the one before it is used."""
@@ -140,7 +140,7 @@ class Progress(Keeper):
         return {"count": len(rows), **{name: sum(row[name] for row in rows) for name in ("seconds", "bytes")}}
 
     def finish(self) -> None:
-        """The results are written; the last state is kept until somebody has taken them (`reinforce_lite.handover`)."""
+        """The results are written; the last state is kept until a later stage has read them."""
         with suppress(UserError):  # on a full disk the state is kept all the same
             write_json(self.folder / FINISHED, self._key)
         for path in checkpoint.found(self.folder):

@@ -4,13 +4,12 @@ It warms up the tiny models, and teaches a pretrained one the answer format that
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from reinforce_lite.policy import Policy
-from reinforce_lite.policy.logprobs import chosen_logprobs, packed, pad_right
+from reinforce_lite.policy.logprobs import chosen_logprobs, packed, pad_right, row_length
 from reinforce_lite.policy.optimizer import adamw, learning_rate, set_learning_rate
 from reinforce_lite.policy.progress import Keeper, steps_bar
 from reinforce_lite.settings import Start
@@ -37,7 +36,7 @@ def supervised_start(
         task: it puts the questions.
         prompt: name of the prompt.
         settings: how long and how fast.
-        progress: keeps finished steps; by default they go with the process.
+        progress: keeps completed steps; by default they are lost with the process.
         stop: asked after each step, with the number of completed steps; a reason ends the start.
 
     Returns:
@@ -60,8 +59,8 @@ def supervised_start(
             with progress.step():
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-                told = {"step": step, "loss": loss, "learning_rate": rate, "seconds_checkpoint": progress.seconds}
-                progress.record(told)
+                row = {"step": step, "loss": loss, "learning_rate": rate}
+                progress.record({**row, "seconds_checkpoint": progress.seconds})
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             if stop(step + 1) is not None:
                 break
@@ -70,20 +69,9 @@ def supervised_start(
 
 
 PASS_TOKENS = 16384
-"""Padded tokens of one forward pass on a GPU, as `training.micro_batch_tokens` has it by default: 64 worked solutions
-of GSM8K are one or two passes. Computed, not measured: nothing is recomputed here, so SmolLM2-135M keeps about 12 GB
-for so many, and 8,192 rows of its logits with their gradients are another 8."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The token ids of one demonstration."""
-
-    prompt_ids: list[int]
-    completion_ids: list[int]
-
-    def __len__(self) -> int:
-        return len(self.prompt_ids) + len(self.completion_ids)
+"""Padded tokens of one forward pass on a GPU: 64 worked solutions of GSM8K are one or two passes. Nothing is recomputed
+here, so SmolLM2-135M keeps about 12 GB for so many, and 8,192 rows of its logits with their gradients are another 8
+(computed, not measured)."""
 
 
 def gradient(
@@ -91,38 +79,25 @@ def gradient(
 ) -> float:
     """Accumulate the clipped gradient of the loss over some demonstrations, and return the loss.
 
-    A pass costs its launches, and its memory: rows of like length share it. The loss is the same, however they are cut.
-
-    Args:
-        policy: it has its gradient afterwards.
-        picked: the demonstrations.
-        task: it puts the questions.
-        prompt: name of the prompt.
-        pass_tokens: padded tokens of one pass, at most. By default PASS_TOKENS on a GPU; on a CPU there is one pass, in
-            the order of the demonstrations.
+    Rows of like length share a pass of at most `pass_tokens` padded tokens, which does not change the loss. By default
+    these are PASS_TOKENS on a GPU; on a CPU there is one pass, in the order of the demonstrations.
     """
     if pass_tokens is None and policy.device.type == "cuda":
         pass_tokens = PASS_TOKENS
     stop_id = preferred_stop(policy)
     rows = [
-        Shown(policy.prompt_ids(task.messages(prompt, d.question)), [*completion_ids(policy, d.completion), stop_id])
+        (policy.prompt_ids(task.messages(prompt, d.question)), [*completion_ids(policy, d.completion), stop_id])
         for d in picked
     ]
-    passes = [rows] if pass_tokens is None else packed(rows, pass_tokens)
+    tokens = sum(len(completion) for _, completion in rows)
     loss = torch.zeros((), device=policy.device)
-    for some in passes:
-        loss += _pushed(policy, some, sum(len(row.completion_ids) for row in rows))
+    for some in [rows] if pass_tokens is None else packed(rows, pass_tokens, length=row_length):
+        logprobs_N, _ = chosen_logprobs(policy, pad_right(some, policy.pad_id, policy.device), chunk_tokens=8192)
+        share = -logprobs_N.sum() / tokens
+        torch.autograd.backward(share)
+        loss += share.detach()
     torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
     return loss.item()  # the one place where a step waits for the GPU
-
-
-def _pushed(policy: Policy, rows: list[Shown], tokens: int) -> torch.Tensor:
-    """Add the gradient of one pass, and return its share of the loss over so many completion tokens."""
-    batch = pad_right([(row.prompt_ids, row.completion_ids) for row in rows], policy.pad_id, policy.device)
-    logprobs_N, _ = chosen_logprobs(policy, batch, chunk_tokens=8192)
-    loss = -logprobs_N.sum() / tokens
-    torch.autograd.backward(loss)
-    return loss.detach()
 
 
 def completion_ids(policy: Policy, text: str) -> list[int]:

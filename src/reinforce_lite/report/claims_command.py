@@ -3,8 +3,8 @@
 import textwrap
 
 from reinforce_lite.files import read_json
-from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Layout
 
 CODES = {"supported": 0, "undecidable": 3, "contradicted": 4}
 """Exit codes; the highest of all claims is the command's. 1 and 2 are taken by errors."""

@@ -10,21 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from reinforce_lite.accounting.forecast import Job, jobs
 from reinforce_lite.accounting.ledger import Attempt
-from reinforce_lite.layout import Layout
 from reinforce_lite.report import crate_entities as entities
 from reinforce_lite.report.crate_entities import REPOSITORY, Graph, Reference
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import STAGES, Job, jobs
 
 CONFIG = "workflow/config.json"
 """A copy: config.json is written again whenever the workflow starts, whether or not anything is run."""
-
-_STAGES = (
-    "preflight", "prepare_dataset", "fetch_policy", "evaluate_baseline", "train", "evaluate_trained", "compare",
-    "report",
-)  # fmt: skip
-_WITHOUT_DEVICE = ("prepare_dataset", "compare", "report")
 
 
 @dataclass(frozen=True)
@@ -46,33 +39,19 @@ class Experiment:
 
 def flow(job: Job) -> tuple[list[str], list[str]]:
     """What a job reads and what it writes, as patterns of paths in the folder; nothing if its stage is unknown."""
-    at, run = Layout(Path()), (job.model, str(job.variant), int(job.seed or 0))
-    start, baseline = at.policy(job.model), at.evaluation(job.model)
-    train, trained, comparison = at.train(*run), at.evaluation(*run), at.comparison(*run)
-    flows: dict[str, tuple[list[str], list[str]]] = {
-        "preflight": ([], ["preflight.json", "plan.json"]),
-        "prepare_dataset": ([], ["data/*"]),
-        "fetch_policy": (["data/demonstrations.jsonl"], [f"{start}/*"]),
-        "evaluate_baseline": ([f"{start}/policy.json", "data/test.jsonl"], [f"{baseline}/*"]),
-        "train": ([f"{start}/policy.json", "data/train.jsonl"], [f"{train}/*"]),
-        "evaluate_trained": ([f"{train}/policy.json", "data/test.jsonl"], [f"{trained}/*"]),
-        "compare": ([f"{baseline}/items.jsonl", f"{trained}/items.jsonl"], [f"{comparison}"]),
-        "report": (
-            ["ledger.jsonl", "plan.json", "preflight.json", "data/manifest.json", "benchmarks/*"]
-            + [f"{place}/*" for place in ("policies", "baseline", "train", "trained", "compare")],
-            ["summary.json", "report.html"],
-        ),
-    }
-    reads, writes = flows.get(job.stage, ([], []))
-    return [CONFIG, *reads], writes
+    stage = STAGES.get(job.stage)
+    if stage is None:
+        return [CONFIG], []
+    names = {"model": job.model or "*", "variant": job.variant or "*", "seed": "*" if job.seed is None else job.seed}
+    needs = [STAGES[source].files[output] for source, output in (need.split(".") for need in stage.needs.values())]
+    reads = [pattern.format(**names) for pattern in (*needs, *stage.reads)]
+    return [CONFIG, *reads], [pattern.format(**names) for pattern in stage.files.values()]
 
 
 def every_job(experiment: Experiment) -> list[Job]:
     """The jobs of the configuration in their order, and then those that only the ledger knows."""
-    settings = experiment.settings
-    compared = [Job("compare", model, *run) for model in settings.models for run in settings.runs]
-    named = [Job("preflight", ""), Job("prepare_dataset", ""), *jobs(settings), *compared, Job("report", "")]
-    return list(dict.fromkeys([*named, *map(_job_of, experiment.attempts)]))
+    named = [job for job in jobs(experiment.settings, device=False) if job.stage != "crate"]
+    return list(dict.fromkeys([*named, *(attempt.job for attempt in experiment.attempts)]))
 
 
 def add_steps(graph: Graph, experiment: Experiment, workflow: str) -> tuple[list[Reference], list[Reference]]:
@@ -88,14 +67,13 @@ def add_steps(graph: Graph, experiment: Experiment, workflow: str) -> tuple[list
     packages = _add_packages(graph, experiment)
     version = experiment.summary["provenance"]["versions"]["reinforce-lite"]
     for job in every_job(experiment):
-        # The subcommand that does the job.
-        command = "evaluate" if job.stage.startswith("evaluate_") else job.stage.replace("_", "-")
+        command = (STAGES[job.stage].command if job.stage in STAGES else "") or job.stage.replace("_", "-")
         own, done = _add_executions(graph, experiment, job, {"@id": f"#tool/{command}"})
         if not own:
             continue
         tool = {"softwareVersion": version, "url": REPOSITORY, "softwareRequirements": packages}
         tools[command] = graph.add(f"#tool/{command}", "SoftwareApplication", name=f"reinforce-lite {command}", **tool)
-        position = str(_STAGES.index(job.stage) if job.stage in _STAGES else len(_STAGES))
+        position = str(list(STAGES).index(job.stage) if job.stage in STAGES else len(STAGES))
         step = {"name": job.stage, "position": position, "workExample": tools[command]}
         steps[job.stage] = graph.add(f"#step/{job.stage}", "HowToStep", **step)
         control = {"name": str(job).strip(), "instrument": steps[job.stage], "object": own}
@@ -135,11 +113,11 @@ def _add_executions(graph: Graph, experiment: Experiment, job: Job, tool: Refere
     sources += add_model_source(graph, experiment, job.model) if job.stage == "fetch_policy" else []
     every = {"name": str(job).strip(), "instrument": tool, "object": [*experiment.references(reads), *sources]}
     made = {"result": experiment.references(writes), **_made_with(graph, experiment, writes)}
-    if job.stage in _WITHOUT_DEVICE:
+    if job.stage in STAGES and not STAGES[job.stage].device:
         every["description"] = "It uses no device, so the ledger does not tell of it, and its times are not known."
         own = [graph.add(f"#execution/{_name(job)}", "CreateAction", **{**made, **every})] if made["result"] else []
         return own, True
-    own_attempts = [attempt for attempt in experiment.attempts if _job_of(attempt) == job]
+    own_attempts = [attempt for attempt in experiment.attempts if attempt.job == job]
     last = [attempt for attempt in own_attempts if attempt.outcome == "finished"][-1:]
     return [_add_attempt(graph, one, every | (made if one in last else {})) for one in own_attempts], bool(last)
 
@@ -178,7 +156,7 @@ def _add_attempt(graph: Graph, attempt: Attempt, properties: dict[str, Any]) -> 
 def _made_with(graph: Graph, experiment: Experiment, writes: Sequence[str]) -> dict[str, Any]:
     """The commit and the image that made what is in these places, where the results say so."""
     for origin in experiment.summary["provenance"]["origins"]:
-        if any(f"{result}/*" in writes for result in origin["results"]):
+        if any(path.startswith(f"{result}/") for result in origin["results"] for path in writes):
             commit, image = origin["git_commit"], origin["image"]
             described = {"description": f"Made by commit {commit}."} if commit else {}
             return described | ({"containerImage": entities.add_image(graph, image)} if image else {})
@@ -194,10 +172,6 @@ def _add_packages(graph: Graph, experiment: Experiment) -> list[Reference]:
         python = {"name": "Python", "softwareVersion": version, "url": "https://www.python.org/"}
         packages.insert(0, graph.add("#python", "SoftwareApplication", **python))
     return packages
-
-
-def _job_of(attempt: Attempt) -> Job:
-    return Job(attempt.stage, attempt.model or "", attempt.variant, attempt.seed)
 
 
 def _name(job: Job) -> str:

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting import standing
-from reinforce_lite.accounting.forecast import Interval, jobs
+from reinforce_lite.accounting.forecast import Interval
 from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.files import read_json
-from reinforce_lite.layout import Layout
 from reinforce_lite.report import plots
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Layout, jobs
 
 PUBLISHED_HOURS = 12
 """What the article says its run took on one card."""
@@ -73,7 +72,7 @@ def not_run(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     """What was not run or was stopped, and why: job, its seed or None, reason; in the order of the configuration."""
     layout, rows = Layout(folder), []
     for job in jobs(settings):
-        path = standing.result_file(layout, job)
+        path = layout.path(job)
         record = read_json(path) if path.exists() else {}
         reason = record.get("not_run") or (record.get("stopped") if job.stage == "train" else None)
         if reason:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.report import money, plots
 from reinforce_lite.report.runs import runs
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Layout
 
 
 class Answer(NamedTuple):

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from reinforce_lite.layout import Layout
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import Layout
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.accounting.provenance import origin, sha256_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.report import money
 from reinforce_lite.report.summary_model import AttemptCost, RunResult, StageSeconds, Summary
 from reinforce_lite.settings import Settings
+from reinforce_lite.stages import STAGES, Job, Layout, jobs
 
 BOOTSTRAP_SEED = 0
 """Seed of the paired bootstrap; fixed, so that the same items always give the same interval."""
@@ -106,8 +106,8 @@ def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: preflight.json, the manifest of the data or a policy.json is absent or not JSON.
     """
-    comparisons = (Layout(folder).comparison(*run) for run in _runs(settings))
-    files = _records(settings, folder) + [path for path in comparisons if path.exists()]
+    others = [job for job in jobs(settings, device=False) if job.model and not STAGES[job.stage].device]
+    files = _records(settings, folder) + [path for job in others if (path := Layout(folder).path(job)).exists()]
     environment = dict(read_json(folder / "preflight.json").get("environment", {}))
     manifest = read_json(folder / "data" / "manifest.json")
     packages = environment.pop("packages", {})
@@ -147,17 +147,16 @@ def ledger_sum(path: Path, bytes_read: int | None = None) -> dict[str, Any]:
 
 
 def _records(settings: Settings, folder: Path) -> list[Path]:
-    """The records that are there of policies, evaluations and trainings; they say which commit and image made them."""
-    layout = Layout(folder)
-    files = [layout.policy(model) / "policy.json" for model in settings.models]
-    files += [layout.evaluation(model) / "evaluation.json" for model in settings.models]
-    for run in _runs(settings):
-        files += [layout.train(*run) / "training.json", layout.evaluation(*run) / "evaluation.json"]
-    return [path for path in files if path.exists()]
+    """The records that are there and say what made them: stage after stage for the models, then run after run."""
+    stages, models = list(STAGES), settings.models
 
+    def place(job: Job) -> tuple[int, ...]:
+        if job.variant is None:
+            return 0, stages.index(job.stage), models.index(job.model)
+        return 1, models.index(job.model), settings.runs.index((job.variant, int(job.seed or 0)))
 
-def _runs(settings: Settings) -> list[tuple[str, str, int]]:
-    return [(model, *run) for model in settings.models for run in settings.runs]
+    paths = [Layout(folder).path(job) for job in sorted(jobs(settings), key=place)]
+    return [path for path in paths if path.exists()]
 
 
 def reconcile(

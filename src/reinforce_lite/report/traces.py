@@ -8,8 +8,8 @@ from typing import Any
 from reinforce_lite.evaluation.statistics import discordance, mcnemar_exact
 from reinforce_lite.evaluation.traces import BEHAVIOURS, behaviours
 from reinforce_lite.files import read_json
-from reinforce_lite.layout import Layout
 from reinforce_lite.report.compare import Item, paired
+from reinforce_lite.stages import Layout
 
 
 def contrast(baseline_items: Path, trained_items: Path) -> dict[str, Any]:

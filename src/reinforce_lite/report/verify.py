@@ -21,7 +21,6 @@ from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.accounting.provenance import origin, sha256_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.report.build import PAGE, SUMMARY, TRACES, VERDICTS, Report, report_of
 from reinforce_lite.report.verification import ledger
 from reinforce_lite.report.verification.derive import Derived, Experiment
@@ -35,6 +34,7 @@ from reinforce_lite.report.verification.difference import (
     differing_sums,
     rows_of,
 )
+from reinforce_lite.stages import Layout
 
 LAYERS = {
     "items": (("items.jsonl",), "{rows[items.jsonl]:,} answers in {files[items.jsonl]} files, judged again"),

@@ -121,7 +121,7 @@ class Options(BaseModel):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process has to load a task's file before it knows the class of its options."""
-        return options, (self.model_dump(),)
+        return read_options, (self.model_dump(),)
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -194,7 +194,15 @@ ALIASES = {"strict": "correct"}
 
 
 def verdicts(grade: Grade) -> dict[str, bool]:
-    """The two verdicts of result files: `strict` is `correct`; so is `flexible` for a task without a second reading."""
+    """The two verdicts of result files: `strict` is `correct`; so is `flexible` for a task without a second reading.
+
+    Raises:
+        UserError: `correct` is no verdict; partial credit must not count as a right answer.
+    """
+    if grade["correct"] not in (False, True):
+        raise UserError(
+            f"a grade's `correct` is {grade['correct']}", "make it True or False; give credit by another score"
+        )
     return {"strict": bool(grade["correct"]), "flexible": bool(grade.get("flexible", grade["correct"]))}
 
 
@@ -250,7 +258,7 @@ def _from_file(path: Path) -> Task[Any]:
     return task
 
 
-def options(section: Any) -> Options:
+def read_options(section: Any) -> Options:
     """The section `task` of the configuration, checked by the task that it names.
 
     Raises:
@@ -272,16 +280,14 @@ def file_sum(name: str) -> dict[str, str]:
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of the section `task`, by the name of the task; a file's own keys are not known here."""
-    common = Options.model_json_schema()
-    choices = [_choice({"pattern": r"\.py$"}, {**common, "additionalProperties": True})]
-    for name in REGISTRY:
-        own = named(name).options.model_json_schema()
-        own["properties"]["prompt"]["enum"] = list(named(name).prompts)
-        choices.append(_choice({"const": name}, own))
-    names = rf"^({'|'.join(REGISTRY)})$|\.py$"
-    described = {**common["properties"]["name"], "pattern": names}
-    return {"type": "object", "required": ["name"], "properties": {"name": described}, "allOf": choices}
-
-
-def _choice(name: dict[str, str], then: dict[str, Any]) -> dict[str, Any]:
-    return {"if": {"required": ["name"], "properties": {"name": name}}, "then": then}
+    schemas = {rf"^{name}$": named(name).options.model_json_schema() for name in REGISTRY}
+    for name, schema in zip(REGISTRY, schemas.values(), strict=True):
+        schema["properties"]["prompt"]["enum"] = list(named(name).prompts)
+    schemas[r"\.py$"] = {**Options.model_json_schema(), "additionalProperties": True}
+    named_like = [({"required": ["name"], "properties": {"name": {"pattern": p}}}, s) for p, s in schemas.items()]
+    return {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string", "pattern": "|".join(schemas)}},
+        "allOf": [{"if": condition, "then": schema} for condition, schema in named_like],
+    }

@@ -9,7 +9,7 @@ import json
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +46,6 @@ ORIGINALS = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row as it was published; `raw_answer` is what stands after `####`, commas and all."""
-
-    question: str
-    solution: str
-    raw_answer: str
-
-
 class Gsm8kOptions(Options):
     """Where the files come from."""
 
@@ -82,25 +73,38 @@ class Gsm8k(NumericTask[Gsm8kOptions]):
         Raises:
             UserError: the source is absent or not the original data, a row is bad, or there are too few problems.
         """
-        check_sizes(options)
-        train_rows, test_rows = (_load(options, split) for split in ("train", "test"))
-        dev_indices, train_indices = split_indices(len(train_rows), options.dev_size, options.seed)
-        solutions = {i: demonstration(train_rows[i]) for i in train_indices}
-        train = [
-            _problem("train", i, train_rows[i], solutions[i].completion) for i in train_indices[: options.train_size]
-        ]
-        dev = [_problem("train", i, train_rows[i]) for i in dev_indices]
-        test = [_problem("test", i, row) for i, row in enumerate(test_rows[: options.test_size])]
-        demonstrations = [solutions[i] for i in train_indices[: options.demonstrations]]
-        return Dataset(train, dev, test, demonstrations, _source(options))
+        self.preflight(options)
+        load = _from_hub if options.path is None else _from_files
+        train, test = (load(options, split) for split in ("train", "test"))
+        shuffled = list(range(len(train)))
+        random.Random(options.seed).shuffle(shuffled)
+        left = [train[i] for i in sorted(shuffled[options.dev_size :])]
+        place = {"path": str(options.path)} if options.path else {"repo": options.repo, "revision": options.revision}
+        content = {split: original.content for split, original in ORIGINALS.items()}
+        return Dataset(
+            train=left[: options.train_size],
+            dev=[replace(train[i], solution=None) for i in sorted(shuffled[: options.dev_size])],
+            test=[replace(problem, solution=None) for problem in test[: options.test_size]],
+            demonstrations=[Demonstration(p.question, str(p.solution)) for p in left[: options.demonstrations]],
+            source={"dataset": "gsm8k", **place, "content": content},
+        )
 
     def preflight(self, options: Gsm8kOptions) -> str:
-        """Check the sizes, and the local files if they are used.
+        """Check that the data hold as many problems as the options ask for, and the local files if they are used.
 
         Raises:
-            UserError: as `build`.
+            UserError: naming the key that asks for too many, or the file.
         """
-        check_sizes(options)
+        left = ORIGINALS["train"].count - options.dev_size
+        for key, size, available in (
+            ("dev_size", options.dev_size, ORIGINALS["train"].count - 1),
+            ("train_size", options.train_size, left),
+            ("demonstrations", options.demonstrations, left),
+            ("test_size", options.test_size, ORIGINALS["test"].count),
+        ):
+            if size is not None and size > available:
+                problem = f"task.{key}: {size} problems are asked for, GSM8K has {available}"
+                raise UserError(problem, f"lower task.{key}")
         if options.path is not None:
             for split in ORIGINALS:
                 _verified_bytes(options.path, split)
@@ -118,23 +122,6 @@ class Gsm8k(NumericTask[Gsm8kOptions]):
 TASK = Gsm8k()
 
 
-def check_sizes(options: Gsm8kOptions) -> None:
-    """Check that the data hold as many problems as are asked for.
-
-    Raises:
-        UserError: naming the key that asks for too many.
-    """
-    left = ORIGINALS["train"].count - options.dev_size
-    for key, size, available in (
-        ("dev_size", options.dev_size, ORIGINALS["train"].count - 1),
-        ("train_size", options.train_size, left),
-        ("demonstrations", options.demonstrations, left),
-        ("test_size", options.test_size, ORIGINALS["test"].count),
-    ):
-        if size is not None and size > available:
-            raise UserError(f"task.{key}: {size} problems are asked for, GSM8K has {available}", f"lower task.{key}")
-
-
 def content_digest(rows: Iterable[tuple[str, str]]) -> str:
     """SHA-256 over (question, answer) pairs in order, whatever file format they came in.
 
@@ -146,75 +133,47 @@ def content_digest(rows: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def split_indices(count: int, dev_size: int, seed: int) -> tuple[list[int], list[int]]:
-    """File positions of dev and of what train has left, both ascending."""
-    shuffled = list(range(count))
-    random.Random(seed).shuffle(shuffled)
-    return sorted(shuffled[:dev_size]), sorted(shuffled[dev_size:])
-
-
-def parse_row(value: Any, where: str) -> Row:
-    """Check one row and take its answer apart.
+def parse_row(value: Any, id: str, where: str) -> Problem:
+    r"""Check one row and take its answer apart.
 
     Args:
         value: an object with the texts `question` and `answer`, the latter ending in a line `#### N`.
+        id: of the problem.
         where: file and line, for the message.
+
+    Returns:
+        The problem; its solution is the published one without calculator annotations, with the answer in a tag.
 
     Raises:
         UserError: the row is anything else.
+
+    >>> parse_row({"question": "6 + 1?", "answer": "It is 6+1=<<6+1=7>>7.\n#### 7"}, "test-0", "line 1").solution
+    'It is 6+1=7.\n<answer>7</answer>'
     """
     fix = f"take the original file from {ORIGINAL}"
     if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("question", "answer")):
         raise UserError(f"{where}: a row needs the texts `question` and `answer`", fix)
     solution, mark, raw_answer = value["answer"].rpartition("\n#### ")
     try:
-        normalise(raw_answer)
+        answer = normalise(raw_answer)
     except ValueError as error:
         raise UserError(f"{where}: the answer must end in a line `#### N` with a number ({error})", fix) from error
     if not mark:
         raise UserError(f"{where}: the answer has no line `#### N`", fix)
-    return Row(value["question"], solution, raw_answer.strip())
+    worked = re.sub(r"<<[^<>\n]*>>", "", solution)
+    return Problem(id, value["question"], answer, f"{worked}\n<answer>{raw_answer.strip()}</answer>")
 
 
-def demonstration(row: Row) -> Demonstration:
-    r"""GSM8K's worked solution without calculator annotations, its answer in a tag.
-
-    >>> demonstration(Row("6 + 1?", "It is 6+1=<<6+1=7>>7.", "7")).completion
-    'It is 6+1=7.\n<answer>7</answer>'
-    """
-    solution = re.sub(r"<<[^<>\n]*>>", "", row.solution)
-    return Demonstration(row.question, f"{solution}\n<answer>{row.raw_answer}</answer>")
-
-
-def read_rows(folder: Path, split: str) -> list[Row]:
-    """The rows of an original file, in order.
-
-    Raises:
-        UserError: the file is absent, is not the original one, or a line is no valid row.
-    """
-    path = folder / f"{split}.jsonl"
-    rows = []
-    for number, line in enumerate(_verified_bytes(folder, split).splitlines(), 1):
-        where = f"{path}, line {number}"
+def _from_files(options: Gsm8kOptions, split: str) -> list[Problem]:
+    path, problems = Path(str(options.path)) / f"{split}.jsonl", []
+    for position, line in enumerate(_verified_bytes(path.parent, split).splitlines()):
+        where = f"{path}, line {position + 1}"
         try:
             value = json.loads(line)
         except ValueError as error:
             raise UserError(f"{where}: not valid JSON", f"take the original file from {ORIGINAL}") from error
-        rows.append(parse_row(value, where))
-    return rows
-
-
-def _load(options: Gsm8kOptions, split: str) -> list[Row]:
-    return _hub_rows(options, split) if options.path is None else read_rows(options.path, split)
-
-
-def _problem(split: str, position: int, row: Row, solution: str | None = None) -> Problem:
-    return Problem(f"{split}-{position}", row.question, normalise(row.raw_answer), solution)
-
-
-def _source(options: Gsm8kOptions) -> dict[str, Any]:
-    place = {"path": str(options.path)} if options.path else {"repo": options.repo, "revision": options.revision}
-    return {"dataset": "gsm8k", **place, "content": {split: original.content for split, original in ORIGINALS.items()}}
+        problems.append(parse_row(value, f"{split}-{position}", where))
+    return problems
 
 
 def _verified_bytes(folder: Path, split: str) -> bytes:
@@ -231,25 +190,22 @@ def _verified_bytes(folder: Path, split: str) -> bytes:
     return content
 
 
-def _hub_rows(options: Gsm8kOptions, split: str) -> list[Row]:
-    """The rows of one split from the hub, verified by count and content."""
-    where = f"{options.repo} at {options.revision}"
+def _from_hub(options: Gsm8kOptions, split: str) -> list[Problem]:
+    """The problems of one split, verified by count and content."""
+    where, folder = f"{options.repo} at {options.revision}", f"set task.path to a folder with the files of {ORIGINAL}"
     try:
         import datasets
 
         values: Sequence[Any] = list(datasets.load_dataset(options.repo, "main", revision=options.revision)[split])
     except Exception as error:  # the hub's client raises errors of several libraries that share no base class
         problem = str(error).partition("\n")[0] or type(error).__name__
-        fix = (
-            f"check the network, task.repo and task.revision, or set task.path to a folder with the files of {ORIGINAL}"
-        )
+        fix = f"check the network, task.repo and task.revision, or {folder}"
         raise UserError(f"cannot load {where}: {problem}", fix) from error
-    rows = [parse_row(value, f"{where}, {split}, row {number}") for number, value in enumerate(values, 1)]
-    original = ORIGINALS[split]
+    problems = [parse_row(v, f"{split}-{i}", f"{where}, {split}, row {i + 1}") for i, v in enumerate(values)]
     digest = content_digest((value["question"], value["answer"]) for value in values)
-    if len(rows) != original.count or digest != original.content:
+    if len(problems) != ORIGINALS[split].count or digest != ORIGINALS[split].content:
         raise UserError(
-            f"{where} does not hold the original {split} split: {len(rows)} rows with digest {digest}",
-            f"use the default task.repo and task.revision, or set task.path to a folder with the files of {ORIGINAL}",
+            f"{where} does not hold the original {split} split: {len(problems)} rows with digest {digest}",
+            f"use the default task.repo and task.revision, or {folder}",
         )
-    return rows
+    return problems

@@ -18,11 +18,11 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import avg_at_k
 from reinforce_lite.evaluation.statistics import outcome_means
 from reinforce_lite.files import read_json, write_json, write_jsonl
-from reinforce_lite.layout import Layout
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verification.difference import ABSENT, Row, rows_of
 from reinforce_lite.settings import Settings, Training
+from reinforce_lite.stages import Layout, jobs
 from reinforce_lite.tasks import Problem, Reward, Task, named, reward, verdicts
 from reinforce_lite.tasks.prepare import load_manifest
 
@@ -133,6 +133,17 @@ class Derived:
         for run in self.source.runs:
             self._training(run, train if self.source.is_sound("train") else {})
             self._comparison(run)
+        self._link_others()
+
+    def _link_others(self) -> None:
+        """Nothing derives what other stages have written."""
+        for job in jobs(self.source.settings, device=False):
+            if job.stage in ("prepare_dataset", "report", "crate"):
+                continue
+            for path, there in zip(self.target.outputs(job).values(), self._at.outputs(job).values(), strict=True):
+                if there.exists() and not path.exists():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.symlink_to(there.absolute())
 
     def _evaluations(self) -> None:
         settings, problems = self.source.settings.evaluation, rows_of(self._at.data / "test.jsonl", *PROBLEM)

@@ -1,7 +1,7 @@
 """The ledger: sound, the same as when the report was made, and in step with Snakemake's clock."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -9,15 +9,13 @@ from typing import Any
 from reinforce_lite.accounting import device_lock, events
 from reinforce_lite.accounting.events import Open, torn_lines
 from reinforce_lite.accounting.events import check as problems_of
-from reinforce_lite.accounting.forecast import Job, jobs
 from reinforce_lite.accounting.ledger import Attempt, attempts
-from reinforce_lite.accounting.standing import result_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json
-from reinforce_lite.layout import Layout
 from reinforce_lite.report.summary import attempt_row, benchmark_seconds, ledger_sum
 from reinforce_lite.report.verification.derive import Experiment
 from reinforce_lite.report.verification.difference import ABSENT, Check, Difference, differing
+from reinforce_lite.stages import STAGES, Job, Layout, jobs
 
 FILE = "ledger.jsonl"
 
@@ -130,13 +128,14 @@ def clocks(experiment: Experiment, known: Sequence[Attempt]) -> Check:
     opened = [event for _, event in events.read(ledger_path) if isinstance(event, Open)]
     waited = {event.id: max(0.0, event.clock - event.age - event.born) for event in opened}
     launched = experiment.settings.hardware.count > 1
-    for job, name in _benchmarks(experiment):
-        if not (experiment.folder / name).exists():
+    layout = Layout(experiment.folder)
+    for job in (Job("preflight"), *jobs(experiment.settings)):
+        path = layout.benchmark(job)
+        if not path.exists():
             continue
-        compared, taken = compared + 1, benchmark_seconds(experiment.folder / name)
-        least = LAUNCHER_SECONDS if launched and job.stage == "train" else TOLERANCE_SECONDS
-        who = (job.stage, job.model or None, job.variant, job.seed)
-        own = [a for a in known if (a.stage, a.model, a.variant, a.seed) == who]
+        compared, taken, name = compared + 1, benchmark_seconds(path), path.relative_to(experiment.folder)
+        least = LAUNCHER_SECONDS if launched and STAGES[job.stage].all_devices else TOLERANCE_SECONDS
+        own = [a for a in known if a.job == job]
         own = [a for a in own if a.outcome in ("finished", "interrupted")] or own
         shortest = min((taken - a.seconds - waited.get(a.id, 0.0) for a in own), default=0.0)
         if shortest > max(least, TOLERANCE_SHARE * taken):
@@ -151,13 +150,6 @@ def clocks(experiment: Experiment, known: Sequence[Attempt]) -> Check:
     return check
 
 
-def _benchmarks(experiment: Experiment) -> Iterator[tuple[Job, str]]:
-    """Every job that uses the device, and where Snakemake's benchmark of it is under the folder."""
-    for job in (Job("preflight", ""), *jobs(experiment.settings)):
-        run = [] if job.variant is None else [job.variant, f"seed{job.seed}"]
-        yield job, "/".join(["benchmarks", *filter(None, (job.stage, job.model)), *run]) + ".jsonl"
-
-
 def _spends(experiment: Experiment, job: Job) -> bool:
     """Whether a job that ended well must have an attempt: not if the budget had no room for it."""
-    return job.stage != "preflight" and "not_run" not in read_json(result_file(Layout(experiment.folder), job))
+    return job.stage != "preflight" and "not_run" not in read_json(Layout(experiment.folder).path(job))
