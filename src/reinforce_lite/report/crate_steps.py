@@ -67,13 +67,14 @@ def add_steps(graph: Graph, experiment: Experiment, workflow: str) -> tuple[list
     packages = _add_packages(graph, experiment)
     version = experiment.summary["provenance"]["versions"]["reinforce-lite"]
     for job in every_job(experiment):
-        command = (STAGES[job.stage].command if job.stage in STAGES else "") or job.stage.replace("_", "-")
+        stage = STAGES.get(job.stage)
+        command = (stage and stage.command) or job.stage.replace("_", "-")
         own, done = _add_executions(graph, experiment, job, {"@id": f"#tool/{command}"})
         if not own:
             continue
         tool = {"softwareVersion": version, "url": REPOSITORY, "softwareRequirements": packages}
         tools[command] = graph.add(f"#tool/{command}", "SoftwareApplication", name=f"reinforce-lite {command}", **tool)
-        position = str(list(STAGES).index(job.stage) if job.stage in STAGES else len(STAGES))
+        position = str(list(STAGES).index(job.stage) if stage else len(STAGES))
         step = {"name": job.stage, "position": position, "workExample": tools[command]}
         steps[job.stage] = graph.add(f"#step/{job.stage}", "HowToStep", **step)
         control = {"name": str(job).strip(), "instrument": steps[job.stage], "object": own}

@@ -107,7 +107,7 @@ def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
         UserError: preflight.json, the manifest of the data or a policy.json is absent or not JSON.
     """
     others = [job for job in jobs(settings, device=False) if job.model and not STAGES[job.stage].device]
-    files = _records(settings, folder) + [path for job in others if (path := Layout(folder).path(job)).exists()]
+    files = _records(settings, folder) + [path for path in map(Layout(folder).path, others) if path.exists()]
     environment = dict(read_json(folder / "preflight.json").get("environment", {}))
     manifest = read_json(folder / "data" / "manifest.json")
     packages = environment.pop("packages", {})
@@ -147,7 +147,10 @@ def ledger_sum(path: Path, bytes_read: int | None = None) -> dict[str, Any]:
 
 
 def _records(settings: Settings, folder: Path) -> list[Path]:
-    """The records that are there and say what made them: stage after stage for the models, then run after run."""
+    """The records that are there and say which commit and image made them.
+
+    Stage after stage for the models, then run after run.
+    """
     stages, models = list(STAGES), settings.models
 
     def place(job: Job) -> tuple[int, ...]:
