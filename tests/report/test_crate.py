@@ -364,11 +364,8 @@ def test_a_package_is_named_as_the_index_names_it() -> None:
 
 
 def test_the_flow_of_a_run_stays_within_its_own_folders() -> None:
-    assert flow(Job("train", "m", "v", 1)) == (
-        ["workflow/config.json", "policies/m/policy.json", "data/train.jsonl"],
-        [
-            f"train/m/v/seed1/{name}"
-            for name in ("training.json", "policy.json", "metrics.jsonl", "completions.jsonl", "weights/*")
-        ],
-    )
+    reads, writes = flow(Job("train", "m", "v", 1))
+    assert reads == ["workflow/config.json", "policies/m/policy.json", "data/train.jsonl"]
+    assert "train/m/v/seed1/metrics.jsonl" in writes
+    assert all(path.startswith("train/m/v/seed1/") for path in writes)
     assert flow(Job("of_a_later_version", "m")) == (["workflow/config.json"], [])

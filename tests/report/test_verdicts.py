@@ -113,3 +113,8 @@ def test_several_are_as_good_as_the_worst_of_them(kinds: list[Kind]) -> None:
     verdict = together([Verdict(kind, kind) for kind in kinds])
     worst = next(kind for kind in ("contradicted", "undecidable", "supported") if kind in kinds)
     assert verdict.kind == worst and verdict.why == "; ".join(kinds)
+
+
+def test_what_would_decide_a_part_is_said_though_another_part_is_contradicted() -> None:
+    verdict = together([Verdict("undecidable", "a", "more questions"), Verdict("contradicted", "b")])
+    assert verdict == Verdict("contradicted", "a; b", "more questions")

@@ -142,19 +142,15 @@ def _better(role: str, evidence: Evidence, model: str) -> Judged:
 
 
 claim(
-    "reward",
-    "What is learnt comes from the reward.",
-    "better than a random reward on the same questions",
+    "reward", "What is learnt comes from the reward.", "better than a random reward on the same questions",
     of_each_model=True,
-)(partial(_better, "random reward"))
+)(partial(_better, "random reward"))  # fmt: skip
 
 
 @claim(
-    "reasoning",
-    "It is reasoning that improves.",
-    "more right numbers in any format, and more than for format alone",
+    "reasoning", "It is reasoning that improves.", "more right numbers in any format, and more than for format alone",
     of_each_model=True,
-)
+)  # fmt: skip
 def _reasoning(evidence: Evidence, model: str) -> Judged:
     more, runs = _better("format-only reward", evidence, model)
     return verdicts.together([_rises(evidence, model, "flexible"), more]), runs or [evidence.main(model)]
@@ -162,19 +158,15 @@ def _reasoning(evidence: Evidence, model: str) -> Judged:
 
 # The article does not make these two, and a reader will ask; they are judged where their control is run.
 claim(
-    "prompt",
-    "It takes training: a worked example in the prompt does less.",
-    "better than the untrained policy with that prompt, on the same questions",
-    of_each_model=True,
+    "prompt", "It takes training: a worked example in the prompt does less.",
+    "better than the untrained policy with that prompt, on the same questions", of_each_model=True,
     applies=lambda evidence, model: bool(evidence.controls("a worked example in the prompt")),
-)(partial(_better, "a worked example in the prompt"))
+)(partial(_better, "a worked example in the prompt"))  # fmt: skip
 claim(
-    "supervised",
-    "A reward teaches more than worked solutions for the same money.",
-    "better than supervised training that cost the same, on the same questions",
-    of_each_model=True,
+    "supervised", "A reward teaches more than worked solutions for the same money.",
+    "better than supervised training that cost the same, on the same questions", of_each_model=True,
     applies=lambda evidence, model: bool(evidence.controls("supervised training at the same cost")),
-)(partial(_better, "supervised training at the same cost"))
+)(partial(_better, "supervised training at the same cost"))  # fmt: skip
 
 
 @claim(
@@ -208,10 +200,9 @@ def _one_network(evidence: Evidence) -> Judged:
 
 
 @claim(
-    "stability",
-    "Clipping the gradient replaces the KL, and training stays stable.",
+    "stability", "Clipping the gradient replaces the KL, and training stays stable.",
     "every step finite, no reward and no policy fell",
-)
+)  # fmt: skip
 def _stability(evidence: Evidence) -> Judged:
     if not evidence.curves:
         return verdicts.untested("a training"), []

@@ -154,12 +154,9 @@ def untested(what: str) -> Verdict:
 def together(verdicts: Sequence[Verdict]) -> Verdict:
     """One verdict of several that must all hold: contradicted if one is, else undecidable if one is, else supported."""
     kinds = {verdict.kind for verdict in verdicts}
-    return _decided(
-        "; ".join(verdict.why for verdict in verdicts),
-        kinds == {"supported"},
-        "contradicted" in kinds,
-        "; ".join(dict.fromkeys(verdict.decides for verdict in verdicts if verdict.decides)) or None,
-    )
+    kind: Kind = "contradicted" if "contradicted" in kinds else "undecidable" if "undecidable" in kinds else "supported"
+    decides = dict.fromkeys(verdict.decides for verdict in verdicts if verdict.decides)
+    return Verdict(kind, "; ".join(verdict.why for verdict in verdicts), "; ".join(decides) or None)
 
 
 def points(share: float) -> str:

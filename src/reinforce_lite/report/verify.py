@@ -80,8 +80,8 @@ def verify(folder: Path) -> list[Check]:
         checks += [ledger.ledger(experiment, known), ledger.clocks(experiment, known), _files(experiment)]
         report = _report(derived, known, sound=agree(checks))
     if report is None:
-        written = ("summary", "claims", "page")
-        return [*checks, *(Check(name, "not derived, because the files beneath differ") for name in written)]
+        why = "not derived, because the files beneath differ"
+        return [*checks, *(Check(name, why) for name in ("summary", "claims", "page"))]
     checks += [_summary(experiment, report), _claims(experiment, report)]
     return [*checks, _page(experiment, report, sound=agree(checks))]
 
