@@ -1,4 +1,4 @@
-"""Why there is no GPU, told so that it can be mended: the build of torch, the container, the driver."""
+"""Why torch has no GPU, and what to do about it: the build of torch, the container, the driver."""
 
 import re
 from pathlib import Path
@@ -10,11 +10,7 @@ GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
 
 
 def why_none() -> tuple[str, str]:
-    """What stands between torch and a GPU, and what to do about it; to be asked when torch finds none.
-
-    Returns:
-        The reason, to stand behind "but", and the fix.
-    """
+    """Why torch finds no GPU, as a clause to stand behind "but", and the fix."""
     import torch
 
     if torch.version.cuda is None:

@@ -82,7 +82,7 @@ def test_a_process_that_ends_while_it_is_looked_up_was_not_killed(settings, monk
 
     def look(lock):
         ledger.close(attempt_id, "finished")
-        return device_lock.State(held=False, holder=None)
+        return device_lock.LockState(held=False, holder=None)
 
     monkeypatch.setattr(device_lock, "look", look)
     assert [attempt.outcome for attempt in attempts(path)] == ["finished"]

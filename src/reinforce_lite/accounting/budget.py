@@ -23,7 +23,7 @@ class IdleCost(TypedDict):
 
 
 def spent_usd(attempts: Iterable[Attempt]) -> float:
-    """US dollars spent, whatever came of the attempts: a failed hour costs as much as a finished one."""
+    """US dollars spent, by failed attempts too: a failed hour costs as much as a finished one."""
     return sum(attempt.usd for attempt in attempts)
 
 

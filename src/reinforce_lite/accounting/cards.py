@@ -11,14 +11,14 @@ class Card:
     """One GPU, by NVIDIA's data sheet of it.
 
     Attributes:
-        key: how it is named on the command line.
-        name: how it is rented.
+        key: its name on the command line.
+        name: its name where it is rented.
         memory_gib: as it is sold.
         bandwidth_gb_s: of its memory.
         tflops: bfloat16 on the tensor cores, dense (data sheets print twice as much, "with sparsity"), sums in float32.
         link_gb_s: to the CPU's memory, each way: PCIe 4.0 or 5.0 with 16 lanes.
         usd_per_hour: lowest and highest price that was seen.
-        asked: who asked them, and when, as far as that is known.
+        asked: where the prices are from, and when they were seen, as far as that is known.
     """
 
     key: str

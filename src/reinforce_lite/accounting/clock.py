@@ -11,7 +11,7 @@ _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux only
 
 
 def steady_seconds() -> float:
-    """Seconds of a clock that cannot be set; on Linux it counts sleep too, for a sleeping machine is still rented."""
+    """Seconds of a clock that cannot be set; on Linux it counts sleep too: a sleeping machine is still rented."""
     return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
 
 

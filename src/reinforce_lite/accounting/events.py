@@ -108,7 +108,7 @@ def read(path: Path) -> Iterator[tuple[int, Open | Touch | Close | UserError | N
     """Read the lines of a ledger; no file has no lines, and empty lines are skipped.
 
     Yields:
-        A line's number, from 1, and its event; None for a torn line, and for a corrupt one the error that tells of it.
+        A line's number, from 1, and its event; None for a torn line, and for a corrupt one the error that names it.
     """
     try:
         with path.open("rb") as handle:

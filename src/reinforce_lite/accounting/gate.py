@@ -1,8 +1,8 @@
 """Before every stage, and after each of its steps: may this go on?
 
-A stage may spend what is left once the reserve is taken off: the money for the evaluations after training that are not
-its own. A training may spend its share too, and no more. The next step is taken to cost what the dearest of the last
-ones did, so that a limit is passed by at most one step that cost more than those before it.
+A stage may spend what is left without the reserve, which is the money for the evaluations after training of others. A
+training may spend its share and no more. The next step is assumed to cost as much as the dearest of the last ones, so
+the limit is passed by at most one step that costs more than those before it.
 """
 
 from collections import deque
@@ -17,15 +17,15 @@ from reinforce_lite.settings import Settings
 from reinforce_lite.stages import Job
 
 RECENT = 8
-"""So many steps say what the next one may cost."""
+"""The number of steps that say what the next one may cost."""
 
 
 class StoppedByBudgetError(Exception):
-    """A stage whose result is worth nothing in part was cut; the message says where."""
+    """A stage was cut whose result is worth nothing unless it is whole; the message says where."""
 
 
 class Meter(Protocol):
-    """Tells what has been spent up to this moment, in US dollars."""
+    """What has been spent up to this moment, in US dollars."""
 
     def spent(self) -> float:
         """By every attempt, failed and killed ones and this one included."""
@@ -107,7 +107,7 @@ def refusal(plan: Plan, job: Job, min_steps: int) -> str | None:
 
 
 class Gate:
-    """Asked after every step of a stage.
+    """Says after every step of a stage whether there is money for the next one.
 
     Args:
         allowed: what the stage may spend.
@@ -126,7 +126,7 @@ class Gate:
         self.reason: str | None = None
 
     def begin(self, steps: int, unit: str = "step") -> None:
-        """What follows is the stage's first step: what came before does not tell what a step costs."""
+        """The first step follows: what has been spent before says nothing of the cost of a step."""
         self._steps, self._unit = steps, unit
         self._recent.clear()
         self._last = self._meter.own()
@@ -146,7 +146,7 @@ class Gate:
         return self.reason
 
     def check(self, steps_done: int) -> None:
-        """`stop` for a stage of which a part is worth nothing.
+        """`stop` for a stage whose result is worth nothing unless it is whole.
 
         Raises:
             StoppedByBudgetError: it has to end now.
@@ -155,7 +155,7 @@ class Gate:
         self.complete()
 
     def complete(self) -> None:
-        """To be called after the last step of a stage of which a part is worth nothing, and that ends by itself.
+        """The last step of such a stage has been taken.
 
         Raises:
             StoppedByBudgetError: `stop` has given a reason.

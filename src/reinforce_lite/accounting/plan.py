@@ -49,7 +49,7 @@ class Plan:
         steps: most steps of every training that are expected to fit; None if not even `min_steps` are.
         refused: why the plan can't fit; None if it can.
         seeds: the training seeds that the money is expected to suffice for.
-        given_up: those that it is not; their trainings are not run, nor are the evaluations of these.
+        given_up: the other ones; their trainings and evaluations are not run.
     """
 
     limit_usd: float
@@ -205,25 +205,25 @@ def nothing_left() -> Duration:
 
 
 def share(available: float, needs: Mapping[Key, float], weights: Mapping[Key, float]) -> dict[Key, float]:
-    """Divide what is available in proportion to weights; what one does not need the others may have.
+    """Divide what is available in proportion to weights; what one does not need goes to the others.
 
-    What all of them do not need is divided in the same proportion, so that a bad forecast stops nobody early.
+    What none of them needs is divided in the same proportion, so that a bad forecast stops nobody early.
 
     >>> share(10.0, {"a": 2.0, "b": 9.0}, {"a": 1.0, "b": 1.0})
     {'a': 2.0, 'b': 8.0}
     """
     shares = dict.fromkeys(needs, 0.0)
-    rest, hungry = max(0.0, available), [key for key in needs if weights[key] > 0]
-    while hungry:
-        unit = rest / sum(weights[key] for key in hungry)
-        content = [key for key in hungry if needs[key] <= unit * weights[key]]
-        if not content:
-            return shares | {key: unit * weights[key] for key in hungry}
-        for key in content:
+    rest, wanting = max(0.0, available), [key for key in needs if weights[key] > 0]
+    while wanting:
+        unit = rest / sum(weights[key] for key in wanting)
+        satisfied = [key for key in wanting if needs[key] <= unit * weights[key]]
+        if not satisfied:
+            return shares | {key: unit * weights[key] for key in wanting}
+        for key in satisfied:
             shares[key] = needs[key]
             rest -= needs[key]
         rest = max(0.0, rest)
-        hungry = [key for key in hungry if key not in content]
+        wanting = [key for key in wanting if key not in satisfied]
     total = sum(weights.values())
     return {key: value + (rest * weights[key] / total if total else 0.0) for key, value in shares.items()}
 

@@ -58,8 +58,8 @@ def stage(
     attempt starts when the process started, or when its wait was over. Any exception, an exit too, ends the attempt as
     failed; `Interrupted` ends it as interrupted. The time of the end is taken once, so ledger and MLflow agree.
 
-    A full disk stops the stage before the block. If it fills up later, the block goes on and its results count; what
-    the ledger has no room for is kept beside it, and the next stage writes it into the ledger or refuses.
+    A full disk stops the stage before the block. If the disk fills up later, the block goes on and its results count.
+    What the ledger has no room for is kept beside it, and the next stage writes it into the ledger or refuses to start.
 
     Args:
         settings: the experiment.
