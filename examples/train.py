@@ -6,7 +6,7 @@ No workflow and no download, seconds on a CPU: python examples/train.py
 import torch
 
 from reinforce_lite.learning.batching import samples_with_gradient
-from reinforce_lite.learning.estimators import ESTIMATORS
+from reinforce_lite.learning.estimators import estimator
 from reinforce_lite.learning.update import descend, gradient
 from reinforce_lite.policy import scratch
 from reinforce_lite.policy.optimizer import adamw
@@ -29,7 +29,7 @@ def train() -> list[float]:
     policy = scratch.build(Scratch(architecture="llama", hidden_size=64, layers=2), VOCABULARY, seed=0, device="cpu")
     engine = GenerateEngine(policy, rows_at_once=128)
     optimizer = adamw(policy.model, learning_rate=SETTINGS.learning_rate)
-    estimate = ESTIMATORS[SETTINGS.estimator]
+    estimate = estimator(SETTINGS.estimator)
     sampling = Sampling(SETTINGS.temperature, SETTINGS.top_p, SETTINGS.max_new_tokens)
     questions = [[{"role": "user", "content": f"tom has {n} apples . how many apples now ?"}] for n in NUMBERS]
     prompts = [policy.prompt_ids(question) for question in questions]

@@ -72,6 +72,9 @@ def update_bytes(
 ) -> float:
     """Bytes of an update at its peak beside weights, gradients and the optimiser's state.
 
+    `tokens` are the padded ones of the largest micro-batch, `chosen` of these belong to completions, and the logits of
+    a `chunk` exist at the same time. Layers that are `recomputed` keep their hidden states alone.
+
     The hidden state of every layer for each token, and the larger of: the head (logits of a chunk, their log-softmax
     and both gradients in float32; five copies of what predicts the completions; from the second chunk on a gradient of
     the head beside the one that is summed up), or one layer that is computed again, while the gradient of the head
@@ -80,14 +83,6 @@ def update_bytes(
 
     The copies were counted in a trace in fake tensors; SAVED is a measurement, LAYER that and an estimate of 10 for
     gradients, FITTED a fit. Eleven peaks measured on an H200 (tests/test_update_memory.py) are met within 1.5%.
-
-    Args:
-        shape: of the model.
-        tokens: padded, of the largest micro-batch.
-        chosen: of these, those of completions.
-        chunk: tokens whose logits exist at the same time.
-        itemsize: bytes of a weight.
-        recomputed: layers keep their hidden states alone (gradient checkpointing).
     """
     states = tokens * shape.layers * shape.hidden * (itemsize if recomputed else SAVED / 2 * itemsize)
     tied = itemsize * shape.vocabulary * shape.hidden
@@ -115,11 +110,7 @@ class Footprint:
 
 
 def footprint(policy: PolicySettings, training: Training) -> Footprint:
-    """What a training takes, beside its activations.
-
-    Args:
-        policy: its size and precision.
-        training: with `weights` decided (`precision.training_of`).
+    """What a training takes beside its activations, once its `weights` are decided (`precision.training_of`).
 
     >>> policy = PolicySettings(repo="a/b", revision="c", parameters=3.21)
     >>> one = Training(steps=1, questions_per_step=1, max_new_tokens=1, learning_rate=1e-6)
@@ -153,13 +144,8 @@ def _gib(policy: PolicySettings, bytes_each: float) -> float:
 def update_gib(policy: PolicySettings, training: Training, completion_tokens: int | None = None) -> float:
     """GiB on the device at the peak of an update; 0 if the policy's size is not set.
 
-    Its largest forward pass has `micro_batch_tokens`, or one row if that is longer. The larger the completions, the
-    more of these tokens are theirs.
-
-    Args:
-        policy: its size and precision.
-        training: with `weights` decided.
-        completion_tokens: the longest completion, if it is not `max_new_tokens`.
+    Its largest forward pass has `micro_batch_tokens`, or one row if that is longer: a prompt and a completion of
+    `completion_tokens`, by default `max_new_tokens`. The longer completions are, the more of these tokens are theirs.
     """
     if policy.parameters is None:
         return 0.0

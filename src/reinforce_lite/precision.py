@@ -26,13 +26,7 @@ def scheme(policy: PolicySettings, training: Training, hardware: Hardware) -> Sc
 
 
 def training_place(policy: PolicySettings, training: Training, hardware: Hardware) -> Place:
-    """Where a training's rollouts take place: beside all that it keeps but the gradients, which come later.
-
-    Args:
-        policy: its size and precision.
-        training: with `weights` decided.
-        hardware: the device.
-    """
+    """Where rollouts of a training (its `weights` decided) take place: beside all that it keeps but the gradients."""
     size = footprint(policy, training)
     return Place(hardware.device, weights_gib(policy), hardware.memory_gib - (size.device - size.gradients))
 

@@ -10,10 +10,20 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 
 from reinforce_lite import tasks
 from reinforce_lite.errors import UserError
+from reinforce_lite.learning import ESTIMATORS
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -158,11 +168,18 @@ class SamplerGapLimit(Section):
     )
 
 
+def _known_estimator(name: str) -> str:
+    if name not in ESTIMATORS:
+        raise ValueError(f"it is not one of {', '.join(ESTIMATORS)}")
+    return name
+
+
 class Training(Section):
     """Reinforce-Lite. A variant of the algorithm is a set of these values."""
 
-    estimator: Literal["leave_one_out", "as_published", "supervised"] = Field(
+    estimator: Annotated[str, AfterValidator(_known_estimator)] = Field(
         "leave_one_out",
+        json_schema_extra={"enum": list(ESTIMATORS)},
         description="How a group's rewards become advantages; see learning/estimators.py. `supervised` samples "
         "nothing: it learns the worked solutions, for a control.",
     )

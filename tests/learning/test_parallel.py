@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.learning import parallel
+from reinforce_lite.learning import ESTIMATORS, parallel
 from reinforce_lite.learning.checks import check_processes
-from reinforce_lite.learning.estimators import ESTIMATORS, Estimator
 from reinforce_lite.learning.loop import train
 from reinforce_lite.policy.progress import Keeper
 from reinforce_lite.settings import CheckpointSettings, Training
@@ -21,12 +20,11 @@ from reinforce_lite.tasks import Problem
 from toys import WORLD, toy_policy
 
 PROBLEMS = [Problem(f"train-{i}", f"tom has {i} apples . how many apples now ?", str(i)) for i in range(7)]
-# What a completion weighs depends on all others of the step, whoever wrote them.
-ESTIMATORS["batch_mean"] = Estimator(lambda rewards_PG: rewards_PG - rewards_PG.mean(), drops_equal=False)
+ESTIMATORS["batch_mean"] = "batch_mean:BATCH_MEAN"  # all that it needs beside its file
 SETTINGS = Training(
     steps=4, questions_per_step=3, group_size=4, max_new_tokens=6, learning_rate=1e-3, kl_every=2, reward="random",
-    micro_batch_tokens=64, gradient_checkpointing=False,
-).model_copy(update={"estimator": "batch_mean"})  # fmt: skip
+    micro_batch_tokens=64, gradient_checkpointing=False, estimator="batch_mean",
+)  # fmt: skip
 
 
 def steps(folder: Path, keeper: Keeper, until: int) -> None:

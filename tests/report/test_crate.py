@@ -366,6 +366,9 @@ def test_a_package_is_named_as_the_index_names_it() -> None:
 def test_the_flow_of_a_run_stays_within_its_own_folders() -> None:
     assert flow(Job("train", "m", "v", 1)) == (
         ["workflow/config.json", "policies/m/policy.json", "data/train.jsonl"],
-        ["train/m/v/seed1/*"],
+        [
+            f"train/m/v/seed1/{name}"
+            for name in ("training.json", "policy.json", "metrics.jsonl", "completions.jsonl", "weights/*")
+        ],
     )
     assert flow(Job("of_a_later_version", "m")) == (["workflow/config.json"], [])

@@ -52,7 +52,7 @@ def test_a_ledger_row_that_was_dropped_and_one_that_was_added(folder: Path) -> N
 
 def test_a_changed_line_without_a_changed_figure(folder: Path) -> None:
     change_line(folder / "ledger.jsonl", 4, '"pid":7', '"pid":8')
-    assert named(folder) == {("ledger.jsonl", "a line that cannot be told, for no attempt differs", "SHA-256")}
+    assert named(folder) == {("ledger.jsonl", "an unknown line: no attempt differs", "SHA-256")}
 
 
 def test_an_event_that_cannot_be(folder: Path) -> None:

@@ -104,14 +104,14 @@ def paired_bootstrap(
 
 
 def hierarchical_bootstrap(
-    before: Sequence[bool],
-    after_by_seed: Sequence[Sequence[bool]],
+    control_by_seed: Sequence[Sequence[bool]],
+    result_by_seed: Sequence[Sequence[bool]],
     *,
     resamples: int,
     seed: int,
     confidence: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval for the mean gain over training seeds and questions.
+    """Percentile bootstrap interval for the mean difference of two trainings over training seeds and questions.
 
     Seeds and questions are crossed: every seed answers every question. Each resample draws S seeds and, independently,
     n questions with replacement, and takes the same questions for all its seeds (Owen 2007, "The pigeonhole bootstrap",
@@ -131,39 +131,14 @@ def hierarchical_bootstrap(
     `paired_bootstrap`; there are few such patterns, and nothing of size S x n x resamples is made.
 
     Args:
-        before: one verdict a question, right or wrong; the baseline, shared by all seeds.
-        after_by_seed: for each training seed, verdicts on the same questions in the same order.
+        control_by_seed: for each training seed, verdicts of the control; the baseline has the same for each seed.
+        result_by_seed: verdicts of the other by the same seeds, on the same questions in the same order.
         resamples: how many resamples.
         seed: seed of the resampling; the same seed gives the same interval.
-        confidence: share of the resampled gains inside the interval.
+        confidence: share of the resampled differences inside the interval.
 
     Returns:
         (low, high) as fractions. With one training seed this is `paired_bootstrap`: nothing is known about others.
-
-    Raises:
-        ValueError: there is no training seed or no question, the lengths differ, or a bound is not sensible.
-    """
-    return hierarchical_contrast(
-        [before] * len(after_by_seed), after_by_seed, resamples=resamples, seed=seed, confidence=confidence
-    )
-
-
-def hierarchical_contrast(
-    control_by_seed: Sequence[Sequence[bool]],
-    result_by_seed: Sequence[Sequence[bool]],
-    *,
-    resamples: int,
-    seed: int,
-    confidence: float = 0.95,
-) -> tuple[float, float]:
-    """The interval of `hierarchical_bootstrap`, for the mean difference of two trainings that share their seeds.
-
-    Args:
-        control_by_seed: for each training seed, verdicts of the one on the questions.
-        result_by_seed: of the other, by the same seeds on the same questions in the same order.
-        resamples: how many resamples.
-        seed: seed of the resampling.
-        confidence: share of the resampled differences inside the interval.
 
     Raises:
         ValueError: there is no training seed or no question, the lengths differ, or a bound is not sensible.

@@ -65,10 +65,10 @@ def turned_round(text: str) -> bool:
     >>> turned_round("13 - 4 = 9 . 9 + 4 = 13 . <answer> 13 </answer>")
     False
     """
-    found = sums(text)
-    if len(found) < 2 or isclose(found[-1].result, _value(_NUMBERS.findall(text)[-1]), rel_tol=_TOLERANCE):
+    own = sums(text)
+    if len(own) < 2 or isclose(own[-1].result, _value(_NUMBERS.findall(text)[-1]), rel_tol=_TOLERANCE):
         return False
-    return any(_inverse(earlier, found[-1]) for earlier in found[:-1])
+    return any(_inverse(earlier, own[-1]) for earlier in own[:-1])
 
 
 def _inverse(first: Sum, later: Sum) -> bool:

@@ -1,4 +1,4 @@
-"""Which behaviours a completion shows, found by detectors that anybody can read.
+"""Which behaviours a completion shows, by detectors that everyone can read.
 
 Every detector is a pure function of the text, total and made for English prose of GSM8K's kind and for the generated
 word world. It sees words, not meaning: each docstring says what counts and what does not, and the labelled completions
@@ -27,7 +27,7 @@ LOOP_TOKENS = 3
 """Shorter sentences ("Yes.", "|---|") may stand as often as they like."""
 
 NGRAM = 4
-"""Tokens of an n-gram, of which a completion that does not loop repeats few."""
+"""Tokens of an n-gram; a completion that does not loop repeats few of them."""
 
 NGRAM_SHARE = 0.5
 """A larger share of n-grams that stood before is a loop."""
@@ -177,7 +177,7 @@ def subgoals(text: str) -> bool:
 
     Counts: two steps by number, a list from 1 to 2, a sentence that begins with "First" and a later one with "Then",
     "Next" or the like, "break it into". Does not: ordinals in a sentence ("the first day, then"). A numbered list of
-    facts counts all the same; so does not a chain of sums without a word.
+    facts counts all the same; a chain of sums without a word does not.
     """
     plain = _plain(text)
     if len({step.lower() for step in _STEP.findall(plain)}) >= 2 or {"1", "2"} <= set(_NUMBERED.findall(plain)):

@@ -9,3 +9,10 @@
 The rest can wait: `objectives` (the loss token by token, with PPO's ratio and a KL), `drift` (how far the policy has
 moved), `metrics` (what is recorded), `checks` (what ends a training with a message), `parallel` (several devices).
 """
+
+ESTIMATORS = {
+    "leave_one_out": "reinforce_lite.learning.estimators:LEAVE_ONE_OUT",
+    "as_published": "reinforce_lite.learning.estimators:AS_PUBLISHED",
+    "supervised": "reinforce_lite.learning.estimators:SUPERVISED",
+}
+"""Every value of `training.estimator`, and where its `Estimator` is; the configuration is checked without torch."""

@@ -52,12 +52,7 @@ def check_engine(policy: Policy, result: UpdateResult, settings: Training) -> No
 
 
 class Skipped:
-    """Counts the steps in a row that were not finite, and ends the training when there are too many.
-
-    Args:
-        limit: how many are too many.
-        rows: the completed steps, as they were recorded.
-    """
+    """Counts the steps in a row that were not finite, with those recorded before, and ends the training at a limit."""
 
     def __init__(self, limit: int, rows: list[dict[str, Any]]) -> None:
         self._limit, self._count = limit, 0

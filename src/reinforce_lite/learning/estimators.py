@@ -9,8 +9,11 @@ penalty (the gradient norm is clipped instead).
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 
 import torch
+
+from reinforce_lite.learning import ESTIMATORS
 
 
 def leave_one_out(rewards_PG: torch.Tensor, scale_by_std: bool = False) -> torch.Tensor:
@@ -84,15 +87,15 @@ class Estimator:
         return problems if self.one_carries else problems * group
 
 
-ESTIMATORS = {
-    "leave_one_out": Estimator(leave_one_out),
-    "as_published": Estimator(as_published, one_carries=True),
-    "supervised": Estimator(supervised, one_carries=True, drops_equal=False),
-}
+LEAVE_ONE_OUT = Estimator(leave_one_out)
+AS_PUBLISHED = Estimator(as_published, one_carries=True)
+SUPERVISED = Estimator(supervised, one_carries=True, drops_equal=False)
 
 
 def estimator(name: str, scale_by_std: bool = False) -> Estimator:
     """The estimator of this name; `scale_by_std` is for leave-one-out."""
     if scale_by_std and name == "leave_one_out":
         return Estimator(partial(leave_one_out, scale_by_std=True))
-    return ESTIMATORS[name]
+    module, _, attribute = ESTIMATORS[name].partition(":")
+    chosen: Estimator = getattr(import_module(module), attribute)
+    return chosen

@@ -155,11 +155,7 @@ class Leader(Progress):
 
 
 class Follower(Keeper):
-    """The Keeper of the other processes: it reads what the first one has kept, and writes nothing.
-
-    Args:
-        folder: the first process' checkpoints.
-    """
+    """The Keeper of the other processes: it reads the first one's checkpoints from `folder`, and writes nothing."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()

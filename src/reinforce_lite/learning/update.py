@@ -71,14 +71,13 @@ def gradient(policy: Policy, samples: list[Sample], normaliser: int, settings: T
     policy.model.zero_grad(set_to_none=True)
     sums = torch.zeros(len(Sums._fields), dtype=torch.float64, device=policy.device)
     largest = torch.zeros((), device=policy.device)
+    mine = parallel.share_evenly(samples)
     with deterministic_algorithms(settings.deterministic_update):
-        for batch in micro_batches(
-            parallel.share_evenly(samples), settings.micro_batch_tokens, shared=shares_prompts(policy)
-        ):
+        for batch in micro_batches(mine, settings.micro_batch_tokens, shared=shares_prompts(policy)):
             batch_sums, ratio = _backward(policy, batch, normaliser, settings)
             sums += torch.stack([value.double() for value in batch_sums])
             largest = torch.maximum(largest, ratio)
-    total = Sums[float](*parallel.add_up(sums.tolist()))  # the one place where the device is waited for
+    total = Sums[float](*parallel.add_up(sums.tolist()))  # read once: this waits for the device
     parallel.add_up_gradients(policy.model)
     norm = float(torch.nn.utils.clip_grad_norm_(policy.model.parameters(), settings.gradient_clip))
     tokens = sum(len(sample.completion.token_ids) for sample in samples)

@@ -112,15 +112,9 @@ SCHEMES: Mapping[str, Scheme] = {
 
 
 class AdamW(torch.optim.Optimizer):
-    """AdamW (Loshchilov & Hutter 2019), computed in float32 for weights in bfloat16.
+    """AdamW (Loshchilov & Hutter 2019), computed in float32 for weights in bfloat16, by a scheme of `SCHEMES`.
 
-    Args:
-        weights: bfloat16 tensors.
-        scheme: a name of `SCHEMES`.
-        learning_rate: of the first step; `set_learning_rate` changes it.
-        weight_decay: decoupled.
-        betas: of the two averages.
-        seed: all randomness derives from it and the number of the step, so none of it has to be kept.
+    All randomness derives from the seed and the number of the step, so none of it has to be kept.
     """
 
     def __init__(

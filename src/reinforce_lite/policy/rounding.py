@@ -74,13 +74,8 @@ def encode(
     """Put float32 values into 8 bits, each into one of the two codes around it, right on average.
 
     An unsigned value stays above zero, since a weight's second average of zero would make its next step boundless;
-    below the smallest level it is therefore rounded up. Signed values there become zero or that level.
-
-    Args:
-        value: [N].
-        signed: False if no value is negative.
-        noise: of `uniform`.
-        known: `code(signed)`.
+    below the smallest level it is therefore rounded up. Signed values there become zero or that level. The values are
+    [N], the noise is of `uniform`, and `known` is `code(signed)`.
 
     Returns:
         (codes [N] of uint8, scales [ceil(N / BLOCK)] of float32: the largest magnitude of each block).

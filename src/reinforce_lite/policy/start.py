@@ -30,14 +30,9 @@ def supervised_start(
 
     The loss of a step is the mean over its completion tokens of -log p; the prompt carries none.
 
-    Args:
-        policy: the policy before its first step, also when `progress` has kept some.
-        demonstrations: questions and completions.
-        task: it puts the questions.
-        prompt: name of the prompt.
-        settings: how long and how fast.
-        progress: keeps completed steps; by default they are lost with the process.
-        stop: asked after each step, with the number of completed steps; a reason ends the start.
+    The policy is the one before the first step, also when `progress` has kept some; without `progress`, completed steps
+    are lost with the process. `stop` is asked after each step, with the number of completed ones; a reason ends the
+    start.
 
     Returns:
         One row a step: step, loss (nats a token), learning_rate, seconds_checkpoint.

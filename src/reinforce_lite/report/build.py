@@ -65,8 +65,9 @@ def report_of(
         UserError: an input is absent, damaged, or contradicts another one.
     """
     every_run = runs(settings, folder)
+    records = [read_json(run.trained / "training.json") for run in every_run]
     comparisons = [
-        {**_compared(run), "stopped": money.stopped(folder, run.model, run.variant, run.seed)} for run in every_run
+        {**_compared(run), "stopped": one.get("stopped")} for run, one in zip(every_run, records, strict=True)
     ]
     more = {
         model: {

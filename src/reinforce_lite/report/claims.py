@@ -131,14 +131,14 @@ def _better(role: str, evidence: Evidence, model: str) -> Judged:
     mine = {variant: row for (name, variant), row in evidence.contests(role).items() if name == model}
     if not mine:
         return verdicts.untested(f"a training with {role}"), []
-    alpha, found = evidence.settings.protocol.alpha, []
+    alpha, parts = evidence.settings.protocol.alpha, []
     for variant, row in mine.items():
         if behind := evidence.behind(model, variant):
-            found.append(verdicts.over_seeds(behind.mean, behind.adjusted, behind.seeds, variant))
+            parts.append(verdicts.over_seeds(behind.mean, behind.adjusted, behind.seeds, variant))
         else:
-            found.append(verdicts.beats(row["delta"], row["ci95"], row["adjusted_p"], alpha, variant))
+            parts.append(verdicts.beats(row["delta"], row["ci95"], row["adjusted_p"], alpha, variant))
     runs = [run for variant in mine for run in evidence.beside(model, variant)]
-    return verdicts.together(found), list(dict.fromkeys(runs))
+    return verdicts.together(parts), list(dict.fromkeys(runs))
 
 
 claim(
@@ -182,19 +182,19 @@ claim(
 )
 def _machinery(evidence: Evidence) -> Judged:
     margin = evidence.settings.protocol.margin
-    found: list[Verdict] = []
+    parts: list[Verdict] = []
     runs: list[Run] = []
     for role in ("PPO", "KL to the start"):
         contests = evidence.contests(role)
-        found += [] if contests else [verdicts.untested(f"a training with {role}")]
+        parts += [] if contests else [verdicts.untested(f"a training with {role}")]
         for (model, variant), row in contests.items():
             if behind := evidence.behind(model, variant):
                 other = f"{variant}, {model}, over {len(behind.seeds)} seeds"
-                found.append(verdicts.not_worse(behind.mean, behind.ci95, margin, other))
+                parts.append(verdicts.not_worse(behind.mean, behind.ci95, margin, other))
             else:
-                found.append(verdicts.not_worse(row["delta"], row["ci95"], margin, f"{variant}, {model}"))
+                parts.append(verdicts.not_worse(row["delta"], row["ci95"], margin, f"{variant}, {model}"))
             runs += evidence.beside(model, variant)
-    return verdicts.together(found), list(dict.fromkeys(runs))
+    return verdicts.together(parts), list(dict.fromkeys(runs))
 
 
 @claim("one network", "One network is enough.", "trained without a second one, every model improves")
@@ -202,8 +202,8 @@ def _one_network(evidence: Evidence) -> Judged:
     training = evidence.settings.variant(evidence.settings.variants[0])
     if training.kl_coefficient or not evidence.models:
         return verdicts.untested("a training that keeps a single network"), evidence.results
-    found = {model: _accuracy(evidence, model)[0] for model in evidence.models}
-    named = [replace(verdict, why=f"{model} {verdict.why}") for model, verdict in found.items()]
+    parts = {model: _accuracy(evidence, model)[0] for model in evidence.models}
+    named = [replace(verdict, why=f"{model} {verdict.why}") for model, verdict in parts.items()]
     return verdicts.together(named), evidence.results
 
 
@@ -231,14 +231,14 @@ def _appears(behaviour: str, evidence: Evidence) -> Judged:
     every = {(name, model): row["behaviours"][name] for name in SEEN for model, row in contrasts.items()}
     adjusted = dict(zip(every, holm([row["mcnemar_p"] for row in every.values()]), strict=True))
     alpha, resamples = evidence.settings.protocol.alpha, evidence.settings.evaluation.bootstrap_resamples
-    found = []
+    parts = []
     for model, contrast in contrasts.items():
         row, p = every[behaviour, model], adjusted[behaviour, model]
         gained, lost, same = row["gained"], row["lost"], contrast["n"] - row["gained"] - row["lost"]
         before, after = [False] * gained + [True] * lost + [False] * same, [True] * gained + [False] * (lost + same)
         ci95 = paired_bootstrap(before, after, resamples=resamples, seed=BOOTSTRAP_SEED)
-        found.append(verdicts.appears(row["before"], row["after"], ci95, p, alpha, model))
-    verdict = verdicts.together(found) if found else verdicts.untested("a policy that was evaluated")
+        parts.append(verdicts.appears(row["before"], row["after"], ci95, p, alpha, model))
+    verdict = verdicts.together(parts) if parts else verdicts.untested("a policy that was evaluated")
     return verdict, evidence.results
 
 

@@ -35,11 +35,7 @@ def compare(baseline_items: Path, trained_items: Path, *, resamples: int, seed: 
     Raises:
         UserError: a file is absent, empty or lacks a key, or the two do not hold the same questions.
     """
-    return compare_pairs(paired(baseline_items, trained_items), resamples=resamples, seed=seed)
-
-
-def compare_pairs(pairs: list[Pair], *, resamples: int, seed: int) -> dict[str, Any]:
-    """Compare the outcomes of the same questions, paired; see `compare`."""
+    pairs = paired(baseline_items, trained_items)
     before, after = zip(*pairs, strict=True)
     return {
         "n": len(pairs),
@@ -51,7 +47,7 @@ def compare_pairs(pairs: list[Pair], *, resamples: int, seed: int) -> dict[str, 
 
 
 def compare_evaluations(baseline: Path, trained: Path, *, resamples: int, seed: int) -> dict[str, Any]:
-    """Compare two folders of evaluations, of which either may hold nothing but the reason why it was not run.
+    """Compare two folders of evaluations; either may hold only the reason why it was not run.
 
     Raises:
         UserError: as `compare`.

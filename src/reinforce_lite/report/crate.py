@@ -61,20 +61,21 @@ def build(settings: Settings, folder: Path, workflow: Path, now: datetime | None
         hidden = shutil.ignore_patterns(".*", "__pycache__")
         shutil.copytree(workflow, copy, ignore=hidden, copy_function=shutil.copyfile, dirs_exist_ok=True)
         shutil.copyfile(folder / "config.json", copy / Path(CONFIG).name)
-    experiment = Experiment(settings, folder, summary, attempts(folder / "ledger.jsonl"), names(folder))
+    paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    names = [path.as_posix() for path in paths if _is_result(path)]
+    experiment = Experiment(settings, folder, summary, attempts(folder / "ledger.jsonl"), names)
     write_json(folder / METADATA, describe(experiment, now or datetime.now(UTC)))
 
 
-def names(folder: Path) -> list[str]:
-    """The paths of the crate's files in `folder`, sorted: all but hidden, temporary and changing ones."""
-    paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return [
-        path.as_posix()
-        for path in paths
-        if not any(part.startswith(".") for part in path.parts)
-        and path.suffix != ".tmp"
-        and not any(path.is_relative_to(state) for state in _STATE)
-    ]
+def _is_result(path: Path) -> bool:
+    temporary = path.suffix == ".tmp" or any(part.startswith(".") for part in path.parts)
+    return not temporary and not any(path.is_relative_to(state) for state in _STATE)
+
+
+def _described(name: str) -> dict[str, Any]:
+    if name.startswith("benchmarks/"):
+        return {"about": {"@id": "#run"}, "description": "Snakemake's own measurement of a job"}
+    return {"alternateName": "config.json", "description": "The configuration as it was run"} if name == CONFIG else {}
 
 
 def describe(experiment: Experiment, now: datetime) -> dict[str, Any]:
@@ -86,35 +87,49 @@ def describe(experiment: Experiment, now: datetime) -> dict[str, Any]:
     graph = Graph()
     versions = [{"@id": "https://w3id.org/ro/crate/1.1"}, {"@id": _WORKFLOW_PROFILE}]
     graph.add(METADATA, "CreativeWork", about={"@id": "./"}, conformsTo=versions)
-    graph.add("./", "Dataset")  # before the files; told below
-    files = [_add_file(graph, experiment, name) for name in experiment.names]
+    graph.add("./", "Dataset")  # before the files; described below
+    files = [entities.add_file(graph, experiment.folder, name, **_described(name)) for name in experiment.names]
     executions, controls = add_steps(graph, experiment, SNAKEFILE)
-    run = _add_run(graph, experiment)
-    engine = _add_engine(graph, experiment, run, controls)
-    _add_root(graph, experiment, now, hasPart=files, mentions=[run, engine, *executions])
+    licence = _add_licence(graph)
+    run = _add_run(graph, experiment, licence)
+    version = experiment.summary["provenance"]["versions"].get("snakemake")
+    url = "https://snakemake.github.io"
+    engine = graph.add("#snakemake", "SoftwareApplication", name="Snakemake", softwareVersion=version, url=url)
+    order = graph.add("#engine", "OrganizeAction", name="Snakemake", instrument=engine, object=controls, result=run)
+    profiles = [
+        graph.add(address, "CreativeWork", name=name, version=address.rpartition("/")[2])
+        for address, name in _PROFILES.items()
+    ]
+    authors = graph.add("#authors", "Organization", name="The reinforce-lite authors", url=REPOSITORY)
+    graph.add(
+        "./",
+        "Dataset",
+        name=f"reinforce-lite: the experiment {experiment.settings.experiment}",
+        description=experiment.settings.description or "An experiment of reinforce-lite.",
+        datePublished=now.isoformat(timespec="seconds"),
+        license=licence,
+        author=authors,
+        publisher=authors,
+        conformsTo=profiles,
+        mainEntity={"@id": SNAKEFILE},
+        hasPart=files,
+        mentions=[run, order, *executions],
+    )
     return {"@context": _CONTEXT, "@graph": graph.entities()}
 
 
-def _add_file(graph: Graph, experiment: Experiment, name: str) -> Reference:
-    told: dict[str, Any] = {}
-    if name == CONFIG:
-        told = {"alternateName": "config.json", "description": "The configuration as it was run"}
-    elif name.startswith("benchmarks/"):
-        told = {"about": {"@id": "#run"}, "description": "Snakemake's own measurement of a job"}
-    return entities.add_file(graph, experiment.folder, name, **told)
-
-
-def _add_run(graph: Graph, experiment: Experiment) -> Reference:
+def _add_run(graph: Graph, experiment: Experiment, licence: Reference) -> Reference:
     """The workflow with its parameters, and its run as a whole: values, sources, results, cost."""
     slots, values = entities.add_parameters(graph, experiment.settings)
-    _add_workflow(graph, experiment, slots)
+    _add_workflow(graph, experiment, slots, licence)
     provenance, own = experiment.summary["provenance"], experiment.attempts
     sources = [add_data_source(graph, experiment)]
     for model in experiment.settings.models:
         sources += add_model_source(graph, experiment, model)
-    sources.append(_add_bootstrap_seed(graph, provenance["seeds"]["bootstrap"]))
-    found = {key: provenance["machine"].get(key) for key in ("platform", "cpu", "cpus", "memory_gib")}
-    machine = "; ".join(f"{key} {value}" for key, value in found.items() if value is not None)
+    seed = {"name": "seed of the paired bootstrap, fixed", "value": provenance["seeds"]["bootstrap"]}
+    sources.append(graph.add("#bootstrap-seed", "PropertyValue", **seed))  # the one that is no key of the configuration
+    known = {key: provenance["machine"].get(key) for key in ("platform", "cpu", "cpus", "memory_gib")}
+    machine = "; ".join(f"{key} {value}" for key, value in known.items() if value is not None)
     images = dict.fromkeys(origin["image"] for origin in provenance["origins"] if origin["image"])
     return graph.add(
         "#run",
@@ -133,18 +148,15 @@ def _add_run(graph: Graph, experiment: Experiment) -> Reference:
     )
 
 
-def _add_workflow(graph: Graph, experiment: Experiment, slots: list[Reference]) -> None:
-    """Tell more of the main workflow; its steps are there."""
-    provenance = experiment.summary["provenance"]
-    commits = list(dict.fromkeys(o["git_commit"] for o in provenance["origins"] if o["git_commit"]))
-    outputs = []
+def _add_workflow(graph: Graph, experiment: Experiment, slots: list[Reference], licence: Reference) -> None:
+    """Describe the main workflow; its steps are there."""
+    provenance, outputs = experiment.summary["provenance"], []
     for name in filter(experiment.names.__contains__, ("report.html", "summary.json")):
-        output = graph.add(f"#output/{name}", "FormalParameter", name=name, additionalType="File")
-        graph.add(entities.identifier(name), "File", exampleOfWork=output)
-        outputs.append(output)
+        outputs.append(graph.add(f"#output/{name}", "FormalParameter", name=name, additionalType="File"))
+        graph.add(entities.identifier(name), "File", exampleOfWork=outputs[-1])
+    snakemake = {"version": provenance["versions"].get("snakemake"), "url": "https://snakemake.readthedocs.io"}
     language = "https://w3id.org/workflowhub/workflow-ro-crate#snakemake"
-    version = provenance["versions"].get("snakemake")
-    graph.add(language, "ComputerLanguage", name="Snakemake", version=version, url="https://snakemake.readthedocs.io")
+    commits = list(dict.fromkeys(o["git_commit"] for o in provenance["origins"] if o["git_commit"]))
     graph.add(
         SNAKEFILE,
         ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"],
@@ -154,44 +166,29 @@ def _add_workflow(graph: Graph, experiment: Experiment, slots: list[Reference]) 
         url=REPOSITORY,
         codeRepository=REPOSITORY,
         version=commits or provenance["versions"]["reinforce-lite"],
-        programmingLanguage={"@id": language},
-        license=_add_licence(graph),
+        programmingLanguage=graph.add(language, "ComputerLanguage", name="Snakemake", **snakemake),
+        license=licence,
         input=slots,
         output=outputs,
     )
 
 
-def _add_bootstrap_seed(graph: Graph, seed: int) -> Reference:
-    """The one seed that is no key of the configuration."""
-    return graph.add("#bootstrap-seed", "PropertyValue", name="seed of the paired bootstrap, fixed", value=seed)
-
-
 def _add_totals(graph: Graph, experiment: Experiment) -> list[Reference]:
     """What the whole run cost, and how many tokens it generated."""
-    cost = experiment.summary["cost"]
-    said = {"description": f"of a limit of {cost['limit_usd']} US dollars", "unitText": "US dollars"}
-    told = [
-        entities.add_quantity(graph, "#run", "cost", cost["usd"], "CCY_USD", **said),
+    cost, folder = experiment.summary["cost"], experiment.folder
+    limit = f"of a limit of {cost['limit_usd']} US dollars"
+    totals = [
+        entities.add_usd(graph, "#run", cost["usd"], description=limit),
         entities.add_quantity(graph, "#run", "device-hours", cost["device_hours"], "HR"),
     ]
-    read = {name: read_json(experiment.folder / name) for name in experiment.names if name.endswith("training.json")}
-    trained = [training["tokens"] for training in read.values() if "tokens" in training]
-    evaluated = [
-        row["length"]
-        for name in experiment.names
-        if name.endswith(("/items.jsonl", "/samples.jsonl"))
-        for row in read_jsonl(experiment.folder / name)
-    ]
-    counted = {"tokens generated in training": trained, "tokens generated in evaluation": evaluated}
-    return told + [entities.add_quantity(graph, "#run", name, sum(own)) for name, own in counted.items() if own]
-
-
-def _add_engine(graph: Graph, experiment: Experiment, run: Reference, controls: list[Reference]) -> Reference:
-    """Snakemake, and that it ordered the jobs."""
-    version = experiment.summary["provenance"]["versions"].get("snakemake")
-    told = {"name": "Snakemake", "softwareVersion": version, "url": "https://snakemake.github.io"}
-    engine = graph.add("#snakemake", "SoftwareApplication", **told)
-    return graph.add("#engine", "OrganizeAction", name="Snakemake", instrument=engine, object=controls, result=run)
+    trainings = (read_json(folder / name) for name in experiment.names if name.endswith("training.json"))
+    answers = (name for name in experiment.names if name.endswith(("/items.jsonl", "/samples.jsonl")))
+    tokens = {
+        "training": [training["tokens"] for training in trainings if "tokens" in training],
+        "evaluation": [row["length"] for name in answers for row in read_jsonl(folder / name)],
+    }
+    counted = ((f"tokens generated in {where}", sum(own)) for where, own in tokens.items() if own)
+    return totals + [entities.add_quantity(graph, "#run", name, total) for name, total in counted]
 
 
 def _add_licence(graph: Graph) -> Reference:
@@ -202,27 +199,4 @@ def _add_licence(graph: Graph) -> Reference:
         description="Of the workflow, the figures and the report. Problems keep the licence of their dataset, and "
         "weights that of the model they were made from.",
         url="https://www.apache.org/licenses/LICENSE-2.0",
-    )
-
-
-def _add_root(graph: Graph, experiment: Experiment, now: datetime, **told: Any) -> None:
-    """The folder itself."""
-    settings = experiment.settings
-    profiles = []
-    for address, name in _PROFILES.items():
-        version = address.rpartition("/")[2]
-        profiles.append(graph.add(address, "CreativeWork", name=name, version=version))
-    authors = graph.add("#authors", "Organization", name="The reinforce-lite authors", url=REPOSITORY)
-    graph.add(
-        "./",
-        "Dataset",
-        name=f"reinforce-lite: the experiment {settings.experiment}",
-        description=settings.description or "An experiment of reinforce-lite.",
-        datePublished=now.isoformat(timespec="seconds"),
-        license=_add_licence(graph),
-        author=authors,
-        publisher=authors,
-        conformsTo=profiles,
-        mainEntity={"@id": SNAKEFILE},
-        **told,
     )

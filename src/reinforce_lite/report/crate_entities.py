@@ -22,17 +22,9 @@ TERMS = "https://w3id.org/ro/terms/workflow-run"
 Reference = dict[str, str]
 
 _FORMATS = {
-    ".html": "text/html",
-    ".jinja": "text/plain",
-    ".json": "application/json",
-    ".jsonl": "application/jsonl",
-    ".md": "text/markdown",
-    ".rst": "text/x-rst",
-    ".smk": "text/plain",
-    ".svg": "image/svg+xml",
-    ".txt": "text/plain",
-    "": "text/plain",  # Snakefile
-}
+    ".html": "text/html", ".json": "application/json", ".jsonl": "application/jsonl", ".md": "text/markdown",
+    ".rst": "text/x-rst", ".svg": "image/svg+xml", **dict.fromkeys((".jinja", ".smk", ".txt", ""), "text/plain"),
+}  # fmt: skip
 _TYPES = {bool: "Boolean", int: "Integer", float: "Float"}
 
 
@@ -47,10 +39,9 @@ class Graph:
 
         What is empty is left out, and a list of one value is that value: to JSON-LD they are the same.
         """
-        told = {key: value for key, value in properties.items() if value not in (None, "", [])}
-        told = {key: value[0] if isinstance(value, list) and len(value) == 1 else value for key, value in told.items()}
-        entity = self._entities.setdefault(identifier, {"@id": identifier})
-        entity.update({"@type": kind, **told})
+        given = {key: value for key, value in properties.items() if value not in (None, "", [])}
+        given = {key: v[0] if isinstance(v, list) and len(v) == 1 else v for key, v in given.items()}
+        self._entities.setdefault(identifier, {"@id": identifier}).update({"@type": kind, **given})
         return {"@id": identifier}
 
     def entities(self) -> list[dict[str, Any]]:
@@ -97,20 +88,20 @@ def add_image(graph: Graph, image: str) -> Reference:
     name, _, contents = image.partition(" contents sha256:")
     address, _, digest = name.removeprefix("docker://").partition("@sha256:")
     here = f"#image/{quote(image, safe='')}"
-    told: dict[str, Any] = {"name": address, "sha256": digest}
+    entity: dict[str, Any] = {"name": address, "sha256": digest}
     if name.endswith((".sif", ".tar")):
-        told["name"] = PurePosixPath(name).name
+        entity["name"] = PurePosixPath(name).name
     else:
         place, slash, last = address.rpartition("/")
-        last, _, told["tag"] = last.partition(":")
-        told["name"] = f"{place}{slash}{last}"
-        first, _, rest = told["name"].partition("/")
+        last, _, entity["tag"] = last.partition(":")
+        entity["name"] = f"{place}{slash}{last}"
+        first, _, rest = entity["name"].partition("/")
         if rest and (first == "localhost" or "." in first or ":" in first):
-            told |= {"registry": first, "name": rest}
+            entity |= {"registry": first, "name": rest}
         elif name.startswith("docker://"):
-            told["registry"] = "docker.io"
+            entity["registry"] = "docker.io"
     if contents:
-        told["identifier"] = graph.add(
+        entity["identifier"] = graph.add(
             f"{here}/contents",
             "PropertyValue",
             name="SHA-256 over the files under /opt in the image",
@@ -118,7 +109,7 @@ def add_image(graph: Graph, image: str) -> Reference:
             value=contents,
         )
     kind = {"@id": f"{TERMS}#{'SIFImage' if name.endswith('.sif') else 'DockerImage'}"}
-    return graph.add(here, "ContainerImage", additionalType=kind, **told)
+    return graph.add(here, "ContainerImage", additionalType=kind, **entity)
 
 
 def add_quantity(graph: Graph, owner: str, name: str, value: float, unit: str | None = None, **more: Any) -> Reference:
@@ -132,6 +123,11 @@ def add_quantity(graph: Graph, owner: str, name: str, value: float, unit: str | 
         unitCode=unit and f"{QUDT}/{unit}",
         **more,
     )
+
+
+def add_usd(graph: Graph, owner: str, value: float, **more: Any) -> Reference:
+    """What `owner` cost, in US dollars."""
+    return add_quantity(graph, owner, "cost", value, "CCY_USD", unitText="US dollars", **more)
 
 
 def add_parameters(graph: Graph, settings: Settings) -> tuple[list[Reference], list[Reference]]:

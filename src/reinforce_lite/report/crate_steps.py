@@ -1,4 +1,4 @@
-"""The steps of the workflow in a crate, and every execution of them that the ledger tells of.
+"""The steps of the workflow in a crate, and every execution of them that the ledger holds.
 
 A job that uses no device is not in the ledger: it has an execution if its results are there, and no times.
 """
@@ -17,9 +17,7 @@ from reinforce_lite.settings import Settings
 from reinforce_lite.stages import STAGES, Job, jobs
 
 CONFIG = "workflow/config.json"
-"""A copy: config.json is written anew whenever the workflow starts, whether or not anything is run."""
-
-_STATUS = {"finished": "Completed", "running": "Active"}
+"""A copy: config.json is written again whenever the workflow starts, whether or not anything is run."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,8 @@ class Experiment:
     def references(self, patterns: Iterable[str]) -> list[Reference]:
         """The files whose path matches one of the patterns; a `*` matches slashes too."""
         wanted = tuple(patterns)
-        found = [name for name in self.names if any(fnmatchcase(name, pattern) for pattern in wanted)]
-        return [{"@id": entities.identifier(name)} for name in found]
+        names = [name for name in self.names if any(fnmatchcase(name, pattern) for pattern in wanted)]
+        return [{"@id": entities.identifier(name)} for name in names]
 
 
 def flow(job: Job) -> tuple[list[str], list[str]]:
@@ -62,20 +60,23 @@ def add_steps(graph: Graph, experiment: Experiment, workflow: str) -> tuple[list
     Returns:
         The executions (CreateAction, one an attempt), and what ordered them (ControlAction, one a job).
     """
-    executions, controls = [], []
+    executions: list[Reference] = []
+    controls: list[Reference] = []
     steps: dict[str, Reference] = {}
     tools: dict[str, Reference] = {}
-    requirements = _add_packages(graph, experiment)
+    packages = _add_packages(graph, experiment)
+    version = experiment.summary["provenance"]["versions"]["reinforce-lite"]
     for job in every_job(experiment):
-        tool = {"@id": f"#tool/{_command(job)}"}
-        own, done = _add_executions(graph, experiment, job, tool)
+        stage = STAGES.get(job.stage)
+        command = (stage and stage.command) or job.stage.replace("_", "-")
+        own, done = _add_executions(graph, experiment, job, {"@id": f"#tool/{command}"})
         if not own:
             continue
-        tools[_command(job)] = _add_tool(graph, experiment, job, tool["@id"], requirements)
-        position = str(list(STAGES).index(job.stage) if job.stage in STAGES else len(STAGES))
-        steps[job.stage] = graph.add(
-            f"#step/{job.stage}", "HowToStep", name=job.stage, position=position, workExample=tool
-        )
+        tool = {"softwareVersion": version, "url": REPOSITORY, "softwareRequirements": packages}
+        tools[command] = graph.add(f"#tool/{command}", "SoftwareApplication", name=f"reinforce-lite {command}", **tool)
+        position = str(list(STAGES).index(job.stage) if stage else len(STAGES))
+        step = {"name": job.stage, "position": position, "workExample": tools[command]}
+        steps[job.stage] = graph.add(f"#step/{job.stage}", "HowToStep", **step)
         control = {"name": str(job).strip(), "instrument": steps[job.stage], "object": own}
         status = _status("finished" if done else "failed")
         controls.append(graph.add(f"#job/{_name(job)}", "ControlAction", **control, actionStatus=status))
@@ -90,19 +91,18 @@ def add_data_source(graph: Graph, experiment: Experiment) -> Reference:
     source = experiment.summary["provenance"]["revisions"]["data"] or {}
     if source.get("repo"):
         return entities.add_hub_source(graph, source["repo"], source["revision"], dataset=True)
-    name = experiment.settings.task.name
     how = "Local files that were checked to be the original ones" if "path" in source else "Made from task.seed"
-    return graph.add("#data-source", "CreativeWork", name=name, description=how)
+    return graph.add("#data-source", "CreativeWork", name=experiment.settings.task.name, description=how)
 
 
 def add_model_source(graph: Graph, experiment: Experiment, model: str) -> list[Reference]:
     """Where the weights of a policy came from; nothing if they were made here, or never fetched."""
-    told = experiment.summary["provenance"]["revisions"]["models"].get(model) or {}
+    source = experiment.summary["provenance"]["revisions"]["models"].get(model) or {}
     chosen = experiment.settings.policies[model]
-    if chosen.from_scratch is not None or told.get("not_run"):
+    if chosen.from_scratch is not None or source.get("not_run"):
         return []
     if chosen.path is None:
-        return [entities.add_hub_source(graph, str(chosen.repo), str(told.get("revision") or chosen.revision))]
+        return [entities.add_hub_source(graph, str(chosen.repo), str(source.get("revision") or chosen.revision))]
     how = "Local weights, at no revision that is known"
     return [graph.add(f"#weights/{model}", "CreativeWork", name=chosen.path.name, description=how)]
 
@@ -112,48 +112,45 @@ def _add_executions(graph: Graph, experiment: Experiment, job: Job, tool: Refere
     reads, writes = flow(job)
     sources = [add_data_source(graph, experiment)] if job.stage == "prepare_dataset" else []
     sources += add_model_source(graph, experiment, job.model) if job.stage == "fetch_policy" else []
-    told = {"name": str(job).strip(), "instrument": tool, "object": [*experiment.references(reads), *sources]}
+    every = {"name": str(job).strip(), "instrument": tool, "object": [*experiment.references(reads), *sources]}
     made = {"result": experiment.references(writes), **_made_with(graph, experiment, writes)}
     if job.stage in STAGES and not STAGES[job.stage].device:
-        told["description"] = "It uses no device, so the ledger does not tell of it, and its times are not known."
-        own = [graph.add(f"#execution/{_name(job)}", "CreateAction", **{**made, **told})] if made["result"] else []
+        every["description"] = "It uses no device, so the ledger does not tell of it, and its times are not known."
+        own = [graph.add(f"#execution/{_name(job)}", "CreateAction", **{**made, **every})] if made["result"] else []
         return own, True
     own_attempts = [attempt for attempt in experiment.attempts if attempt.job == job]
-    finished = [attempt for attempt in own_attempts if attempt.outcome == "finished"]
-    return [
-        _add_attempt(graph, attempt, told | (made if attempt in finished[-1:] else {})) for attempt in own_attempts
-    ], bool(finished)
+    last = [attempt for attempt in own_attempts if attempt.outcome == "finished"][-1:]
+    return [_add_attempt(graph, one, every | (made if one in last else {})) for one in own_attempts], bool(last)
 
 
-def _add_attempt(graph: Graph, attempt: Attempt, told: dict[str, Any]) -> Reference:
+def _add_attempt(graph: Graph, attempt: Attempt, properties: dict[str, Any]) -> Reference:
     """An attempt of the ledger, with its times, its device-seconds and its cost."""
     here = f"#execution/{attempt.id}"
-    asked = f"{attempt.device}; {attempt.price_source}, {attempt.price_date.isoformat()}"
+    whose = f"{attempt.device}; {attempt.price_source}, {attempt.price_date.isoformat()}"
     price = graph.add(
-        f"#price/{quote(f'{attempt.usd_per_hour} {asked}', safe='')}",
+        f"#price/{quote(f'{attempt.usd_per_hour} {whose}', safe='')}",
         "PropertyValue",
         name="price of one device for one hour",
         value=attempt.usd_per_hour,
         unitText="US dollars an hour",
-        description=asked,
+        description=whose,
     )
-    usage = [
-        entities.add_quantity(graph, here, "device-seconds", attempt.seconds * attempt.count, "SEC"),
-        entities.add_quantity(graph, here, "cost", attempt.usd, "CCY_USD", unitText="US dollars", valueReference=price),
-    ]
-    ended = f"The attempt {attempt.outcome}" if attempt.outcome == "finished" else f"The attempt was {attempt.outcome}"
-    described = [f"{ended}. Device: {attempt.count} x {attempt.device}.", told.pop("description", "")]
+    ended = f"The attempt {'' if attempt.outcome == 'finished' else 'was '}{attempt.outcome}"
+    described = [f"{ended}. Device: {attempt.count} x {attempt.device}.", properties.pop("description", "")]
     failed = _status(attempt.outcome) == _status("failed")
     return graph.add(
         here,
         "CreateAction",
-        **told,
+        **properties,
         description=" ".join(filter(None, described)),
         startTime=attempt.started.isoformat(timespec="milliseconds"),
         endTime=attempt.ended.isoformat(timespec="milliseconds"),
         actionStatus=_status(attempt.outcome),
         error=(attempt.error or attempt.outcome) if failed else None,
-        resourceUsage=usage,
+        resourceUsage=[
+            entities.add_quantity(graph, here, "device-seconds", attempt.seconds * attempt.count, "SEC"),
+            entities.add_usd(graph, here, attempt.usd, valueReference=price),
+        ],
     )
 
 
@@ -162,40 +159,26 @@ def _made_with(graph: Graph, experiment: Experiment, writes: Sequence[str]) -> d
     for origin in experiment.summary["provenance"]["origins"]:
         if any(path.startswith(f"{result}/") for result in origin["results"] for path in writes):
             commit, image = origin["git_commit"], origin["image"]
-            told = {"description": f"Made by commit {commit}."} if commit else {}
-            return told | ({"containerImage": entities.add_image(graph, image)} if image else {})
+            described = {"description": f"Made by commit {commit}."} if commit else {}
+            return described | ({"containerImage": entities.add_image(graph, image)} if image else {})
     return {}
-
-
-def _add_tool(
-    graph: Graph, experiment: Experiment, job: Job, identifier: str, requirements: list[Reference]
-) -> Reference:
-    name = f"reinforce-lite {_command(job)}"
-    version = experiment.summary["provenance"]["versions"]["reinforce-lite"]
-    told = {"softwareVersion": version, "url": REPOSITORY, "softwareRequirements": requirements}
-    return graph.add(identifier, "SoftwareApplication", name=name, **told)
 
 
 def _add_packages(graph: Graph, experiment: Experiment) -> list[Reference]:
     """Python, and the packages whose version can change a result."""
-    versions = dict(experiment.summary["provenance"]["versions"])
-    python = versions.pop("python", None)
-    versions.pop("reinforce-lite", None)
-    found = [entities.add_package(graph, name, version) for name, version in versions.items() if version]
-    if python:
-        told = {"name": "Python", "softwareVersion": python, "url": "https://www.python.org/"}
-        found.insert(0, graph.add("#python", "SoftwareApplication", **told))
-    return found
+    versions = {name: version for name, version in experiment.summary["provenance"]["versions"].items() if version}
+    own = {name: version for name, version in versions.items() if name not in ("python", "reinforce-lite")}
+    packages = [entities.add_package(graph, name, version) for name, version in own.items()]
+    if version := versions.get("python"):
+        python = {"name": "Python", "softwareVersion": version, "url": "https://www.python.org/"}
+        packages.insert(0, graph.add("#python", "SoftwareApplication", **python))
+    return packages
 
 
 def _name(job: Job) -> str:
     return str(job).strip().replace(" ", "/")
 
 
-def _command(job: Job) -> str:
-    """The subcommand that does the job."""
-    return (STAGES[job.stage].command if job.stage in STAGES else "") or job.stage.replace("_", "-")
-
-
 def _status(outcome: str) -> str:
-    return f"http://schema.org/{_STATUS.get(outcome, 'Failed')}ActionStatus"
+    known = {"finished": "Completed", "running": "Active"}
+    return f"http://schema.org/{known.get(outcome, 'Failed')}ActionStatus"

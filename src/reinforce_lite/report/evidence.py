@@ -68,19 +68,19 @@ class Evidence:
     def contests(self, role: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The result against every control of a role, by model and control, with p-values by Holm over all of them.
 
-        Both are of the first seed and answered the same questions; a pair of which one is absent is left out.
+        Both are of the first seed and answered the same questions; a pair is left out if one of the two is absent.
         """
         settings, layout = self.settings, Layout(self.folder)
-        resamples, found = settings.evaluation.bootstrap_resamples, {}
+        resamples, rows = settings.evaluation.bootstrap_resamples, {}
         for model in self.models:
             run = {(run.variant, run.seed): run for run in self.summary.models[model].runs}
             for variant in self.controls(role):
                 if not run[variant, settings.seeds[0]].not_run:
                     sides = layout.evaluation(model, variant, settings.seeds[0]), layout.evaluation(*self.main(model))
                     items = (side / "items.jsonl" for side in sides)
-                    found[model, variant] = compare(*items, resamples=resamples, seed=BOOTSTRAP_SEED)
-        adjusted = holm([row["mcnemar_p"] for row in found.values()])
-        return {pair: {**found[pair], "adjusted_p": p} for pair, p in zip(found, adjusted, strict=True)}
+                    rows[model, variant] = compare(*items, resamples=resamples, seed=BOOTSTRAP_SEED)
+        adjusted = holm([row["mcnemar_p"] for row in rows.values()])
+        return {pair: {**rows[pair], "adjusted_p": p} for pair, p in zip(rows, adjusted, strict=True)}
 
     def controls(self, role: str) -> list[str]:
         """The variants of a role that were run beside the result, for at least one model."""

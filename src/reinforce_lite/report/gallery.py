@@ -98,7 +98,6 @@ def view(settings: Settings, pairs_by_model: Mapping[str, Sequence[Pair]]) -> di
     """
     article = named(settings.task.name).article_question
     shown = mixed([card for model, pairs in pairs_by_model.items() for card in cards(model, pairs, article)])
-    found = any(card.article for card in shown)
     return {
         "cards": shown,
         "total": sum(map(len, pairs_by_model.values())),
@@ -108,7 +107,7 @@ def view(settings: Settings, pairs_by_model: Mapping[str, Sequence[Pair]]) -> di
             name: sum(name in card.shown_before or name in card.shown_after for card in shown) for name in BEHAVIOURS
         },
         "each": {"kind": EACH_KIND, "behaviour": EACH_BEHAVIOUR},
-        "article": None if article is None else "shown" if found else "not asked",
+        "article": None if article is None else "shown" if any(card.article for card in shown) else "not asked",
     }
 
 
@@ -120,5 +119,5 @@ def _card(model: str, pair: Pair, article: str | None) -> Card:
 
 
 def _shown(item: Item) -> list[str]:
-    found = behaviours(item["completion"])
-    return [name for name in BEHAVIOURS if name in found]
+    own = behaviours(item["completion"])
+    return [name for name in BEHAVIOURS if name in own]

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting.budget import by_stage
 from reinforce_lite.accounting.forecast import Interval
 from reinforce_lite.accounting.ledger import Attempt
 from reinforce_lite.files import read_json
 from reinforce_lite.report import plots
 from reinforce_lite.settings import Settings
-from reinforce_lite.stages import Job, Layout, jobs
+from reinforce_lite.stages import Layout, jobs
 
 PUBLISHED_HOURS = 12
 """What the article says its run took on one card."""
@@ -47,21 +46,12 @@ def per_point(
         its low end]; None where there is no gain.
     """
     rows = []
-    for row in comparisons:
-        if row["model"] not in settings.models or row["delta"] is None:
-            continue
-        run = (row["model"], row["variant"], row["seed"])
-        own = (a for a in attempts if a.stage == "train" and (a.model, a.variant, a.seed) == run)
-        usd = sum(attempt.usd for attempt in own)
-        low, high = row["ci95"]
-        rows.append(
-            {
-                **dict(zip(("model", "variant", "seed"), run, strict=True)),
-                "training_usd": usd,
-                "usd_per_point": _per_point(usd, row["delta"]),
-                "ends": [_per_point(usd, high), _per_point(usd, low)],
-            }
-        )
+    for row in (row for row in comparisons if row["model"] in settings.models and row["delta"] is not None):
+        run = {key: row[key] for key in ("model", "variant", "seed")}
+        own = (a for a in attempts if a.stage == "train" and (a.model, a.variant, a.seed) == tuple(run.values()))
+        usd, (low, high) = sum(attempt.usd for attempt in own), row["ci95"]
+        ends = [_per_point(usd, high), _per_point(usd, low)]
+        rows.append({**run, "training_usd": usd, "usd_per_point": _per_point(usd, row["delta"]), "ends": ends})
     return rows
 
 
@@ -80,38 +70,26 @@ def published(settings: Settings) -> dict[str, float]:
 
 def not_run(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     """What was not run or was stopped, and why: job, its seed or None, reason; in the order of the configuration."""
-    layout, told = Layout(folder), []
+    layout, rows = Layout(folder), []
     for job in jobs(settings):
         path = layout.path(job)
-        found = read_json(path) if path.exists() else {}
-        reason = found.get("not_run") or (found.get("stopped") if job.stage == "train" else None)
+        record = read_json(path) if path.exists() else {}
+        reason = record.get("not_run") or (record.get("stopped") if job.stage == "train" else None)
         if reason:
-            told.append({"job": str(job), "seed": job.seed, "reason": str(reason)})
-    return told
+            rows.append({"job": str(job), "seed": job.seed, "reason": str(reason)})
+    return rows
 
 
-def stopped(folder: Path, model: str, variant: str, seed: int) -> str | None:
-    """Where the budget stopped a training; None if it took all its steps or was not run."""
-    told = read_json(Layout(folder).path(Job("train", model, variant, seed))).get("stopped")
-    return None if told is None else str(told)
-
-
-def view(settings: Settings, folder: Path, cost: Mapping[str, Any], attempts: Sequence[Attempt]) -> dict[str, Any]:
-    """What the template shows of all this."""
-    plan, actual = cost["plan"], by_stage(attempts)
-    planned = plan["by_stage"] if plan else {}
+def view(settings: Settings, folder: Path, cost: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template shows of all this; `cost` is that of the summary."""
+    actual, planned = cost["by_stage"], cost["plan"]["by_stage"] if cost["plan"] else {}
+    nothing = {"usd": 0.0, "attempts": 0}
     rows = [
-        {
-            "stage": stage,
-            "planned": planned.get(stage),
-            "usd": actual[stage]["usd"] if stage in actual else 0.0,
-            "attempts": actual[stage]["attempts"] if stage in actual else 0,
-        }
+        {"stage": stage, "planned": planned.get(stage), **actual.get(stage, nothing)}
         for stage in dict.fromkeys((*actual, *planned))
     ]
-    told = not_run(settings, folder)
     reasons: dict[str, list[str]] = {}
-    for row in told:
+    for row in not_run(settings, folder):
         reasons.setdefault(row["reason"], []).append(row["job"])
     return {
         "rows": rows,

@@ -15,9 +15,9 @@ def markdown(summary: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) ->
         claims: what `claims.judge` returns.
     """
     cost = summary["cost"]
-    told = ", ".join(f"{count} {kind}" for kind, count in verdicts.tally(claims).items())
+    tally = ", ".join(f"{count} {kind}" for kind, count in verdicts.tally(claims).items())
     lines = [
-        f"**{len(claims)} claims: {told}.** {plots.usd(cost['usd'])} of {plots.usd(cost['limit_usd'])} spent.",
+        f"**{len(claims)} claims: {tally}.** {plots.usd(cost['usd'])} of {plots.usd(cost['limit_usd'])} spent.",
         "",
         "| model | variant, seed | strict before | after | change, points | 95% interval | McNemar p |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -38,8 +38,8 @@ def markdown(summary: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) ->
 def figures(summary: Mapping[str, Any]) -> dict[str, float]:
     """Metrics of the parent run: strict accuracy before and after, by model, of the first variant and seed."""
     return {
-        f"strict_{side}/{model}": found[side]["strict"]
-        for model, found in summary["models"].items()
+        f"strict_{side}/{model}": result[side]["strict"]
+        for model, result in summary["models"].items()
         for side in ("baseline", "trained")
-        if found[side] is not None
+        if result[side] is not None
     }

@@ -55,7 +55,7 @@ def page_of(
         models=[
             _model_view(name, summary, [run for run in every_run if run.model == name]) for name in settings.models
         ],
-        money=money.view(settings, folder, summary["cost"], ledger),
+        money=money.view(settings, folder, summary["cost"]),
         cost_plot=plots.costs(summary["cost"]["by_stage"], summary["cost"]["limit_usd"]),
         attempts=[_attempt_view(attempt) for attempt in ledger],
         seconds=summary["cost"]["reconciliation"],

@@ -101,19 +101,16 @@ def gains(rows: Sequence[tuple[str, float, float, float]], published: float | No
         slug: makes the ids of this SVG its own.
     """
     figure, axes = _figure(4.6, 0.9 + 0.3 * len(rows))
-    at = range(len(rows))
     axes.axvline(0, color="#777777", linewidth=0.8)
-    for y, (_, change, low, high) in zip(at, rows, strict=True):
+    for y, (_, change, low, high) in enumerate(rows):
         axes.plot([low, high], [y, y], color=COLOURS[0], linewidth=2, solid_capstyle="round")
         axes.plot([change], [y], marker="o", markersize=6, color=COLOURS[0])
     if published is not None:
         axes.axvline(published, color=COLOURS[1], linewidth=1.2, linestyle="--", label="published gain")
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0)
-    axes.set_yticks(list(at), [label for label, *_ in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("points, with 95% interval")
-    said = "; ".join(f"{label} {change:+.1f} [{low:+.1f}, {high:+.1f}]" for label, change, low, high in rows)
-    return _svg(figure, f"Change in strict accuracy in points: {said}", slug)
+    _lines(axes, [label for label, *_ in rows], "points, with 95% interval")
+    words = "; ".join(f"{label} {change:+.1f} [{low:+.1f}, {high:+.1f}]" for label, change, low, high in rows)
+    return _svg(figure, f"Change in strict accuracy in points: {words}", slug)
 
 
 def costs(by_stage: Mapping[str, Mapping[str, Any]], limit_usd: float, slug: str = "cost") -> Markup | None:
@@ -137,8 +134,8 @@ def costs(by_stage: Mapping[str, Mapping[str, Any]], limit_usd: float, slug: str
         axes.text(limit_usd, 1.01, f"limit {usd(limit_usd)}", color=COLOURS[1], **place)
     axes.set_xlabel("US dollars" if visible else f"US dollars (limit {usd(limit_usd)}: off the scale)")
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    said = "; ".join(f"{name} {usd(value)}" for name, value in bars.items())
-    return _svg(figure, f"US dollars by stage: {said}; limit {usd(limit_usd)}", slug)
+    words = "; ".join(f"{name} {usd(value)}" for name, value in bars.items())
+    return _svg(figure, f"US dollars by stage: {words}; limit {usd(limit_usd)}", slug)
 
 
 def planned(rows: Sequence[tuple[str, Mapping[str, float], float]], slug: str = "plan") -> Markup | None:
@@ -151,22 +148,19 @@ def planned(rows: Sequence[tuple[str, Mapping[str, float], float]], slug: str = 
     if not any(plan["high"] for _, plan, _ in rows):
         return None
     figure, axes = _figure(4.8, 0.9 + 0.34 * len(rows))
-    at = range(len(rows))
-    axes.barh(list(at), [spent for *_, spent in rows], color=COLOURS[0], height=0.5, label="spent")
-    for y, (_, plan, _) in zip(at, rows, strict=True):
+    axes.barh(range(len(rows)), [spent for *_, spent in rows], color=COLOURS[0], height=0.5, label="spent")
+    for y, (_, plan, _) in enumerate(rows):
         label = "planned" if y == 0 else None
         axes.plot([plan["low"], plan["high"]], [y, y], color=COLOURS[1], linewidth=2, label=label)
         axes.plot([plan["expected"]], [y], marker="o", markersize=5, color=COLOURS[1])
-    axes.set_yticks(list(at), [stage for stage, *_ in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    _lines(axes, [stage for stage, *_ in rows], "US dollars")
     axes.set_xlim(left=0)
-    axes.set_xlabel("US dollars")
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0, ncols=2)
-    said = "; ".join(
+    words = "; ".join(
         f"{stage} {usd(plan['expected'])} [{usd(plan['low'])}, {usd(plan['high'])}], spent {usd(spent)}"
         for stage, plan, spent in rows
     )
-    return _svg(figure, f"US dollars by stage, planned and spent: {said}", slug)
+    return _svg(figure, f"US dollars by stage, planned and spent: {words}", slug)
 
 
 def usd(value: float) -> str:
@@ -198,9 +192,9 @@ def _panel(model: str, metric: Metric, drawn: Sequence[Line]) -> Markup | None:
         axes.set_ylim(0, 1.05)  # a share: two that are both near 1 are to look alike
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     smooth = [(line.label, _smooth(points, metric.noisy)) for line, points in series]
-    said = "; ".join(f"{label} from {values[0]:.3g} to {values[-1]:.3g}" for label, values in smooth)
+    words = "; ".join(f"{label} from {values[0]:.3g} to {values[-1]:.3g}" for label, values in smooth)
     what = ", moving average" if metric.noisy else ""
-    text = f"{metric.title} over the training steps of {model} ({metric.meaning}{what}): {said}"
+    text = f"{metric.title} over the training steps of {model} ({metric.meaning}{what}): {words}"
     return _svg(figure, text, f"{model}-{metric.key}")
 
 
@@ -226,6 +220,13 @@ def _draw(axes: "Axes", line: Line, points: Sequence[tuple[float, float]], noisy
     )
     if line.dashes:
         curve.set_dashes([float(part) / 1.6 for part in line.dashes.split()])
+
+
+def _lines(axes: "Axes", labels: Sequence[str], unit: str) -> None:
+    """One line a label, from the top."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlabel(unit)
 
 
 def _figure(width: float, height: float) -> "tuple[Figure, Axes]":

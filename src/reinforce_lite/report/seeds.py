@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from reinforce_lite.evaluation.statistics import hierarchical_contrast
+from reinforce_lite.evaluation.statistics import hierarchical_bootstrap
 from reinforce_lite.files import read_json
 from reinforce_lite.report.compare import paired
 from reinforce_lite.report.runs import Run, runs
@@ -16,7 +16,7 @@ Verdicts = dict[int, list[bool]]
 
 
 def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> list[dict[str, Any]]:
-    """The change of a model's variants over all their evaluated training seeds, of which at least two are needed.
+    """The change of a model's variants over all their evaluated training seeds; it takes at least two.
 
     Args:
         settings: the experiment.
@@ -61,7 +61,7 @@ def _contrast(settings: Settings, control: Verdicts, result: Verdicts, seed: int
     deltas = [fmean(theirs) - fmean(ours) for ours, theirs in zip(*sides, strict=True)]
     intervals = {
         name: list(
-            hierarchical_contrast(
+            hierarchical_bootstrap(
                 *sides, resamples=settings.evaluation.bootstrap_resamples, seed=seed, confidence=confidence
             )
         )

@@ -13,7 +13,7 @@ from reinforce_lite.accounting.provenance import origin, sha256_file
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.report import money
-from reinforce_lite.report.summary_model import Summary
+from reinforce_lite.report.summary_model import AttemptCost, RunResult, StageSeconds, Summary
 from reinforce_lite.settings import Settings
 from reinforce_lite.stages import STAGES, Job, Layout, jobs
 
@@ -22,9 +22,6 @@ BOOTSTRAP_SEED = 0
 
 NOT_OVER = ("report", "crate")
 """Rules whose jobs are not over when the report is made: what is there is of an earlier one, or is still to come."""
-
-_FIGURES = ("n", "baseline", "trained", "delta", "ci95", "discordant", "mcnemar_p", "flexible")
-_ATTEMPT = ("id", "stage", "model", "variant", "seed", "outcome", "seconds", "usd")
 
 
 def summarise(
@@ -73,7 +70,7 @@ def summarise(
 def cost(settings: Settings, attempts: Sequence[Attempt]) -> dict[str, Any]:
     """What the ledger adds up to, in US dollars and device hours; every attempt counts, whatever came of it.
 
-    The idle time between attempts is told beside it, and counts neither as spent nor against the limit.
+    The idle time between attempts stands beside it, and counts neither as spent nor against the limit.
     """
     hardware, spent = settings.hardware, budget.spent_usd(attempts)
     return {
@@ -95,7 +92,7 @@ def cost(settings: Settings, attempts: Sequence[Attempt]) -> dict[str, Any]:
 
 def attempt_row(attempt: Attempt) -> dict[str, Any]:
     """What the summary keeps of an attempt: who, what came of it, seconds of wall time and US dollars."""
-    return {key: getattr(attempt, key) for key in _ATTEMPT}
+    return {key: getattr(attempt, key) for key in AttemptCost.model_fields}
 
 
 def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
@@ -109,6 +106,8 @@ def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: preflight.json, the manifest of the data or a policy.json is absent or not JSON.
     """
+    others = [job for job in jobs(settings, device=False) if job.model and not STAGES[job.stage].device]
+    files = _records(settings, folder) + [path for path in map(Layout(folder).path, others) if path.exists()]
     environment = dict(read_json(folder / "preflight.json").get("environment", {}))
     manifest = read_json(folder / "data" / "manifest.json")
     packages = environment.pop("packages", {})
@@ -129,7 +128,7 @@ def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
         },
         "made_with": {**origin(), "matplotlib": version("matplotlib")},
         "ledger": ledger_sum(folder / "ledger.jsonl"),
-        "files": {str(path.relative_to(folder)): sha256_file(path) for path in result_files(settings, folder)},
+        "files": {str(path.relative_to(folder)): sha256_file(path) for path in files},
     }
 
 
@@ -147,16 +146,8 @@ def ledger_sum(path: Path, bytes_read: int | None = None) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def result_files(settings: Settings, folder: Path) -> list[Path]:
-    """The records of all jobs of models and trainings that are there."""
-    layout = Layout(folder)
-    others = [job for job in jobs(settings, device=False) if job.model and not STAGES[job.stage].device]
-    files = made_files(settings, folder) + [layout.path(job) for job in others]
-    return [path for path in files if path.exists()]
-
-
-def made_files(settings: Settings, folder: Path) -> list[Path]:
-    """The records that say which commit and image made them, whether they are there or not.
+def _records(settings: Settings, folder: Path) -> list[Path]:
+    """The records that are there and say which commit and image made them.
 
     Stage after stage for the models, then run after run.
     """
@@ -167,7 +158,8 @@ def made_files(settings: Settings, folder: Path) -> list[Path]:
             return 0, stages.index(job.stage), models.index(job.model)
         return 1, models.index(job.model), settings.runs.index((job.variant, int(job.seed or 0)))
 
-    return [Layout(folder).path(job) for job in sorted(jobs(settings), key=place)]
+    paths = [Layout(folder).path(job) for job in sorted(jobs(settings), key=place)]
+    return [path for path in paths if path.exists()]
 
 
 def reconcile(
@@ -190,9 +182,7 @@ def reconcile(
     rows: dict[str, dict[str, Any]] = {}
 
     def add(stage: str, column: str, seconds: float) -> None:
-        row = rows.setdefault(
-            stage, {"stage": stage, "ledger": None, "finished": None, "snakemake": None, "mlflow": None}
-        )
+        row = rows.setdefault(stage, {**dict.fromkeys(StageSeconds.model_fields), "stage": stage})
         row[column] = (row[column] or 0.0) + seconds
 
     for attempt in attempts:
@@ -219,30 +209,22 @@ def _origins(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     An experiment may be continued by another version or in another image: the finished results are not made again.
     """
     made: dict[tuple[str | None, str | None], list[str]] = {}
-    for file in filter(Path.exists, made_files(settings, folder)):
-        found = read_json(file)
-        if "not_run" in found:
-            continue
-        origin = found.get("made_with", {})
-        made.setdefault((origin.get("git_commit"), origin.get("image")), []).append(
-            str(file.parent.relative_to(folder))
-        )
+    for file in _records(settings, folder):
+        record = read_json(file)
+        if "not_run" not in record:
+            who = record.get("made_with", {})
+            results = made.setdefault((who.get("git_commit"), who.get("image")), [])
+            results.append(str(file.parent.relative_to(folder)))
     return [{"git_commit": commit, "image": image, "results": results} for (commit, image), results in made.items()]
 
 
 def _model(settings: Settings, name: str, comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    keys = ("variant", "seed", *_FIGURES)
-    runs = [
-        {**{key: row[key] for key in keys}, "not_run": row.get("not_run"), "stopped": row.get("stopped")}
-        for row in comparisons
-        if row["model"] == name
-    ]
+    runs = [{key: row.get(key) for key in RunResult.model_fields} for row in comparisons if row["model"] == name]
     variant, seed = settings.variants[0], settings.seeds[0]
     main = next((run for run in runs if (run["variant"], run["seed"]) == (variant, seed)), None)
     if main is None:
-        raise UserError(
-            f"{name} has no evaluation of {variant}, seed {seed}", "run the rules that train and evaluate it"
-        )
+        problem = f"{name} has no evaluation of {variant}, seed {seed}"
+        raise UserError(problem, "run the rules that train and evaluate it")
     published = settings.policies[name].published
     return {**main, "published": published.model_dump() if published else None, "runs": runs}
 

@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from reinforce_lite.accounting.table import aligned
 from reinforce_lite.settings import load
-from reinforce_lite.tables import aligned
 
 EPILOG = """\
 A table for each trained policy of a finished experiment:
@@ -47,12 +47,13 @@ def _text(run: Mapping[str, Any]) -> str:
     contrast = run["contrast"]
     if contrast is None:
         return f"{title}: {run['not_run']}"
-    rows = [("behaviour", "before", "after", "gained", "lost", "p")]
+    rows, lengths = [], []
     for name, row in contrast["behaviours"].items():
         p = p_text(row["mcnemar_p"]).removeprefix("= ")
         rows.append((name, f"{row['before']:.1%}", f"{row['after']:.1%}", str(row["gained"]), str(row["lost"]), p))
-    lengths = [("tokens of answers that are", "right", "wrong")]
     for when, tokens in contrast["length"].items():
         right, wrong = ("-" if mean is None else f"{mean:.1f}" for mean in (tokens["right"], tokens["wrong"]))
         lengths.append((when, right, wrong))
-    return "\n".join([f"{title}, {contrast['n']:,} questions", *aligned(rows, "lr"), "", *aligned(lengths, "lr")])
+    shares = aligned(("behaviour", "before", "after", "gained", "lost", "p"), rows)
+    tokens_of = aligned(("tokens of answers that are", "right", "wrong"), lengths)
+    return "\n".join([f"{title}, {contrast['n']:,} questions", *shares, "", *tokens_of])

@@ -112,8 +112,8 @@ def not_worse(delta: float, ci95: Sequence[float], margin: float, other: str) ->
 def appears(before: float, after: float, ci95: Sequence[float], p: float, alpha: float, where: str) -> Verdict:
     """Whether a behaviour came with training.
 
-    Supported if its share rose with p < alpha; contradicted if the interval of its change leaves no rise, be it that
-    neither policy shows it, that the base showed it already, or that it went.
+    Supported if its share rose with p < alpha; contradicted if the interval of its change leaves no rise: no policy
+    shows it, the base showed it already, or it went away.
     """
     why = f"{where}: {before:.1%} of answers before, {after:.1%} after, adjusted p {p_text(p)}"
     return _decided(why, p < alpha and after > before, ci95[1] <= 0, "more questions")

@@ -2,8 +2,8 @@
 
 All files that follow from the data, the completions and the ledger are made again in a temporary folder, by the
 functions that made them (`verification.derive`, `build`), and compared with those that are there. What cannot be
-derived is held against the SHA-256 that was recorded when it was written. So a changed file is found, unless every file
-that follows from it, sums included, was made anew too.
+derived is held against the SHA-256 that was recorded when it was written. So a changed file is detected, unless every
+file that follows from it, sums included, was rewritten too.
 """
 
 import json
@@ -57,7 +57,7 @@ _SINCE = {"cost": ("attempts", "reconciliation"), "provenance": _OF_THE_REPORT} 
 
 
 def verify(folder: Path) -> list[Check]:
-    """Look at every layer of a finished experiment.
+    """Compare every layer of a finished experiment with what follows from the layers beneath.
 
     Neither MLflow nor any path outside the folder is read, so it may be a copy, on another machine.
 

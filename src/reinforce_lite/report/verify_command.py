@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 
 EPILOG = """\
-Nothing is written, and nothing outside the folder is read: it may be a copy, on another machine.
+The files are derived in a temporary folder and nothing outside the given one is read: it may be a copy,
+on another machine.
 Exit code 0 if all agrees, 1 if anything differs, 2 if a file is absent or cannot be read.
 What cannot be derived, such as losses and seconds, is held against the SHA-256 that was recorded when it
-was written. Somebody who makes every file anew, sums included, is not found out by this.
+was written. A forger who rewrites every file, sums included, is not detected.
 
   reinforce-lite verify results/tiny
 """
@@ -23,7 +24,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Say on stdout what was looked at, and what differs.
+    """Print what was compared, and what differs.
 
     Raises:
         UserError: a file is absent or cannot be read.

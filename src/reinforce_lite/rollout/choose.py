@@ -135,14 +135,10 @@ def here(policy: "Policy") -> Place:
 def opened(
     configured: EngineName, policy: "Policy", rows: int | Auto, max_new_tokens: int, cache_gib: float | Auto = "auto"
 ) -> Iterator[Engine]:
-    """The engine of that name, printed on stderr, and closed afterwards.
+    """The configured engine, printed on stderr, and closed afterwards; `auto` is decided by the policy's device.
 
-    Args:
-        configured: its name; `auto` is decided by the policy's device.
-        policy: who writes.
-        rows: completions decoded side by side; `auto` is as many as suit the engine.
-        max_new_tokens: the longest completion that will be requested.
-        cache_gib: GiB of a GPU for keys and values; `auto` is what is free now.
+    It decodes so many `rows` side by side (`auto`: as many as suit it), of at most `max_new_tokens`, with `cache_gib`
+    of a GPU for keys and values (`auto`: what is free now).
     """
     place = here(policy)
     name = decide(configured, place)

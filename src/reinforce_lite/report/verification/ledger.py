@@ -89,7 +89,7 @@ def ledger(experiment: Experiment, known: Sequence[Attempt]) -> Check:
 
 
 def _changes(experiment: Experiment, known: Sequence[Attempt]) -> list[Difference]:
-    """Which attempts differ from those that the report has kept; if none does, the line cannot be told."""
+    """Which attempts differ from those that the report has kept; if none does, the changed line is not known."""
     path, recorded = experiment.folder / FILE, experiment.recorded("ledger")
     now, then = {attempt.id: attempt_row(attempt) for attempt in known}, _kept(experiment)
     differences: list[Difference] = []
@@ -100,7 +100,7 @@ def _changes(experiment: Experiment, known: Sequence[Attempt]) -> list[Differenc
         else:
             sides = ("there" if name in side else ABSENT for side in (now, then))
             differences.append(Difference(FILE, _place(path, row), "attempt", *sides))
-    place, present = "a line that cannot be told, for no attempt differs", ledger_sum(path, recorded["bytes"])
+    place, present = "an unknown line: no attempt differs", ledger_sum(path, recorded["bytes"])
     return differences or [Difference(FILE, place, "SHA-256", present["sha256"], recorded["sha256"])]
 
 
