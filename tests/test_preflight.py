@@ -218,3 +218,9 @@ def test_a_spent_budget_is_refused_without_a_step(tmp_path: Path, monkeypatch: p
 def test_an_old_price_passes_with_a_remark(tmp_path: Path) -> None:
     old = datetime.date.today() - datetime.timedelta(days=400)
     assert "400 days ago" in preflight.price(configured(tmp_path, hardware={"price_date": str(old)}))
+
+
+def test_what_an_older_tree_checked_is_not_checked_again() -> None:
+    # Computed by that tree, whose tasks all had the keys of GSM8K.
+    config = settings.load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"])
+    assert preflight.digest(config).startswith("089bf44a013ff2dc")

@@ -15,11 +15,10 @@ from reinforce_lite.accounting.forecast import (
     Rates,
     carrying,
     forecast,
-    jobs,
     pushed_per_question,
     rollout_batches,
     step_tokens,
-)
+)  # fmt: skip
 from reinforce_lite.accounting.plan import Entry, Plan
 from reinforce_lite.accounting.roofline import ANSWER, PROMPT, Roofline
 from reinforce_lite.errors import UserError
@@ -27,6 +26,7 @@ from reinforce_lite.memory import GIB, footprint
 from reinforce_lite.precision import evaluation_of, evaluation_place, training_of, training_place
 from reinforce_lite.rollout.choose import Name, Place, decide
 from reinforce_lite.settings import Settings, Training
+from reinforce_lite.stages import jobs
 
 OPEN = 50.0
 """Seconds until vLLM is open and warm, its compile cache empty: 48.5 and 0.9, measured on the H200."""

@@ -159,7 +159,7 @@ def as_json(one: Estimate) -> dict[str, Any]:
     return {
         "gpu": one.card.key,
         **hardware.model_dump(include={"name", "memory_gib", "usd_per_hour"}),
-        "asked": hardware.price_source if hardware.name == one.card.name else one.card.asked,
+        "asked": hardware.price_source if hardware.name == one.card.name else one.card.source,
         "seconds": asdict(one.seconds),
         "usd": asdict(one.usd),
         "lacking": one.lacking,

@@ -4,8 +4,8 @@ import pytest
 
 from reinforce_lite.accounting import forecast
 from reinforce_lite.accounting.forecast import Evidence, Rates
+from reinforce_lite.accounting.gate import SameCost
 from reinforce_lite.accounting.ledger import Attempt, Outcome
-from reinforce_lite.accounting.same_cost import SameCost, cost_usd
 from reinforce_lite.settings import Settings
 from reinforce_lite.stages import Job
 
@@ -38,10 +38,6 @@ LEDGER = [
 ]  # fmt: skip
 
 
-def test_every_attempt_of_the_same_run_counts_and_no_other() -> None:
-    assert cost_usd(LEDGER, OTHER) == pytest.approx(3.0) and cost_usd(LEDGER, MINE) == 0
-
-
 def steps(rule: SameCost, purse: Purse, each: float, most: int) -> int:
     """Take steps until the rule ends them; how many."""
     for done in range(1, most + 1):
@@ -54,7 +50,7 @@ def steps(rule: SameCost, purse: Purse, each: float, most: int) -> int:
 def test_it_ends_at_the_step_that_reaches_the_others_cost() -> None:
     purse = Purse()
     rule = SameCost(lambda done: None, purse, LEDGER, MINE, "v", steps=99)
-    assert steps(rule, purse, 0.7, 99) == 5, "4 steps cost 2.8 of 3"
+    assert steps(rule, purse, 0.7, 99) == 5, "4 steps cost 2.8 of 3: every attempt of that run counts, and no other"
     assert rule.reached == "has cost what v did ($3.0000) at step 5"
 
 

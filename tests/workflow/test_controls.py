@@ -6,11 +6,11 @@ import pytest
 from dag_runner import Workflow
 from test_dag import jobs
 
-from reinforce_lite.accounting.forecast import Job
+from reinforce_lite.accounting.budget import spent_usd
 from reinforce_lite.accounting.ledger import attempts
-from reinforce_lite.accounting.same_cost import cost_usd
 from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.report.verify import verify
+from reinforce_lite.stages import Job
 
 CONTROLS = ["--config", f"variants={json.dumps(['leave_one_out', 'supervised', 'prompt_only'])}", "seeds=[0, 1]"]
 
@@ -33,7 +33,10 @@ def test_the_prompt_alone_the_same_money_and_two_seeds(before_training: Workflow
     assert asked[0] != asked[1], "the same weights, asked by another prompt"
 
     told, ledger = read_json(trained["supervised"] / "training.json"), attempts(folder / "ledger.jsonl")
-    mine, other = (cost_usd(ledger, Job("train", "tiny-llama", name, 0)) for name in ("supervised", "leave_one_out"))
+    mine, other = (
+        spent_usd(attempt for attempt in ledger if attempt.job == Job("train", "tiny-llama", name, 0))
+        for name in ("supervised", "leave_one_out")
+    )
     assert told["stopped"] is None and told["steps"] < told["steps_planned"] and "leave_one_out" in told["same_cost"]
     assert mine >= other, "it ends with the step that reaches it"
     order = [(row.seed, row.variant) for row in ledger if row.stage == "train"]

@@ -18,7 +18,7 @@ class Card:
         tflops: bfloat16 on the tensor cores, dense (data sheets print twice as much, "with sparsity"), sums in float32.
         link_gb_s: to the CPU's memory, each way: PCIe 4.0 or 5.0 with 16 lanes.
         usd_per_hour: lowest and highest price that was seen.
-        asked: where the prices are from, and when they were seen, as far as that is known.
+        source: where the prices are from, and when they were seen, as far as that is known.
     """
 
     key: str
@@ -28,7 +28,7 @@ class Card:
     tflops: float
     link_gb_s: float
     usd_per_hour: tuple[float, float]
-    asked: str
+    source: str
 
 
 SECOND_HAND = "2026, quoted second-hand: neither market nor day is known"

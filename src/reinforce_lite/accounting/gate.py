@@ -6,7 +6,8 @@ the limit is passed by at most one step that costs more than those before it.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from reinforce_lite.accounting import clock
@@ -18,6 +19,10 @@ from reinforce_lite.stages import Job
 
 RECENT = 8
 """The number of steps that say what the next one may cost."""
+
+
+Stop = Callable[[int], str | None]
+"""Why a stage has to end after so many of its steps; None if it has not."""
 
 
 class StoppedByBudgetError(Exception):
@@ -168,3 +173,46 @@ class Gate:
         if self._meter.spent() + allowed.reserve_usd + usd > allowed.limit_usd:
             return False
         return allowed.share_usd is None or self._meter.own() + usd <= allowed.share_usd
+
+
+class SameCost:
+    """Ends a training once it has cost as much as another one: a control for what the same money buys otherwise.
+
+    Args:
+        stop: the rule of the budget, which goes before.
+        meter: what this attempt has cost.
+        ledger: every attempt before this one.
+        job: the training.
+        other: the variant whose cost is the measure.
+        steps: most steps that are taken.
+
+    Attributes:
+        reached: why it ended, once it has cost as much; else None.
+    """
+
+    def __init__(self, stop: Stop, meter: Meter, ledger: Iterable[Attempt], job: Job, other: str, steps: int) -> None:
+        before = list(ledger)
+        self._stop, self._meter, self._steps, self._other = stop, meter, steps, other
+        self._spent = spent_usd(attempt for attempt in before if attempt.job == job)
+        self._limit = spent_usd(attempt for attempt in before if attempt.job == replace(job, variant=other))
+        self.reached: str | None = None
+
+    def __call__(self, steps_done: int) -> str | None:
+        """Whether the training ends after so many steps, and why."""
+        reason = self._stop(steps_done)
+        if reason is None and steps_done < self._steps and self._spent + self._meter.own() >= self._limit:
+            reason = self.reached = f"has cost what {self._other} did (${self._limit:.4f}) at step {steps_done}"
+        return reason
+
+
+def same_cost(settings: Settings, attempt: Attempt, stop: Stop) -> SameCost | None:
+    """The rule for the attempt at a training that runs, after the budget's `stop`; None if it names no other training.
+
+    Raises:
+        UserError: the ledger is corrupt.
+    """
+    training = settings.variant(str(attempt.variant))
+    if training.same_cost_as is None:
+        return None
+    before = [other for other in attempts(ledger_path(settings)) if other.id != attempt.id]
+    return SameCost(stop, LedgerMeter(settings, attempt), before, attempt.job, training.same_cost_as, training.steps)

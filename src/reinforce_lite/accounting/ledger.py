@@ -90,9 +90,9 @@ class Ledger:
     """Writer of one ledger file; safe to use from several processes and threads at once."""
 
     def __init__(self, path: Path, spare: Callable[[Touch | Close | None], None] | None = None) -> None:
-        """`spare` keeps the last touch or close that the file had no room for; it gets None when there is room again.
+        """`spare` keeps the last event that the file had no room for, which is an error without it.
 
-        Without it such an event is an error.
+        It gets None when there is room again.
         """
         self.path = path
         self._spare, self._spared = spare, False
@@ -187,9 +187,9 @@ class Ledger:
                 print(f"warning: {problem.problem}; until it can, the end is kept beside it", file=sys.stderr)
             self._spared = True
         else:
-            if self._spare is not None and self._spared:
+            if self._spared and self._spare is not None:
                 self._spare(None)
-                self._spared = False
+            self._spared = False
 
 
 def ledger_path(settings: Settings) -> Path:

@@ -83,9 +83,9 @@ class Experiment:
 
     def parent(self) -> Any:
         """The run under which all attempts stand, created if it is not there."""
-        found = self.runs(f"tags.`{PARENT_TAG}` = '{self.settings.experiment}'")
+        parents = self.runs(f"tags.`{PARENT_TAG}` = '{self.settings.experiment}'")
         tags = {PARENT_TAG: self.settings.experiment, "mlflow.note.content": self.settings.description}
-        return found[0] if found else self.client.create_run(self.id, tags=tags, run_name=self.settings.experiment)
+        return parents[0] if parents else self.client.create_run(self.id, tags=tags, run_name=self.settings.experiment)
 
     def log_settings(self, parent: Any) -> None:
         """Log the configuration, and what made it.
@@ -101,16 +101,16 @@ class Experiment:
                 self.client.set_tag(parent.info.run_id, key, value)
         self.log_params(parent, values)
 
-    def create_run(self, attempt: Attempt, tags: Mapping[str, str]) -> Any:
+    def create_run(self, parent: Any, attempt: Attempt, origin: Mapping[str, Any]) -> Any:
         """Start the run of an attempt."""
-        started = milliseconds(attempt.started)
-        return self.client.create_run(self.id, start_time=started, tags=tags, run_name=str(attempt.job))
+        named = {"run_name": str(attempt.job), "tags": self.tags(parent, attempt, origin)}
+        return self.client.create_run(self.id, start_time=milliseconds(attempt.started), **named)
 
     def tags(self, parent: Any, attempt: Attempt, origin: Mapping[str, Any]) -> dict[str, str]:
         """The tags of an attempt's run: its parent, what it was at, and what made it (git_commit and image)."""
-        what = {"stage": attempt.stage, "model": attempt.model, "variant": attempt.variant, "seed": attempt.seed}
-        known = {key: str(value) for key, value in what.items() if value is not None}
-        return {"mlflow.parentRunId": parent.info.run_id, ATTEMPT_TAG: attempt.id, **known, **self._made_with(origin)}
+        who = {"mlflow.parentRunId": parent.info.run_id, ATTEMPT_TAG: attempt.id, "stage": attempt.stage}
+        known = {key: str(value) for key, value in {**who, **attempt.job.run}.items() if value is not None}
+        return {**known, **self._made_with(origin)}
 
     def _made_with(self, origin: Mapping[str, Any]) -> dict[str, str]:
         text = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)

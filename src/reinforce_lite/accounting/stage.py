@@ -18,6 +18,8 @@ from reinforce_lite.settings import Settings
 
 ERROR_CHARACTERS = 2000
 """Longest error text in the ledger; the whole of it is in the rule's log."""
+INTERRUPTIONS = ("Interrupted", "StoppedByBudgetError")
+"""Exceptions of a stage that was asked to stop, and can be continued."""
 
 
 @dataclass(frozen=True)
@@ -83,25 +85,26 @@ def stage(
         admit()
         ledger = _writer(path, lock)
         since = lock.since if lock.waited else None
-        what: dict[str, Any] = {"model": model, "variant": variant, "seed": seed}
-        ledger.open(name, settings.hardware, **what, attempt_id=attempt_id, since=since)
-        with _recorded(settings, ledger, attempt_id, touch_seconds) as running:
+        run: dict[str, Any] = {"model": model, "variant": variant, "seed": seed}
+        ledger.open(name, settings.hardware, **run, attempt_id=attempt_id, since=since)
+        with _recorded(settings, ledger, ledger.attempt(attempt_id), touch_seconds) as running:
             yield running
 
 
 @contextmanager
-def _recorded(settings: Settings, ledger: Ledger, attempt_id: str, touch_seconds: float) -> Iterator[Stage]:
+def _recorded(settings: Settings, ledger: Ledger, attempt: Attempt, touch_seconds: float) -> Iterator[Stage]:
     """The opened attempt, until the block ends it in one way or another."""
     live: LiveRun | None = None
     try:
-        with _signs_of_life(ledger, attempt_id, touch_seconds):
-            live = LiveRun(settings, ledger.attempt(attempt_id))
-            yield Stage(ledger.attempt(attempt_id), live)
+        with _signs_of_life(ledger, attempt.id, touch_seconds):
+            live = LiveRun(settings, attempt)
+            yield Stage(attempt, live)
     except BaseException as problem:
-        error = f"{type(problem).__name__}: {problem}"[:ERROR_CHARACTERS]
-        _end(ledger, attempt_id, live, _ending(problem), error)
+        # By name: the classes belong to whoever raises them.
+        ending: Ending = "interrupted" if type(problem).__name__ in INTERRUPTIONS else "failed"
+        _end(ledger, attempt.id, live, ending, f"{type(problem).__name__}: {problem}"[:ERROR_CHARACTERS])
         raise
-    _end(ledger, attempt_id, live, "finished", None)
+    _end(ledger, attempt.id, live, "finished", None)
 
 
 def _adopted(name: str, lock: DeviceLock) -> AdoptedError:
@@ -118,11 +121,6 @@ def _writer(path: Path, lock: DeviceLock) -> Ledger:
         lock.keep(None)
     attempts(path)  # a corrupt ledger stops the rule before it spends
     return Ledger(path, spare=lock.keep)
-
-
-def _ending(problem: BaseException) -> Ending:
-    # By name: the class belongs to whoever raises it.
-    return "interrupted" if type(problem).__name__ in ("Interrupted", "StoppedByBudgetError") else "failed"
 
 
 def _end(ledger: Ledger, attempt_id: str, live: LiveRun | None, outcome: Ending, error: str | None) -> None:

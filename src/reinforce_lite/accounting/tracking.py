@@ -26,7 +26,7 @@ from reinforce_lite.accounting.mlflow_runs import (
     milliseconds,
     monitor,
     move_unusable,
-)
+)  # fmt: skip
 from reinforce_lite.errors import UserError
 from reinforce_lite.files import read_json, read_jsonl
 from reinforce_lite.precision import evaluation_of
@@ -175,8 +175,7 @@ class LiveRun:
     def _start(self, attempt: Attempt) -> None:
         experiment, self._parent = open_experiment(self._settings)
         _end_killed(experiment, self._parent)
-        tags = experiment.tags(self._parent, attempt, provenance.origin())
-        self._run_id = experiment.create_run(attempt, tags).info.run_id
+        self._run_id = experiment.create_run(self._parent, attempt, provenance.origin()).info.run_id
         experiment.client.update_run(self._parent.info.run_id, status="RUNNING")
         self._experiment = experiment
         self._monitor = monitor(self._settings, self._run_id)
@@ -240,8 +239,8 @@ def rebuild(settings: Settings, locked_seconds: float = LOCKED_SECONDS) -> int:
         spent, own = everything[: place + 1], known.get(attempt.id, [])
         for double in own[1:]:
             experiment.client.delete_run(double.info.run_id)  # MLflow keeps it among the deleted runs
-        tags = experiment.tags(parent, attempt, results.origin)
-        complete(experiment, parent, own[0] if own else experiment.create_run(attempt, tags), spent, results)
+        run = own[0] if own else experiment.create_run(parent, attempt, results.origin)
+        complete(experiment, parent, run, spent, results)
         totals.append(cost_row(experiment, spent, spent))
     experiment.log_missing(experiment.client.get_run(parent.info.run_id), totals)
     if everything and len(totals) == len(everything):

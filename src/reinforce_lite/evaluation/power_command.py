@@ -61,8 +61,8 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
     if arguments.models is None:
         arguments.models = len(settings.models)
     _check(arguments)
-    found = plan(settings, arguments)
-    print(json.dumps(found, indent=2) if arguments.json else text(found))
+    outlook = plan(settings, arguments)
+    print(json.dumps(outlook, indent=2) if arguments.json else text(outlook))
 
 
 def evaluated_questions(settings: Settings) -> int:
@@ -162,27 +162,29 @@ def _check(options: argparse.Namespace) -> None:
             raise UserError(f"{option} is not possible", fix)
 
 
-def text(found: dict[str, Any]) -> str:
+def text(outlook: dict[str, Any]) -> str:
     """The plan as a table and the sentences that explain it."""
-    share, level = f"{found['power']:.0%}", f"alpha {found['alpha']:g}"
-    if found["models"] > 1:
-        level += f" / {found['models']} models = {found['alpha_per_model']:g} for each, as in the first step of Holm"
+    share, level = f"{outlook['power']:.0%}", f"alpha {outlook['alpha']:g}"
+    if outlook["models"] > 1:
+        level += (
+            f" / {outlook['models']} models = {outlook['alpha_per_model']:g} for each, as in the first step of Holm"
+        )
     head = ["discordance", "smallest gain"]
-    for gain in found["gains"]:
+    for gain in outlook["gains"]:
         head += [f"power at {100 * gain['gain']:+.1f}", f"questions for {share}"]
     lines = [
-        f"What a comparison on {found['questions']:,} questions can see: McNemar's exact test, two-sided,",
+        f"What a comparison on {outlook['questions']:,} questions can see: McNemar's exact test, two-sided,",
         f"{level}. Gains are in points.",
         "",
-        *aligned([*head, ""], [_cells(row) for row in found["rows"]], left=(len(head),)),
+        *aligned([*head, ""], [_cells(row) for row in outlook["rows"]], left=(len(head),)),
         "",
         "Discordance: share of the questions whose verdict changes, to right or to wrong.",
         f"Smallest gain: the true gain that is called significant with a probability of {share}.",
     ]
-    if found["gains"]:
+    if outlook["gains"]:
         lines.append(f"Questions for {share}: how many it takes to see that gain with this probability.")
-    lines += [f"{100 * gain['gain']:+.1f}: {_source(gain)}." for gain in found["gains"]]
-    if any(None in (row["detectable_gain"], *(gain["power"] for gain in row["gains"])) for row in found["rows"]):
+    lines += [f"{100 * gain['gain']:+.1f}: {_source(gain)}." for gain in outlook["gains"]]
+    if any(None in (row["detectable_gain"], *(gain["power"] for gain in row["gains"])) for row in outlook["rows"]):
         lines.append("-: no gain is that large, or none is large enough to be seen, with so few changed verdicts.")
     lines.append("One trained policy is compared; what another training seed would change is not counted.")
     return "\n".join(lines)

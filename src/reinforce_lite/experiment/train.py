@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from reinforce_lite import interrupt
-from reinforce_lite.accounting import same_cost
+from reinforce_lite.accounting.gate import same_cost
 from reinforce_lite.accounting.provenance import origin, sums
 from reinforce_lite.curves import training_summary
 from reinforce_lite.experiment.frame import Paid
@@ -26,7 +26,7 @@ def run(run: Run, paid: Paid) -> None:
     policy, gate = policy_of(run), paid.gate
     progress = parallel.Leader(run.layout.resume(run.job), run.key, run.settings.checkpoint)
     gate.begin(run.training.steps)
-    matched = same_cost.rule(run.settings, run.job, paid.account.attempt, gate.stop)
+    matched = same_cost(run.settings, paid.account.attempt, gate.stop)
     train(
         policy, load_split(run.layout.data, "train"), run.task, run.prompt, run.training, int(run.job.seed or 0),
         lambda step: paid.account.log_metrics([step.metrics]),
