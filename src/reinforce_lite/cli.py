@@ -100,15 +100,13 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(
-        name: str, function: Callable[[Arguments], int | None], summary: str, config: bool | None = True
-    ) -> argparse.ArgumentParser:
-        """A subcommand that calls a function; `config` None: without --config, False: with one that may be left out."""
+    def add(name: str, function: Callable[[Arguments], int | None], summary: str) -> argparse.ArgumentParser:
+        """A subcommand that calls a function; all but `verify`, which takes a folder, read a configuration."""
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(function=function)
-        if config is not None:
+        if function is not verify:
             text = "results/<experiment>/config.json, or YAML files, each laid over the one before"
-            command.add_argument("--config", type=Path, nargs="+", required=config, metavar="FILE", help=text)
+            command.add_argument("--config", type=Path, nargs="+", required=True, metavar="FILE", help=text)
         return command
 
     for row in STAGES.values():
@@ -117,8 +115,7 @@ def parser() -> argparse.ArgumentParser:
             _add_stage_options(add(name, stage, COMMANDS.get(name, row.message)), _stages(name))
     others: tuple[Callable[[Arguments], int | None], ...] = (claims, estimate, ledger, power, traces, verify)
     for function in others:
-        config = None if function is verify else function is not traces
-        command = add(function.__name__, function, str(function.__doc__).strip(), config)
+        command = add(function.__name__, function, str(function.__doc__).strip())
         if function is not claims:
             OPTIONS[function.__name__](command)
     return root

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 from reinforce_lite.evaluation.written import Written, write_batches
@@ -84,8 +83,3 @@ def opened_for(policy: Policy, settings: Evaluation) -> AbstractContextManager[E
     """The engine for a whole evaluation, its greedy answers and its sampled ones."""
     rows = max(settings.size, rows_at_once(settings) if settings.samples else 0)
     return opened(settings.engine, policy, rows, settings.max_new_tokens, settings.kv_cache_gib)
-
-
-def remove(folder: Path) -> None:
-    """Forget sampled answers of an earlier evaluation that the present one does not have."""
-    (folder / SAMPLES).unlink(missing_ok=True)
