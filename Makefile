@@ -139,7 +139,7 @@ lock: $(VENV)/lock/.installed  ## resolve all versions again and write envs/; UP
 	UV=$(VENV)/lock/bin/uv UPGRADE=$(UPGRADE) envs/lock.sh
 
 schema: setup  ## generate what is generated: JSON schema, the workflow's stages, the key tables of config/README.md
-	$(BIN)/python -m reinforce_lite.settings > workflow/schemas/config.schema.json
+	$(BIN)/python -m reinforce_lite.config > workflow/schemas/config.schema.json
 	$(BIN)/python -m reinforce_lite.stages > workflow/stages.json
 	$(BIN)/python config/document.py
 

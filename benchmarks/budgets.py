@@ -19,9 +19,9 @@ from typing import Any
 
 from record import ROOT, made_with
 
-from reinforce_lite.accounting.budget import spent_usd
-from reinforce_lite.accounting.ledger import attempts
-from reinforce_lite.files import read_json, read_jsonl, write_json
+from reinforce_lite.budget.costs import spent_usd
+from reinforce_lite.budget.ledger import attempts
+from reinforce_lite.io.files import read_json, read_jsonl, write_json
 
 PARTS = (0.05, 0.2, 0.5, 0.9)
 

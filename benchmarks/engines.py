@@ -32,7 +32,7 @@ from worlds import World, arguments, chosen
 from reinforce_lite.learning.experience import ask, rollout
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Engine, Sampling
-from reinforce_lite.rollout.choose import here, opened, unavailable
+from reinforce_lite.rollout.registry import here, opened, unavailable
 
 ENGINES = ("generate", "vllm")
 SEEDS = "seeded"

@@ -23,7 +23,7 @@ from record import ROOT, machine, tree
 from shapes import SHAPES
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import read_json
+from reinforce_lite.io.files import read_json
 
 HERE = ROOT / "benchmarks"
 OUTPUTS = {"3b": HERE / "results/gpu", "small": ROOT / "results/bench-small"}

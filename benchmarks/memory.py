@@ -24,15 +24,15 @@ from record import finish, made_with, output_arguments
 from shapes import SHAPES, Shape, build
 from worlds import device
 
+from reinforce_lite.config import Training
 from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.loop import prepare
 from reinforce_lite.learning.update import descend, gradient
-from reinforce_lite.memory import Scheme
+from reinforce_lite.optim.optimizer import optimizer_for
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import expandable_segments
-from reinforce_lite.policy.optimizer import optimizer_for
+from reinforce_lite.resources.memory import Scheme
 from reinforce_lite.rollout import Completion
-from reinforce_lite.settings import Training
 
 LENGTHS = {"3b": (1024, 4096, 8192), "small": (256, 512, 1024, 2048)}
 SCHEMES = get_args(Scheme)

@@ -18,9 +18,9 @@ from record import finish, made_with, output_arguments, spread
 from shapes import SHAPES, build
 from worlds import device
 
-from reinforce_lite.memory import BYTES
-from reinforce_lite.policy.optimizer import optimizer_for
-from reinforce_lite.settings import Training
+from reinforce_lite.config import Training
+from reinforce_lite.optim.optimizer import optimizer_for
+from reinforce_lite.resources.memory import BYTES
 
 SCHEMES = tuple(BYTES)
 

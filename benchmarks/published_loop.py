@@ -26,10 +26,10 @@ import torch
 from record import finish, made_with, spread
 from worlds import World, arguments, chosen, own_mode
 
+from reinforce_lite.config import Training
 from reinforce_lite.learning.estimators import as_published
 from reinforce_lite.learning.loop import Step, train
 from reinforce_lite.policy import Policy
-from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem, Task, reward
 
 GROUP, TEMPERATURE, TOP_P, LEARNING_RATE, CLIP = 10, 0.7, 0.9, 1e-6, 1.0

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import torch
 
-from reinforce_lite.accounting.provenance import git_commit
-from reinforce_lite.files import write_json
+from reinforce_lite.io.files import write_json
+from reinforce_lite.io.provenance import git_commit
 
 ROOT = Path(__file__).parents[1]
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from record import ROOT, made_with, policy_arguments
 
-from reinforce_lite import settings
+from reinforce_lite.config import Settings, Training
+from reinforce_lite.config import load as load_config
 from reinforce_lite.evaluation import harness
-from reinforce_lite.files import read_json, write_json
+from reinforce_lite.io.files import read_json, write_json
 from reinforce_lite.learning.loop import Step, train
-from reinforce_lite.memory import BYTES, GIB, footprint
 from reinforce_lite.policy.load import load, prepare_torch
-from reinforce_lite.settings import Settings, Training
+from reinforce_lite.resources.memory import BYTES, GIB, footprint
 from reinforce_lite.tasks import named
 
 SCHEMES = [("float32", "nearest"), *(("bfloat16", weights) for weights in (*BYTES, "lora"))]
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--lora-learning-rate", type=float, help="of the adapters; that of the others by default")
     parser.add_argument("--steps", type=int, help="of each training; the configuration's by default")
     arguments = parser.parse_args()
-    config = settings.load([ROOT / "config/config.yaml", *arguments.config])
+    config = load_config([ROOT / "config/config.yaml", *arguments.config])
     usual = config.variant("leave_one_out")
     rate = arguments.learning_rate or usual.learning_rate
     model = read_json(arguments.policy / "policy.json")["model"]

@@ -2,9 +2,9 @@
 
     SMOLLM_GGUF=model.gguf GSM8K_DIR=gsm8k python benchmarks/start.py
 
-The start is `policy/start.py` as it is, in bfloat16 on a GPU and in float32 on a CPU, on the questions of train in the
-order of the file. The first steps warm up and do not count. The last line of stdout is one JSON object, also written to
-benchmarks/results.
+The start is `learning/supervised.py` as it is, in bfloat16 on a GPU and in float32 on a CPU, on the questions of train
+in the order of the file. The first steps warm up and do not count. The last line of stdout is one JSON object, also
+written to benchmarks/results.
 """
 
 import os
@@ -18,9 +18,9 @@ import torch
 from record import finish, made_with, output_arguments, spread
 from worlds import device
 
+from reinforce_lite.config import PolicySettings, Start
+from reinforce_lite.learning.supervised import completion_ids, supervised_start
 from reinforce_lite.policy import Policy, load
-from reinforce_lite.policy.start import completion_ids, supervised_start
-from reinforce_lite.settings import PolicySettings, Start
 from reinforce_lite.tasks import Demonstration
 from reinforce_lite.tasks.gsm8k import TASK, Gsm8kOptions
 

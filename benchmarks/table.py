@@ -13,8 +13,8 @@ from typing import Any
 
 from record import ROOT
 
-from reinforce_lite.files import read_json
-from reinforce_lite.memory import BYTES
+from reinforce_lite.io.files import read_json
+from reinforce_lite.resources.memory import BYTES
 
 BEGIN = "<!-- written by python benchmarks/table.py -->"
 END = "<!-- end of what benchmarks/table.py writes -->"

@@ -13,12 +13,12 @@ import torch
 from record import ROOT, policy_arguments
 from shapes import SHAPES, build, word
 
-from reinforce_lite import settings
-from reinforce_lite.files import read_json
+from reinforce_lite.config import Training
+from reinforce_lite.config import load as load_config
+from reinforce_lite.experiment.rehearsal import few_problems
+from reinforce_lite.io.files import read_json
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import load, prepare_torch
-from reinforce_lite.rehearsal import few_problems
-from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem, Task, named
 
 
@@ -94,11 +94,11 @@ def device() -> str:
 
 def of_policy(folder: Path, configs: Sequence[Path]) -> World:
     """The policy that fetch_policy wrote, on the questions of its configuration, which are taken in order."""
-    config = settings.load([ROOT / "config/config.yaml", *configs])
+    config = load_config([ROOT / "config/config.yaml", *configs])
     prepare_torch(config.hardware)
     model = read_json(folder / "policy.json")["model"]
     policy = load(folder, config.policies[model], "cpu")
-    training = settings.Training.model_validate({**config.variant("leave_one_out").model_dump(), "shuffle": False})
+    training = Training.model_validate({**config.variant("leave_one_out").model_dump(), "shuffle": False})
     problems = few_problems(config).train
     whole = len(problems) - len(problems) % training.questions_per_step
     price = config.hardware.usd_per_hour * config.hardware.count

@@ -7,9 +7,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from reinforce_lite import estimate_command, settings, tasks
-from reinforce_lite.accounting.cards import CARDS
-from reinforce_lite.estimate import estimate
+from reinforce_lite import config as settings
+from reinforce_lite import tasks
+from reinforce_lite.budget.cards import CARDS
+from reinforce_lite.experiment import estimate_command
+from reinforce_lite.experiment.estimate import estimate
 
 README = Path(__file__).parent / "README.md"
 SECTIONS: dict[str, type[BaseModel]] = {

@@ -5,14 +5,14 @@ No workflow and no download, seconds on a CPU: python examples/train.py
 
 import torch
 
+from reinforce_lite.config import Scratch, Training
 from reinforce_lite.learning.batching import samples_with_gradient
 from reinforce_lite.learning.estimators import estimator
 from reinforce_lite.learning.update import descend, gradient
+from reinforce_lite.optim.optimizer import adamw
 from reinforce_lite.policy import scratch
-from reinforce_lite.policy.optimizer import adamw
 from reinforce_lite.rollout import Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
-from reinforce_lite.settings import Scratch, Training
 
 NUMBERS = ("3", "5", "8", "9")
 VOCABULARY = ("tom", "has", "apples", ".", "how", "many", "now", "?", *map(str, range(10)))

@@ -1,11 +1,13 @@
 """Shared fixtures."""
 
 import os
+from datetime import date
 from pathlib import Path
 
 import pytest
 import torch
 
+from reinforce_lite.config import Settings, validate
 from reinforce_lite.policy import Policy
 from toys import toy_policy
 
@@ -27,3 +29,24 @@ def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = Path(os.environ.get("SHARED_RUNS") or (base.parent if hasattr(request.config, "workerinput") else base))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def settings(tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """A small experiment; its tracking address is bad unless a test asks for a real database."""
+    config = {
+        "experiment": "small", "results": str(tmp_path), "models": ["m"], "variants": ["v"], "seeds": [0],
+        "hardware": {
+            "device": "cpu", "name": "laptop", "memory_gib": 8, "usd_per_hour": 0.79, "price_source": "a shop",
+            "price_date": date(2026, 5, 1),
+        },
+        "budget": {"limit_usd": 10.0},
+        "task": {"name": "word_world", "dev_size": 1},
+        "policies": {"m": {"from_scratch": {"architecture": "phi3"}, "start": {"steps": 1, "learning_rate": 1e-3}}},
+        "training": {"steps": 1, "questions_per_step": 1, "max_new_tokens": 8, "learning_rate": 1e-4},
+        "training_variants": {"v": {}},
+        "evaluation": {"max_new_tokens": 8, "batch_size": 1},
+        "tracking": {"uri": getattr(request, "param", "gopher://nowhere"), "artifacts": str(tmp_path / "artifacts")},
+        "container": {"image": "docker://example.org/none"},
+    }  # fmt: skip
+    return validate(config)

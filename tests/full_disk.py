@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reinforce_lite.accounting import device_lock
+from reinforce_lite.budget import device_lock
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 
-from reinforce_lite.settings import Hardware
+from reinforce_lite.config import Hardware
 
 HARDWARE = Hardware(
     device="cuda",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.files import read_jsonl, write_jsonl
+from reinforce_lite.io.files import read_jsonl, write_jsonl
 from reinforce_lite.report.verification.difference import Difference
 from reinforce_lite.report.verify import verify
 

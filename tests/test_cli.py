@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from reinforce_lite import settings
 from reinforce_lite.cli import main, parser
+from reinforce_lite.config import load
 
 ROOT = Path(__file__).parents[1]
 TINY = [str(ROOT / "config/config.yaml"), str(ROOT / "config/tiny.yaml")]
@@ -42,7 +42,7 @@ def test_every_rule_calls_a_subcommand_that_exists() -> None:
 def test_unknown_names_are_refused(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    config = settings.load(map(Path, TINY)).model_dump(mode="json")
+    config = load(map(Path, TINY)).model_dump(mode="json")
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**config, "results": str(tmp_path)}))
     assert main([*arguments, "--config", str(path)]) == 2

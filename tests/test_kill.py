@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from reinforce_lite.files import read_json, read_jsonl
-from reinforce_lite.journal import Journal
-from reinforce_lite.policy import checkpoint
+from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.io.journal import Journal
+from reinforce_lite.learning import checkpoint
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reinforce_lite import settings
+from reinforce_lite.config import load
 
 ROOT = Path(__file__).parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -19,7 +19,7 @@ OVERLAYS = {"config": "cuda", "as_published": "cuda", "tiny": "cpu", "smollm": "
 
 def image_of(folder: Path, name: str) -> str:
     layers = [folder / "config.yaml"] + ([folder / f"{name}.yaml"] if name != "config" else [])
-    return settings.load(layers).container.image
+    return load(layers).container.image
 
 
 @pytest.mark.parametrize(("name", "target"), OVERLAYS.items())

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from reinforce_lite import stages
-from reinforce_lite.settings import load
+from reinforce_lite.config import load
 from reinforce_lite.stages import STAGES, Job, Layout, jobs
 
 ROOT = Path(__file__).parents[1]

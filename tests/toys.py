@@ -1,7 +1,7 @@
 """Toy policies that cost milliseconds."""
 
+from reinforce_lite.config import Scratch
 from reinforce_lite.policy import Policy, scratch
-from reinforce_lite.settings import Scratch
 from reinforce_lite.tasks import named
 
 WORLD = named("word_world")

@@ -13,12 +13,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from reinforce_lite import __version__, estimate_command, interrupt, settings
-from reinforce_lite.accounting import ledger_command
+from reinforce_lite import __version__
+from reinforce_lite.config import Settings, load
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import power_command
-from reinforce_lite.experiment import frame
-from reinforce_lite.interrupt import Interrupted
+from reinforce_lite.experiment import estimate_command, frame, ledger_command
+from reinforce_lite.io import interrupt
+from reinforce_lite.io.interrupt import Interrupted
 from reinforce_lite.report import claims_command, traces_command, verify_command
 from reinforce_lite.stages import STAGES, Job, Layout, Stage
 
@@ -39,7 +40,7 @@ COMMANDS = {
 
 def stage(arguments: Arguments) -> None:
     """Run the stage of a command; of those that share one, the one of a training if --variant names it."""
-    config, given = settings.load(arguments.config), vars(arguments)
+    config, given = load(arguments.config), vars(arguments)
     _check_names(arguments, config)
     per = "run" if given.get("variant") is not None else "model" if "model" in given else "experiment"
     row = next(row for row in _stages(arguments.command) if row.per == per)
@@ -50,12 +51,12 @@ def stage(arguments: Arguments) -> None:
 
 def claims(arguments: Arguments) -> int:
     """Show the claims table; exit code 4 if a claim is contradicted, else 3 if one is undecidable, else 0."""
-    return claims_command.run(settings.load(arguments.config))
+    return claims_command.run(load(arguments.config))
 
 
 def ledger(arguments: Arguments) -> None:
     """Show what was spent, attempt by attempt; or check the ledger, or make MLflow's view anew from it."""
-    config = settings.load(arguments.config)
+    config = load(arguments.config)
     ledger_command.run(config, arguments)
     if arguments.rebuild_mlflow and Layout.of(config).path(Job("report")).exists():
         from reinforce_lite.experiment.report import show
@@ -65,12 +66,12 @@ def ledger(arguments: Arguments) -> None:
 
 def estimate(arguments: Arguments) -> None:
     """Show what every stage would take and cost on a GPU that is not here, and what would fit into the budget."""
-    estimate_command.run(settings.load(arguments.config), arguments)
+    estimate_command.run(load(arguments.config), arguments)
 
 
 def power(arguments: Arguments) -> None:
     """Show how small a gain the comparison can see, before money is spent on it."""
-    power_command.run(settings.load(arguments.config), arguments)
+    power_command.run(load(arguments.config), arguments)
 
 
 def traces(arguments: Arguments) -> None:
@@ -173,7 +174,7 @@ def entry() -> None:
     os._exit(code)
 
 
-def _check_names(arguments: Arguments, config: settings.Settings) -> None:
+def _check_names(arguments: Arguments, config: Settings) -> None:
     """Refuse a model or variant that the configuration does not have."""
     for key, catalogue in (("model", config.policies), ("variant", config.training_variants)):
         name = getattr(arguments, key, None)

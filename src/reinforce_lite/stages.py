@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
 
-from reinforce_lite.settings import Settings
+from reinforce_lite.config import Settings
 
 Per = Literal["experiment", "model", "run"]
 """A stage has one job in an experiment, one for each model, or one for each run: a training of a model."""

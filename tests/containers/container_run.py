@@ -11,7 +11,7 @@ from typing import Any
 
 from dag_runner import ROOT, Workflow
 
-from reinforce_lite.files import read_json
+from reinforce_lite.io.files import read_json
 
 PATIENT = {"OMP_WAIT_POLICY": "passive"}
 """Threads that wait do not spin, so that two runs can share the cores; it changes no number."""

@@ -13,7 +13,7 @@ from container_run import WORLD, bare_environment, models, with_image
 from dag_runner import MINI, ROOT, Workflow, copy_workflow
 from leaving import LONG, assert_continued, assert_left_in_order, wait_for_steps
 
-from reinforce_lite.files import read_json
+from reinforce_lite.io.files import read_json
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

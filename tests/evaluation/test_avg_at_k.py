@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reinforce_lite.accounting.tracking import evaluation_metrics
 from reinforce_lite.evaluation import avg_at_k
+from reinforce_lite.experiment.tracking import evaluation_metrics
 
 
 def rows(**verdicts: str) -> list[dict[str, Any]]:

@@ -1,9 +1,9 @@
 import pytest
 
+from reinforce_lite.config import Evaluation, Start
 from reinforce_lite.evaluation.harness import PolicyLM, evaluate, make_task
+from reinforce_lite.learning.supervised import supervised_start
 from reinforce_lite.policy import Policy, encode_prompt
-from reinforce_lite.policy.start import supervised_start
-from reinforce_lite.settings import Evaluation, Start
 from reinforce_lite.tasks import Demonstration, Problem
 from toys import WORLD
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from reinforce_lite.evaluation.traces import BEHAVIOURS, behaviours
+from reinforce_lite.evaluation.behaviours import BEHAVIOURS, behaviours
 
 SPLITS = ("dev", "held_out")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from reinforce_lite import settings
 from reinforce_lite.cli import main
+from reinforce_lite.config import load
 from reinforce_lite.evaluation.power import detectable_gain, power, questions_needed
-from reinforce_lite.files import write_json
+from reinforce_lite.io.files import write_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -111,7 +111,7 @@ def test_a_world_of_unknown_size_needs_the_option(command: Any, capsys: pytest.C
 
 
 def test_the_tiny_world_has_no_published_gain(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    config = settings.load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"]).model_dump(mode="json")
+    config = load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"]).model_dump(mode="json")
     path = tmp_path / "config.json"
     path.write_text(json.dumps({**config, "results": str(tmp_path)}))
     assert main(["power", "--config", str(path)]) == 0

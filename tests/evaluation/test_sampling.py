@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
+from reinforce_lite.config import Evaluation
 from reinforce_lite.evaluation import sampling
 from reinforce_lite.evaluation.written import Written
 from reinforce_lite.policy import Policy
-from reinforce_lite.settings import Evaluation
 from reinforce_lite.tasks import Problem
 from toys import WORLD
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from reinforce_lite.config import Evaluation
 from reinforce_lite.evaluation import harness
 from reinforce_lite.evaluation.written import Written, fixed_batches
-from reinforce_lite.interrupt import Interrupted
-from reinforce_lite.journal import Journal
+from reinforce_lite.io.interrupt import Interrupted
+from reinforce_lite.io.journal import Journal
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
-from reinforce_lite.settings import Evaluation
 from reinforce_lite.tasks import Problem
 from toys import WORLD, toy_policy
 

@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 
-from reinforce_lite import settings as settings_module
-from reinforce_lite.accounting import decision, standing
-from reinforce_lite.accounting.forecast import Rates
-from reinforce_lite.accounting.gate import Gate, StoppedByBudgetError
-from reinforce_lite.accounting.ledger import attempts, ledger_path
-from reinforce_lite.accounting.stage import Stage
+from reinforce_lite.budget import decision, status
+from reinforce_lite.budget.forecast import Rates
+from reinforce_lite.budget.gate import Gate, StoppedByBudgetError
+from reinforce_lite.budget.ledger import attempts, ledger_path
+from reinforce_lite.config import Settings, load, merge, validate
 from reinforce_lite.errors import UserError
+from reinforce_lite.experiment.attempt import Stage
 from reinforce_lite.experiment.frame import NotRunError, budgeted
-from reinforce_lite.files import read_json, write_json, write_jsonl
-from reinforce_lite.settings import Settings
+from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.stages import Job, Layout
 
 ROOT = Path(__file__).parents[2]
@@ -35,13 +34,13 @@ def configured(tmp_path: Path) -> Callable[..., Settings]:
 
     def make(limit: float, refused: str | None = None) -> Settings:
         layers = [ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"]
-        base = settings_module.load(layers).model_dump(mode="json")
+        base = load(layers).model_dump(mode="json")
         changes: dict[str, Any] = {"results": str(tmp_path), "models": ["tiny-phi"], "variants": ["leave_one_out"]}
         changes |= {"budget": {"limit_usd": limit}, "hardware": {"usd_per_hour": 3600.0}}
         changes |= {"tracking": {"uri": "gopher://nowhere"}}
-        made = settings_module.validate(settings_module.merge(base, changes))
+        made = validate(merge(base, changes))
         write_json(Layout.of(made).preflight, {"plan": {"refused": refused, "limit_usd": limit}})
-        standing.keep_rates(made, "digest", {"tiny-phi": RATES})
+        status.keep_rates(made, "digest", {"tiny-phi": RATES})
         return made
 
     return make
@@ -71,7 +70,7 @@ def test_what_fits_is_run(configured: Callable[..., Settings]) -> None:
     work(settings, FETCH, lambda *_: finish(settings, FETCH))
     (attempt,) = attempts(ledger_path(settings))
     assert (attempt.stage, attempt.model, attempt.outcome) == ("fetch_policy", "tiny-phi", "finished")
-    assert ended(settings, FETCH).unfinished is None and standing.state(settings, FETCH) == "done"
+    assert ended(settings, FETCH).unfinished is None and status.state(settings, FETCH) == "done"
     assert [plan["by"] for plan in read_json(Layout.of(settings).plan)["plans"]] == ["fetch_policy tiny-phi"]
 
 
@@ -108,7 +107,7 @@ def test_no_training_without_a_baseline(configured: Callable[..., Settings]) -> 
     with pytest.raises(NotRunError):
         work(settings, TRAIN, lambda *_: pytest.fail("it ran"))
     richer = configured(2000)  # under another budget the baseline is still to be run
-    assert standing.state(richer, BASELINE) == "pending"
+    assert status.state(richer, BASELINE) == "pending"
     work(richer, TRAIN, lambda *_: finish(richer, TRAIN))
 
 
@@ -138,19 +137,19 @@ def test_a_stopped_training_is_a_result_that_may_go_on(configured: Callable[...,
     work(settings, TRAIN, stop, round=4)
     found = ended(settings, TRAIN)
     assert (found.round, found.kind, found.unfinished) == (4, "stopped", "stopped by budget at step 12 of 60")
-    assert standing.state(settings, TRAIN) == "done"
+    assert status.state(settings, TRAIN) == "done"
     finish(settings, TRAINED)
     richer = configured(2000)
-    assert standing.state(richer, TRAIN) == "pending" == standing.state(richer, TRAINED)
-    assert standing.survey(richer, {"tiny-phi": RATES}).entry(TRAIN).duration.steps == 48
-    assert standing.state(configured(500), TRAIN) == "done", "less money takes nothing away"
+    assert status.state(richer, TRAIN) == "pending" == status.state(richer, TRAINED)
+    assert status.survey(richer, {"tiny-phi": RATES}).entry(TRAIN).duration.steps == 48
+    assert status.state(configured(500), TRAIN) == "done", "less money takes nothing away"
 
 
 def test_the_steps_that_a_killed_training_has_kept_are_not_paid_again(configured: Callable[..., Settings]) -> None:
     settings = configured(1000)
     for step in (9, 57):
         (Layout.of(settings).resume(TRAIN) / f"step-{step:08d}").mkdir(parents=True)
-    assert standing.survey(settings, {"tiny-phi": RATES}).entry(TRAIN).duration.steps == 3
+    assert status.survey(settings, {"tiny-phi": RATES}).entry(TRAIN).duration.steps == 3
 
 
 def test_an_error_leaves_no_verdict(configured: Callable[..., Settings]) -> None:
@@ -190,19 +189,19 @@ def test_evidence_comes_from_what_is_finished(configured: Callable[..., Settings
         write_jsonl(place, [{"step": i, "seconds_rollout": 1e-6, "seconds_update": 3e-6} for i in range(2)])
 
     work(settings, TRAIN, train)
-    known = standing.evidence(settings, attempts(ledger_path(settings)))
+    known = status.evidence(settings, attempts(ledger_path(settings)))
     assert known.lengths == {"tiny-phi": (21.0, 30.0)}
     assert known.seconds.keys() == {BASELINE}
     per_step = training.questions_per_step * training.group_size
     assert known.trained["tiny-phi"].step_per_completion == pytest.approx(4e-6 / per_step)
-    assert standing.state(settings, replace(TRAINED)) == "pending"
+    assert status.state(settings, replace(TRAINED)) == "pending"
 
 
 def test_the_first_plan_is_never_overwritten(configured: Callable[..., Settings]) -> None:
     settings = configured(1000)
     for spent in (0.0, 1.0, 2.0):
-        standing.keep_plan(settings, "preflight", standing.survey(settings, {"tiny-phi": RATES}, spent))
+        status.keep_plan(settings, "preflight", status.survey(settings, {"tiny-phi": RATES}, spent))
     content = read_json(Layout.of(settings).plan)
     assert [plan["spent_usd"] for plan in content["plans"]] == [0, 1, 2]
-    assert standing.load_rates(settings) == {"tiny-phi": RATES}
-    assert standing.load_rates(settings, "another digest") is None
+    assert status.load_rates(settings) == {"tiny-phi": RATES}
+    assert status.load_rates(settings, "another digest") is None

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from reinforce_lite.config import Lora, Settings, load
 from reinforce_lite.experiment import keys
-from reinforce_lite.files import write_json
-from reinforce_lite.settings import Lora, Settings, load
+from reinforce_lite.io.files import write_json
 from reinforce_lite.stages import Job, Layout
 
 ROOT = Path(__file__).parents[2]

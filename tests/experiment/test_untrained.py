@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
-from reinforce_lite import settings
+from reinforce_lite.config import load as load_config
 from reinforce_lite.experiment import keys
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.experiment.train import untrained
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.policy.load import load, save
 from reinforce_lite.stages import Job, Layout
 from toys import toy_policy
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_its_policy_is_the_start_policy(tmp_path: Path) -> None:
     layers = [ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"]
-    config = settings.load(layers).model_copy(update={"results": tmp_path})
+    config = load_config(layers).model_copy(update={"results": tmp_path})
     layout = Layout.of(config)
     start = toy_policy("llama")
     save(start, layout.policy("tiny-llama"), {"model": "tiny-llama", "key": "of the start"})

@@ -8,6 +8,7 @@ import pytest
 import torch
 from test_update import SETTINGS, samples
 
+from reinforce_lite.config import SamplerGapLimit, Training, validate
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning import drift
 from reinforce_lite.learning.batching import Sample
@@ -18,7 +19,6 @@ from reinforce_lite.learning.update import gradient
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
-from reinforce_lite.settings import SamplerGapLimit, Training, validate
 from reinforce_lite.tasks import Problem
 from toys import WORLD, toy_policy
 

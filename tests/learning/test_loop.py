@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import torch
 
+from reinforce_lite.config import Training
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning import drift
 from reinforce_lite.learning.loop import Step, question_stream, train
 from reinforce_lite.policy import Policy
-from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem
 from toys import WORLD
 

@@ -9,11 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from reinforce_lite.config import Training
 from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.update import gradient
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion
-from reinforce_lite.settings import Training
 from toys import toy_policy
 
 VOCABULARY, CHUNK, PROMPT = 8192, 64, 16

@@ -6,11 +6,11 @@ import pytest
 import torch
 from test_update import SETTINGS, samples
 
+from reinforce_lite.config import Training
 from reinforce_lite.learning import drift
 from reinforce_lite.learning.objectives import anchored, kl_penalty, outside, ppo_clip, reinforce
 from reinforce_lite.learning.update import descend, gradient
 from reinforce_lite.policy import Policy
-from reinforce_lite.settings import Training
 
 PPO = SETTINGS.model_copy(update={"ratio_clip": 0.2, "passes": 3})
 WITH_KL = SETTINGS.model_copy(update={"kl_coefficient": 0.5})

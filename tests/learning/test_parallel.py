@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from reinforce_lite.config import CheckpointSettings, Training
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning import ESTIMATORS, parallel
 from reinforce_lite.learning.checks import check_processes
 from reinforce_lite.learning.loop import train
-from reinforce_lite.policy.progress import Keeper
-from reinforce_lite.settings import CheckpointSettings, Training
+from reinforce_lite.learning.progress import Keeper
 from reinforce_lite.tasks import Problem
 from toys import WORLD, toy_policy
 

@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 import torch
 
+from reinforce_lite.config import CheckpointSettings, Training
 from reinforce_lite.errors import UserError
-from reinforce_lite.interrupt import Interrupted
-from reinforce_lite.learning import loop
+from reinforce_lite.io.interrupt import Interrupted
+from reinforce_lite.learning import checkpoint, loop
 from reinforce_lite.learning.estimators import Estimator
 from reinforce_lite.learning.experience import Experience
 from reinforce_lite.learning.loop import question_stream, train
+from reinforce_lite.learning.progress import Progress
 from reinforce_lite.learning.update import UpdateResult
-from reinforce_lite.policy import checkpoint
-from reinforce_lite.policy.adamw import SCHEMES
-from reinforce_lite.policy.progress import Progress
-from reinforce_lite.settings import CheckpointSettings, Training
+from reinforce_lite.optim.adamw import SCHEMES
 from reinforce_lite.tasks import Problem
 from toys import WORLD, toy_policy
 

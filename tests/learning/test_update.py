@@ -7,14 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reinforce_lite.config import Training
 from reinforce_lite.learning.batching import Sample, micro_batches, samples_with_gradient
 from reinforce_lite.learning.estimators import leave_one_out
 from reinforce_lite.learning.update import UpdateResult, descend, gradient
+from reinforce_lite.optim.optimizer import adamw
 from reinforce_lite.policy import Policy
-from reinforce_lite.policy.optimizer import adamw
 from reinforce_lite.rollout import Completion, Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
-from reinforce_lite.settings import Training
 
 SETTINGS = Training(steps=1, questions_per_step=2, group_size=4, max_new_tokens=12, learning_rate=1e-3)
 

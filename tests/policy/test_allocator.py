@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from reinforce_lite.config import Hardware
 from reinforce_lite.policy.load import EXPANDABLE, prepare_torch
-from reinforce_lite.settings import Hardware
 
 OLD, NEW = "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"
 PRICE: dict[str, Any] = {"usd_per_hour": 1, "price_source": "a list", "price_date": "2026-11-01"}

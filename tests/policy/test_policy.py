@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from reinforce_lite.config import PolicySettings, Scratch, Start
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import write_json
+from reinforce_lite.io.files import write_json
+from reinforce_lite.learning.supervised import supervised_start
+from reinforce_lite.optim.optimizer import learning_rate
 from reinforce_lite.policy import Policy, fetch, load, render_prompt, scratch
 from reinforce_lite.policy.logprobs import check_head, chosen_logprobs, completion_logprobs, pad_right, shares_prompts
-from reinforce_lite.policy.optimizer import learning_rate
-from reinforce_lite.policy.start import supervised_start
-from reinforce_lite.settings import PolicySettings, Scratch, Start
 from reinforce_lite.tasks import Demonstration
 from reinforce_lite.tasks.word_world import VOCABULARY
 from toys import WORLD, toy_policy

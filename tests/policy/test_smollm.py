@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from reinforce_lite.config import PolicySettings
 from reinforce_lite.policy import Policy, load
 from reinforce_lite.rollout import Sampling
 from reinforce_lite.rollout.generate import GenerateEngine
-from reinforce_lite.settings import PolicySettings
 from toys import WORLD
 
 pytestmark = [

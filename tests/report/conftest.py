@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from reinforce_lite.accounting.events import Close, Open, Touch
-from reinforce_lite.accounting.ledger import Attempt
-from reinforce_lite.accounting.provenance import sums
-from reinforce_lite.curves import coin, point, question_seed, training_summary
-from reinforce_lite.files import write_json, write_jsonl
+from reinforce_lite.budget.events import Close, Open, Touch
+from reinforce_lite.budget.ledger import Attempt
+from reinforce_lite.config import Settings, validate
+from reinforce_lite.io.files import write_json, write_jsonl
+from reinforce_lite.io.provenance import sums
+from reinforce_lite.learning.curves import coin, point, question_seed, training_summary
 from reinforce_lite.report import build as build_module
 from reinforce_lite.report import plots
 from reinforce_lite.report.compare import compare
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
-from reinforce_lite.settings import Settings, validate
 
 ATTACK = "<script>alert('no')</script> & <b>"
 QUESTIONS, STEPS = 120, 40

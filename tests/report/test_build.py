@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
+from reinforce_lite.config import Settings, validate
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.report import build as build_module
 from reinforce_lite.report.build import build
 from reinforce_lite.report.page import notice
 from reinforce_lite.report.runs import runs
 from reinforce_lite.report.summary_model import Summary
-from reinforce_lite.settings import Settings, validate
 
 pytestmark = pytest.mark.usefixtures("spent")
 

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 
 from reinforce_lite.cli import main
+from reinforce_lite.config import Settings, validate
 from reinforce_lite.evaluation.power import questions_needed
-from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
 from reinforce_lite.report import claims
 from reinforce_lite.report.build import build
 from reinforce_lite.report.compare import compare
 from reinforce_lite.report.evidence import Evidence
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verdicts import Kind, Verdict
-from reinforce_lite.settings import Settings, validate
 from reinforce_lite.stages import Layout
 
 pytestmark = pytest.mark.usefixtures("spent", "drawn_once")

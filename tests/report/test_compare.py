@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import write_jsonl
+from reinforce_lite.io.files import write_jsonl
 from reinforce_lite.report.compare import compare, format_remark, natural_key, p_text, verdict
 
 

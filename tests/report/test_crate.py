@@ -11,15 +11,15 @@ from urllib.parse import unquote
 
 import pytest
 
-from reinforce_lite.accounting.forecast import Job
-from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.budget.forecast import Job
+from reinforce_lite.budget.ledger import Attempt
+from reinforce_lite.config import Settings, validate
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.report import build as report
 from reinforce_lite.report import crate
 from reinforce_lite.report.crate_entities import Graph, add_image, add_package, add_parameters
 from reinforce_lite.report.crate_steps import flow
-from reinforce_lite.settings import Settings, validate
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 3, 8, tzinfo=UTC)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reinforce_lite.files import read_jsonl
+from reinforce_lite.config import Settings
+from reinforce_lite.io.files import read_jsonl
 from reinforce_lite.report import gallery
 from reinforce_lite.report.compare import Pair
 from reinforce_lite.report.gallery import KINDS, Card, cards, mixed, view
-from reinforce_lite.settings import Settings
 from reinforce_lite.tasks.gsm8k import TASK
 
 WAIT = "9 + 4 = 13 wait . 13"

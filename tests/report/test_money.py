@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from reinforce_lite.accounting.ledger import Attempt
-from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.budget.ledger import Attempt
+from reinforce_lite.config import Settings
+from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.report import money
 from reinforce_lite.report.build import build
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary_model import Summary
-from reinforce_lite.settings import Settings
 
 REASON = "not run: $9.00 of $10.00 are spent; budget.limit_usd: 12 would be enough"
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)

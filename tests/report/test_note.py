@@ -1,9 +1,9 @@
 import pytest
 
-from reinforce_lite.files import read_json
+from reinforce_lite.config import Settings
+from reinforce_lite.io.files import read_json
 from reinforce_lite.report import note
 from reinforce_lite.report.build import build
-from reinforce_lite.settings import Settings
 
 CLAIMS = [{"verdict": "supported"}, {"verdict": "contradicted"}, {"verdict": "supported"}]
 

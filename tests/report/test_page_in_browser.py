@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reinforce_lite.config import Settings
 from reinforce_lite.report.page import ANSWERS
-from reinforce_lite.settings import Settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -1,10 +1,10 @@
 import pytest
 
-from reinforce_lite.files import read_json, write_json
+from reinforce_lite.config import Settings
+from reinforce_lite.io.files import read_json, write_json
 from reinforce_lite.report.build import build
 from reinforce_lite.report.page import SECTIONS
 from reinforce_lite.report.questions import answers
-from reinforce_lite.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("spent", "drawn_once")
 

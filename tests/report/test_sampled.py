@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
+from reinforce_lite.config import Settings, validate
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import avg_at_k
-from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
 from reinforce_lite.report.build import build
 from reinforce_lite.report.sampled import change, sampled
 from reinforce_lite.report.verification.difference import Check
 from reinforce_lite.report.verify import verify
-from reinforce_lite.settings import Settings, validate
 from reinforce_lite.stages import Layout
 
 pytestmark = pytest.mark.usefixtures("spent", "drawn_once")

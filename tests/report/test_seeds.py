@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from reinforce_lite.files import read_json, write_json
+from reinforce_lite.config import Settings, validate
+from reinforce_lite.io.files import read_json, write_json
 from reinforce_lite.report.build import build
 from reinforce_lite.report.compare import nothing
 from reinforce_lite.report.seeds import over_seeds
-from reinforce_lite.settings import Settings, validate
 from reinforce_lite.stages import Layout
 
 pytestmark = pytest.mark.usefixtures("spent", "drawn_once")

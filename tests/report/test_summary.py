@@ -7,13 +7,13 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.budget.ledger import Attempt
+from reinforce_lite.config import Settings
+from reinforce_lite.config import validate as validate_settings
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import write_json, write_jsonl
+from reinforce_lite.io.files import write_json, write_jsonl
 from reinforce_lite.report.summary import cost, provenance, reconcile, summarise
 from reinforce_lite.report.summary_model import Published, Summary
-from reinforce_lite.settings import Settings
-from reinforce_lite.settings import validate as validate_settings
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

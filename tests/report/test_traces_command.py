@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from reinforce_lite.cli import main
+from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import write_json, write_jsonl
+from reinforce_lite.io.files import write_json, write_jsonl
 from reinforce_lite.report.traces import contrast
-from reinforce_lite.settings import Settings
 
 WAITS, CAREFUL, LOOPS = "3 + 1 = 5 wait 3 + 1 = 4 .", "3 + 1 = 4 .", "It is 4 . It is 4 . It is 4 ."
 

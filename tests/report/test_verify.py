@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from planted import COMPARE, TRAIN, TRAINED, change_row, found, named
-from reinforce_lite.accounting.provenance import sums
 from reinforce_lite.cli import main
-from reinforce_lite.curves import training_summary
+from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.io.provenance import sums
+from reinforce_lite.learning.curves import training_summary
 from reinforce_lite.report.build import build
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.verification.derive import judge
 from reinforce_lite.report.verification.difference import Check, Difference
 from reinforce_lite.report.verify import as_json, as_text, verify
-from reinforce_lite.settings import Settings
 from reinforce_lite.tasks import Problem
 from toys import WORLD
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from planted import change_line, found, named
-from reinforce_lite.files import read_json, write_json
+from reinforce_lite.config import Settings, load
+from reinforce_lite.io.files import read_json, write_json
 from reinforce_lite.report.build import build
 from reinforce_lite.report.verify import agree, verify
-from reinforce_lite.settings import Settings, load
 
 
 def test_seconds_of_a_ledger_row(folder: Path) -> None:

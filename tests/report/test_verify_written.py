@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from planted import TRAIN, TRAINED, change_line, change_row, found, named
-from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.config import Settings
+from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
 from reinforce_lite.report import build as build_module
 from reinforce_lite.report import verify as module
 from reinforce_lite.report.build import build
 from reinforce_lite.report.verify import agree, verify
-from reinforce_lite.settings import Settings
 
 
 def test_a_page_that_shows_the_derived_point_is_not_accused(folder: Path) -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from reinforce_lite import precision, settings
+from reinforce_lite.config import Evaluation, Settings, load
 from reinforce_lite.policy import Policy
-from reinforce_lite.rollout.choose import GIB, OTHER_GIB, opened, rows_at_once, rows_that_fit
+from reinforce_lite.resources import precision
 from reinforce_lite.rollout.generate import GenerateEngine
+from reinforce_lite.rollout.registry import GIB, OTHER_GIB, opened, rows_at_once, rows_that_fit
 from reinforce_lite.rollout.vllm import BLOCK, size_of_cache
-from reinforce_lite.settings import Evaluation, Settings
 from toys import toy_policy
 
 ROOT = Path(__file__).parents[2]
@@ -33,11 +33,11 @@ TRAINING = [
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reinforce_lite.rollout.choose._has_vllm", lambda: True)
+    monkeypatch.setattr("reinforce_lite.rollout.registry._has_vllm", lambda: True)
 
 
 def on(card: str, **training: object) -> Settings:
-    config = settings.load([ROOT / "config/config.yaml"])
+    config = load([ROOT / "config/config.yaml"])
     hardware = config.hardware.model_copy(update={"memory_gib": CARDS[card]})
     return config.model_copy(
         update={"hardware": hardware, "training": config.training.model_copy(update=training)}
@@ -90,7 +90,7 @@ def test_rows_of_generate_fit_beside_the_training() -> None:
 
 
 def test_auto_takes_all_rows_up_to_what_an_engine_is_good_for(policy: Policy) -> None:
-    tiny = settings.load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"])
+    tiny = load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"])
     assert precision.training_of(tiny, "tiny-llama", "leave_one_out").rollout_batch == 160
     auto = tiny.model_copy(
         update={

@@ -7,11 +7,12 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from reinforce_lite.policy import Policy, lora, scratch
+from reinforce_lite.config import EngineName, Lora, Scratch
+from reinforce_lite.optim import lora
+from reinforce_lite.policy import Policy, scratch
 from reinforce_lite.rollout import Completion, Engine, Sampling
-from reinforce_lite.rollout.choose import opened
 from reinforce_lite.rollout.generate import GenerateEngine, nucleus
-from reinforce_lite.settings import EngineName, Lora, Scratch
+from reinforce_lite.rollout.registry import opened
 from toys import WORLD
 
 PROMPTS = [[1, 9, 12, 20, 33], [1, 7], [1, 40, 41]]

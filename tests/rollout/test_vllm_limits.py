@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
@@ -53,10 +53,10 @@ def test_the_stand_in_refuses_what_vllm_refuses(stand_in: dict[str, str]) -> Non
 
 
 def test_a_gpu_is_not_put_into_deterministic_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    from reinforce_lite import settings
+    from reinforce_lite.config import load
     from reinforce_lite.policy.load import deterministic_algorithms, prepare_torch
 
-    hardware = settings.load([ROOT / "config/config.yaml"]).hardware
+    hardware = load([ROOT / "config/config.yaml"]).hardware
     mode = torch.are_deterministic_algorithms_enabled()
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     torch.use_deterministic_algorithms(False)

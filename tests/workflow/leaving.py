@@ -8,10 +8,10 @@ from pathlib import Path
 
 from test_dag import without_times
 
-from reinforce_lite.accounting import ledger
-from reinforce_lite.files import read_jsonl
-from reinforce_lite.journal import Journal
-from reinforce_lite.policy import checkpoint
+from reinforce_lite.budget import ledger
+from reinforce_lite.io.files import read_jsonl
+from reinforce_lite.io.journal import Journal
+from reinforce_lite.learning import checkpoint
 
 STEPS = 150
 LONG = ("--config", f"training={json.dumps({'steps': STEPS})}")

@@ -6,9 +6,9 @@ import pytest
 from dag_runner import Workflow
 from test_dag import jobs
 
-from reinforce_lite.accounting.budget import spent_usd
-from reinforce_lite.accounting.ledger import attempts
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.budget.costs import spent_usd
+from reinforce_lite.budget.ledger import attempts
+from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.report.verify import verify
 from reinforce_lite.stages import Job
 

@@ -13,10 +13,11 @@ import pytest
 import yaml
 from dag_runner import MINI, Workflow, copy_workflow
 
-from reinforce_lite import settings
-from reinforce_lite.accounting import ledger, tracking
-from reinforce_lite.accounting.provenance import sha256_file
-from reinforce_lite.files import read_json, read_jsonl, write_jsonl
+from reinforce_lite.budget import ledger
+from reinforce_lite.config import load
+from reinforce_lite.experiment import tracking
+from reinforce_lite.io.files import read_json, read_jsonl, write_jsonl
+from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.report.summary import reconcile
 from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.report.verify import verify
@@ -34,7 +35,7 @@ def jobs(output: str) -> dict[str, int]:
 def assert_clocks_agree(workflow: Workflow, experiment: str) -> None:
     """Ledger, MLflow and Snakemake's own benchmarks measure the same seconds: within 2%, or 2 s a job."""
     folder = workflow.results(experiment)
-    config = settings.load([folder / "config.json"])
+    config = load([folder / "config.json"])
     config = config.model_copy(
         update={
             "tracking": config.tracking.model_copy(update={"uri": f"sqlite:///{workflow.folder}/results/mlflow.db"})

@@ -11,8 +11,8 @@ from commands import first_of
 from dag_runner import Workflow
 from test_dag import DEVICE_RULES
 
-from reinforce_lite.accounting import ledger
-from reinforce_lite.journal import Journal
+from reinforce_lite.budget import ledger
+from reinforce_lite.io.journal import Journal
 
 FAULT = partial(pytest.param, marks=pytest.mark.faults)
 

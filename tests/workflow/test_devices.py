@@ -6,8 +6,8 @@ import pytest
 from dag_runner import Workflow
 from test_dag import without_times
 
-from reinforce_lite.accounting.ledger import attempts
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.budget.ledger import attempts
+from reinforce_lite.io.files import read_json, read_jsonl
 
 TRAINING = "train/tiny-llama/leave_one_out/seed0"
 

@@ -9,9 +9,9 @@ import pytest
 from dag_runner import Workflow, copy_workflow
 from test_dag import jobs, without_times
 
-from reinforce_lite.accounting.budget import spent_usd
-from reinforce_lite.accounting.ledger import attempts
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.budget.costs import spent_usd
+from reinforce_lite.budget.ledger import attempts
+from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.report.summary_model import Summary
 
 ENOUGH = 0.05

@@ -11,8 +11,8 @@ import pytest
 from dag_runner import ROOT, Workflow
 from test_dag import jobs
 
-from reinforce_lite.accounting.ledger import attempts
-from reinforce_lite.files import read_json
+from reinforce_lite.budget.ledger import attempts
+from reinforce_lite.io.files import read_json
 
 ROW = """
     Stage(
@@ -28,7 +28,7 @@ BODY = '''
 
 from reinforce_lite.experiment.frame import Paid
 from reinforce_lite.experiment.run import Run
-from reinforce_lite.files import write_json
+from reinforce_lite.io.files import write_json
 
 
 def run(run: Run, paid: Paid) -> None:

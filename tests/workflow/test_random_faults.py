@@ -13,14 +13,14 @@ from dag_runner import Workflow, copy_workflow
 from disturbance import Blow, Watch, disturb
 from test_dag import without_times
 
-from reinforce_lite import settings
-from reinforce_lite.accounting import ledger
-from reinforce_lite.accounting.events import check
-from reinforce_lite.accounting.forecast import jobs
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.budget import ledger
+from reinforce_lite.budget.events import check
+from reinforce_lite.budget.forecast import jobs
+from reinforce_lite.config import load
+from reinforce_lite.io.files import read_json, read_jsonl
 
 TOUCH_SECONDS = 15.0
-"""How often a stage gives a sign of life (`touch_seconds` in accounting/stage.py)."""
+"""How often a stage gives a sign of life (`touch_seconds` in experiment/attempt.py)."""
 MARGIN_SECONDS = 1.0
 """What the watch and the ledger may differ by for a process that nobody disturbed."""
 
@@ -78,7 +78,7 @@ class Disturbed:
 
     def lost_rows(self) -> int:
         """Lines that were there and have gone, and jobs that left no finished attempt."""
-        config = settings.load([self.workflow.results() / "config.json"])
+        config = load([self.workflow.results() / "config.json"])
         made = [attempt for attempt in self.attempts() if attempt.outcome == "finished"]
         done = {(attempt.stage, attempt.model, attempt.variant, attempt.seed) for attempt in made}
         wanted = {("preflight", None, None, None), *((j.stage, j.model, j.variant, j.seed) for j in jobs(config))}
@@ -105,7 +105,7 @@ def assert_survived(run: Disturbed, undisturbed: dict[str, Any], tell: Callable[
     lost, attempts = run.lost_rows(), run.attempts()
     tell("lost_rows", lost)
     spent = sum(attempt.usd for attempt in attempts)
-    limit = settings.load([run.workflow.results() / "config.json"]).budget.limit_usd
+    limit = load([run.workflow.results() / "config.json"]).budget.limit_usd
     tell("overspend_usd", max(0.0, spent - limit))
     inside, outside = sum(attempt.seconds for attempt in attempts), run.watch.device_seconds()
     tell("ledger_seconds", round(inside, 3))

@@ -10,8 +10,8 @@ from dag_runner import MINI, ROOT, Workflow, copy_workflow
 from test_dag import jobs
 
 from made_once import made_once
-from reinforce_lite.accounting.provenance import sha256_file
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.report.verify import verify
 from reinforce_lite.tasks import Grade, Problem, named
 

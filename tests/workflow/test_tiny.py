@@ -7,8 +7,8 @@ import pytest
 from dag_runner import Workflow, copy_workflow
 from test_dag import assert_clocks_agree
 
-from reinforce_lite.accounting.ledger import attempts
-from reinforce_lite.files import read_json
+from reinforce_lite.budget.ledger import attempts
+from reinforce_lite.io.files import read_json
 from reinforce_lite.report.summary_model import Summary
 
 

@@ -15,7 +15,7 @@ from dag_runner import MINI, ROOT, Workflow, copy_workflow, rules_file
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from reinforce_lite.settings import merge
+from reinforce_lite.config import merge
 
 BLOCKER = """
 import sys

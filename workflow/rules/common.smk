@@ -192,7 +192,7 @@ def seeds_of(variant):
 def budget_round(stage):
     """How often a job has been given another budget: what had no room under an old one is run again under a new one.
 
-    The job's command writes the file (src/reinforce_lite/accounting/verdict.py). A job that is finished keeps its
+    The job's command writes the file (src/reinforce_lite/budget/decision.py). A job that is finished keeps its
     round, so no budget runs it again.
     """
 

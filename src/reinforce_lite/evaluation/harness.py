@@ -15,12 +15,12 @@ from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
+from reinforce_lite.config import Evaluation
 from reinforce_lite.evaluation.statistics import outcome_means
 from reinforce_lite.evaluation.written import Written, write_batches
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
 from reinforce_lite.rollout import Completion, Engine, Sampling, ended
-from reinforce_lite.rollout.choose import kept_open, opened
-from reinforce_lite.settings import Evaluation
+from reinforce_lite.rollout.registry import kept_open, opened
 from reinforce_lite.tasks import Problem, Task, verdicts
 
 NAME = "reinforce_lite"

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from reinforce_lite.accounting.table import aligned
+from reinforce_lite.budget.table import aligned
+from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation.power import detectable_gain, power, questions_needed
-from reinforce_lite.files import read_json
-from reinforce_lite.settings import Settings
+from reinforce_lite.io.files import read_json
 from reinforce_lite.stages import Layout
 
 DISCORDANCES = (0.05, 0.08, 0.12, 0.16, 0.20)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from reinforce_lite.config import Evaluation
 from reinforce_lite.evaluation.written import Written, write_batches
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Engine, Sampling
-from reinforce_lite.rollout.choose import kept_open, opened
-from reinforce_lite.settings import Evaluation
+from reinforce_lite.rollout.registry import kept_open, opened
 from reinforce_lite.tasks import Problem, Task, verdicts
 
 SAMPLES = "samples.jsonl"

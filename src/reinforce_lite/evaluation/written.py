@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reinforce_lite.journal import Journal
+from reinforce_lite.io.journal import Journal
 from reinforce_lite.rollout import Completion
 
 Prompts = dict[str, list[int]]

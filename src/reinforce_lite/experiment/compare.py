@@ -1,7 +1,7 @@
 """The stage that compares a trained policy with its baseline, question by question."""
 
 from reinforce_lite.experiment.run import Run
-from reinforce_lite.files import write_json
+from reinforce_lite.io.files import write_json
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 

@@ -3,12 +3,12 @@
 import sys
 from typing import Any
 
-from reinforce_lite.accounting.provenance import sums
 from reinforce_lite.evaluation import avg_at_k, harness, sampling
 from reinforce_lite.evaluation.written import Written
 from reinforce_lite.experiment.frame import Paid
 from reinforce_lite.experiment.run import Run
-from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.io.files import read_json, write_json, write_jsonl
+from reinforce_lite.io.provenance import sums
 from reinforce_lite.policy.load import load, prepare_torch
 from reinforce_lite.tasks.prepare import load_split
 

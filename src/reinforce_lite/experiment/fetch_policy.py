@@ -3,10 +3,10 @@
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.frame import Paid
 from reinforce_lite.experiment.run import Run
-from reinforce_lite.files import write_json, write_jsonl
+from reinforce_lite.io.files import write_json, write_jsonl
+from reinforce_lite.learning.progress import Progress
+from reinforce_lite.learning.supervised import supervised_start
 from reinforce_lite.policy import fetch, load
-from reinforce_lite.policy.progress import Progress
-from reinforce_lite.policy.start import supervised_start
 from reinforce_lite.tasks.prepare import load_demonstrations
 
 

@@ -9,16 +9,16 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from reinforce_lite.accounting import decision, gate, standing
-from reinforce_lite.accounting.gate import Gate, LedgerMeter, StoppedByBudgetError
-from reinforce_lite.accounting.plan import Plan, enough
-from reinforce_lite.accounting.stage import Stage, stage
+from reinforce_lite.budget import decision, gate, status
+from reinforce_lite.budget.gate import Gate, LedgerMeter, StoppedByBudgetError
+from reinforce_lite.budget.plan import Plan, enough
+from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import keys, resume
+from reinforce_lite.experiment.attempt import Stage, stage
+from reinforce_lite.experiment.checks import require_preflight
 from reinforce_lite.experiment.run import Run
-from reinforce_lite.files import read_json, write_json, write_jsonl
-from reinforce_lite.preflight import require_preflight
-from reinforce_lite.settings import Settings
+from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.stages import STAGES, Job, Layout
 
 
@@ -119,13 +119,13 @@ def budgeted(settings: Settings, job: Job, round: int | None) -> Iterator[Paid]:
 
 def _plan(settings: Settings, job: Job) -> Plan:
     """The plan as it looks now, kept in plan.json."""
-    rates = standing.load_rates(settings)
+    rates = status.load_rates(settings)
     if rates is None or not rates.keys() >= set(settings.models):
         raise UserError(
             f"{Layout.of(settings).plan} holds no rehearsal of every policy", "run the rule preflight again"
         )
-    plan = standing.survey(settings, rates)
-    standing.keep_plan(settings, str(job), plan)
+    plan = status.survey(settings, rates)
+    status.keep_plan(settings, str(job), plan)
     return plan
 
 
@@ -136,7 +136,7 @@ def not_run_before(settings: Settings, job: Job) -> str | None:
     if refused is not None:
         return str(refused)
     for earlier in job.before(settings):
-        if standing.state(settings, earlier) == "not run":
+        if status.state(settings, earlier) == "not run":
             return str(read_json(layout.path(earlier))["not_run"])
     return None
 

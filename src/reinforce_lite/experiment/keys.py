@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting.provenance import sha256_file
-from reinforce_lite.files import read_json
-from reinforce_lite.precision import evaluation_of, training_of
-from reinforce_lite.settings import Settings
+from reinforce_lite.config import Settings
+from reinforce_lite.io.files import read_json
+from reinforce_lite.io.provenance import sha256_file
+from reinforce_lite.resources.precision import evaluation_of, training_of
 from reinforce_lite.stages import STAGES, Job, Layout
 from reinforce_lite.tasks import file_sum
 

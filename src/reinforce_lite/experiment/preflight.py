@@ -6,19 +6,19 @@ import sys
 import time
 from typing import Any
 
-from reinforce_lite import preflight as checks
-from reinforce_lite.accounting import decision, standing
-from reinforce_lite.accounting.budget import spent_usd
-from reinforce_lite.accounting.gate import Allowance, Gate, LedgerMeter, StoppedByBudgetError
-from reinforce_lite.accounting.ledger import attempts, ledger_path
-from reinforce_lite.accounting.plan import dollars, refused, table
-from reinforce_lite.accounting.provenance import environment
-from reinforce_lite.accounting.stage import Stage, stage
-from reinforce_lite.accounting.tracking import open_experiment
+from reinforce_lite.budget import decision, status
+from reinforce_lite.budget.costs import spent_usd
+from reinforce_lite.budget.gate import Allowance, Gate, LedgerMeter, StoppedByBudgetError
+from reinforce_lite.budget.ledger import attempts, ledger_path
+from reinforce_lite.budget.plan import dollars, refused, table
+from reinforce_lite.config import Settings
+from reinforce_lite.experiment import checks
+from reinforce_lite.experiment.attempt import Stage, stage
 from reinforce_lite.experiment.run import Run
-from reinforce_lite.files import write_json
-from reinforce_lite.precision import evaluation_of, training_of
-from reinforce_lite.settings import Settings
+from reinforce_lite.experiment.tracking import open_experiment
+from reinforce_lite.io.files import write_json
+from reinforce_lite.io.provenance import environment
+from reinforce_lite.resources.precision import evaluation_of, training_of
 
 METHOD = 3
 """Counts the changes in how rates are measured, so that no plan is made from rates of an older method."""
@@ -59,12 +59,12 @@ def plan_experiment(settings: Settings) -> dict[str, Any]:
 
 
 def _plan(settings: Settings, account: Stage, elsewhere: float) -> dict[str, Any]:
+    from reinforce_lite.experiment.rehearsal import rehearse
     from reinforce_lite.policy.load import prepare_torch
-    from reinforce_lite.rehearsal import rehearse
 
     prepare_torch(settings.hardware)
     meter, limit = LedgerMeter(settings, account.attempt), settings.budget.limit_usd
-    rates = standing.load_rates(settings, rehearsed(settings))
+    rates = status.load_rates(settings, rehearsed(settings))
     if rates is None:
         to_download = lambda name: checks.to_download(settings.policies[name])  # noqa: E731
         try:
@@ -76,9 +76,9 @@ def _plan(settings: Settings, account: Stage, elsewhere: float) -> dict[str, Any
                 "raise budget.limit_usd"
             )
             return _unknown(limit, reason)
-        standing.keep_rates(settings, rehearsed(settings), rates)
-    plan = standing.survey(settings, rates, meter.spent())
-    standing.keep_plan(settings, "preflight", plan)
+        status.keep_rates(settings, rehearsed(settings), rates)
+    plan = status.survey(settings, rates, meter.spent())
+    status.keep_plan(settings, "preflight", plan)
     print(table(plan), file=sys.stderr)
     return {"limit_usd": limit, "enough_usd": plan.enough_usd, "steps": plan.steps, "refused": refused(plan)}
 

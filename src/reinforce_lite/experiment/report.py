@@ -2,13 +2,13 @@
 
 import sys
 
-from reinforce_lite.accounting.tracking import publish, stage_seconds
+from reinforce_lite.config import Settings
 from reinforce_lite.experiment.resume import drop_evaluations
 from reinforce_lite.experiment.run import Run
-from reinforce_lite.files import read_json
+from reinforce_lite.experiment.tracking import publish, stage_seconds
+from reinforce_lite.io.files import read_json
 from reinforce_lite.report import note
 from reinforce_lite.report.build import build
-from reinforce_lite.settings import Settings
 from reinforce_lite.stages import Job, Layout
 
 

@@ -8,10 +8,10 @@ that reads a result was started by a Snakemake that knows of it.
 import json
 import shutil
 
+from reinforce_lite.config import Settings
 from reinforce_lite.experiment import keys
-from reinforce_lite.files import read_json
-from reinforce_lite.journal import Journal
-from reinforce_lite.settings import Settings
+from reinforce_lite.io.files import read_json
+from reinforce_lite.io.journal import Journal
 from reinforce_lite.stages import FINISHED, STAGES, Job, Layout, jobs
 
 

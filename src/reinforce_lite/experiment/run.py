@@ -5,10 +5,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting.provenance import origin
+from reinforce_lite.config import Evaluation, PolicySettings, Settings, Training
 from reinforce_lite.experiment import keys
-from reinforce_lite.precision import evaluation_of, training_of
-from reinforce_lite.settings import Evaluation, PolicySettings, Settings, Training
+from reinforce_lite.io.provenance import origin
+from reinforce_lite.resources.precision import evaluation_of, training_of
 from reinforce_lite.stages import Job, Layout
 from reinforce_lite.tasks import Task, named
 

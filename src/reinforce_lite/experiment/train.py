@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite import interrupt
-from reinforce_lite.accounting.gate import same_cost
-from reinforce_lite.accounting.provenance import origin, sums
-from reinforce_lite.curves import training_summary
+from reinforce_lite.budget.gate import same_cost
 from reinforce_lite.experiment.frame import Paid
 from reinforce_lite.experiment.run import Run
-from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.io import interrupt
+from reinforce_lite.io.files import read_json, write_json, write_jsonl
+from reinforce_lite.io.provenance import origin, sums
 from reinforce_lite.learning import parallel
+from reinforce_lite.learning.curves import training_summary
 from reinforce_lite.learning.loop import train
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import load, prepare_torch, save

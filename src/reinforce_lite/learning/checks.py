@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
+from reinforce_lite.config import Training
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning import parallel
 from reinforce_lite.learning.update import UpdateResult
 from reinforce_lite.policy import Policy
-from reinforce_lite.settings import Training
 
 
 def check_processes(settings: Training) -> None:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import torch
 
 from reinforce_lite.learning.batching import Sample, micro_batches
-from reinforce_lite.policy import Policy, lora
+from reinforce_lite.optim import lora
+from reinforce_lite.policy import Policy
 from reinforce_lite.policy.logprobs import completion_logprobs, shares_prompts
 
 Weights = dict[str, torch.Tensor]

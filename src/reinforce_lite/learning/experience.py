@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from reinforce_lite.curves import coin, question_seed
+from reinforce_lite.config import Training
 from reinforce_lite.errors import UserError
 from reinforce_lite.learning.batching import Sample, samples_with_gradient
+from reinforce_lite.learning.curves import coin, question_seed
 from reinforce_lite.learning.estimators import Estimator
+from reinforce_lite.learning.supervised import completion_ids, preferred_stop
 from reinforce_lite.policy import Policy
-from reinforce_lite.policy.start import completion_ids, preferred_stop
 from reinforce_lite.rollout import Completion, Engine, Sampling
-from reinforce_lite.settings import Training
 from reinforce_lite.tasks import Problem, Task, reward, verdicts
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from reinforce_lite.config import Training
 from reinforce_lite.learning import drift, parallel
 from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.checks import Skipped, check_engine, check_processes
@@ -15,14 +16,14 @@ from reinforce_lite.learning.estimators import Estimator, estimator
 from reinforce_lite.learning.experience import Experience, ask, rollout, score
 from reinforce_lite.learning.metrics import Clock, completion_rows, step_metrics
 from reinforce_lite.learning.objectives import anchored
+from reinforce_lite.learning.progress import Keeper, steps_bar
 from reinforce_lite.learning.update import UpdateResult, descend, gradient
-from reinforce_lite.policy import Policy, lora
+from reinforce_lite.optim import lora
+from reinforce_lite.optim.optimizer import learning_rate, optimizer_for, set_learning_rate
+from reinforce_lite.policy import Policy
 from reinforce_lite.policy.logprobs import check_head
-from reinforce_lite.policy.optimizer import learning_rate, optimizer_for, set_learning_rate
-from reinforce_lite.policy.progress import Keeper, steps_bar
 from reinforce_lite.rollout import Engine
-from reinforce_lite.rollout.choose import kept_open, opened
-from reinforce_lite.settings import Training
+from reinforce_lite.rollout.registry import kept_open, opened
 from reinforce_lite.tasks import Problem, Task
 
 Stop = Callable[[int], str | None]

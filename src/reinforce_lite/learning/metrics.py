@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from reinforce_lite.curves import point
+from reinforce_lite.learning.curves import point
 from reinforce_lite.learning.experience import Experience
 from reinforce_lite.learning.update import UpdateResult
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import torch
 
+from reinforce_lite.config import Training
 from reinforce_lite.learning import drift
 from reinforce_lite.learning.batching import Sample
 from reinforce_lite.policy import Policy
-from reinforce_lite.settings import Training
 
 
 def reinforce(logprobs_N: torch.Tensor, weights_N: torch.Tensor) -> torch.Tensor:

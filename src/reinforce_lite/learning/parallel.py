@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 import torch
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.policy import Policy, checkpoint
-from reinforce_lite.policy.progress import Keeper, Progress
+from reinforce_lite.learning import checkpoint
+from reinforce_lite.learning.progress import Keeper, Progress
+from reinforce_lite.policy import Policy
 
 Item = TypeVar("Item")
 Sized = TypeVar("Sized", bound=abc.Sized)

@@ -7,13 +7,13 @@ from typing import Generic, NamedTuple, TypeVar
 
 import torch
 
+from reinforce_lite.config import Training
 from reinforce_lite.learning import parallel
 from reinforce_lite.learning.batching import Sample, micro_batches
 from reinforce_lite.learning.objectives import kl_penalty, outside, ppo_clip, reinforce, truncated_ratio
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import deterministic_algorithms
 from reinforce_lite.policy.logprobs import completion_logprobs, sent, shares_prompts
-from reinforce_lite.settings import Training
 
 Value = TypeVar("Value")
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reinforce_lite.config import PolicySettings
 from reinforce_lite.errors import UserError
 from reinforce_lite.policy import Policy, load, scratch
-from reinforce_lite.settings import PolicySettings
 
 WEIGHT_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 

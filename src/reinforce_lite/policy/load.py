@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
+from reinforce_lite.config import Hardware, PolicySettings
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import atomic_folder, read_json, write_json
+from reinforce_lite.io.files import atomic_folder, read_json, write_json
 from reinforce_lite.policy import Policy
-from reinforce_lite.settings import Hardware, PolicySettings
 
 EXPANDABLE = "expandable_segments:True"
 

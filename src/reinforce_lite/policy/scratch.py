@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
+from reinforce_lite.config import Scratch
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import assemble
-from reinforce_lite.settings import Scratch
 
 PAD, BOS, EOS, UNKNOWN, REPLY = "<pad>", "<bos>", "<eos>", "<unk>", "<reply>"
 CHAT_TEMPLATE = (

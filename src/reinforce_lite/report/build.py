@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting.ledger import Attempt, attempts
+from reinforce_lite.budget.ledger import Attempt, attempts
+from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import atomic_text, read_json, write_json
+from reinforce_lite.io.files import atomic_text, read_json, write_json
 from reinforce_lite.report import money, traces
 from reinforce_lite.report.claims import judge
 from reinforce_lite.report.evidence import Evidence
@@ -18,7 +19,6 @@ from reinforce_lite.report.sampled import sampled
 from reinforce_lite.report.seeds import over_seeds
 from reinforce_lite.report.summary import BOOTSTRAP_SEED, provenance, reconcile, summarise
 from reinforce_lite.report.summary_model import Summary
-from reinforce_lite.settings import Settings
 
 SUMMARY, VERDICTS, TRACES, PAGE = "summary.json", "verdicts.json", "traces.json", "report.html"
 

@@ -2,8 +2,8 @@
 
 import textwrap
 
-from reinforce_lite.files import read_json
-from reinforce_lite.settings import Settings
+from reinforce_lite.config import Settings
+from reinforce_lite.io.files import read_json
 from reinforce_lite.stages import Layout
 
 CODES = {"supported": 0, "undecidable": 3, "contradicted": 4}

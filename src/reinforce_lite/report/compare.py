@@ -7,7 +7,7 @@ from typing import Any
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation.statistics import discordance, mcnemar_exact, paired_bootstrap
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl
 
 Item = dict[str, Any]
 Pair = tuple[Item, Item]

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting.ledger import attempts
+from reinforce_lite.budget.ledger import attempts
+from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import atomic_folder, read_json, read_jsonl, write_json
+from reinforce_lite.io.files import atomic_folder, read_json, read_jsonl, write_json
 from reinforce_lite.report import crate_entities as entities
 from reinforce_lite.report.crate_entities import REPOSITORY, Graph, Reference
 from reinforce_lite.report.crate_steps import (
@@ -24,7 +25,6 @@ from reinforce_lite.report.crate_steps import (
     every_job,
     flow,
 )
-from reinforce_lite.settings import Settings
 
 METADATA = "ro-crate-metadata.json"
 SNAKEFILE = "workflow/Snakefile"

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from reinforce_lite.accounting.provenance import sha256_file
-from reinforce_lite.settings import Settings
+from reinforce_lite.config import Settings
+from reinforce_lite.io.provenance import sha256_file
 
 REPOSITORY = "https://github.com/reinforce-lite/reinforce-lite"
 HUB = "https://huggingface.co"

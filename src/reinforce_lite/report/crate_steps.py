@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.budget.ledger import Attempt
+from reinforce_lite.config import Settings
 from reinforce_lite.report import crate_entities as entities
 from reinforce_lite.report.crate_entities import REPOSITORY, Graph, Reference
-from reinforce_lite.settings import Settings
 from reinforce_lite.stages import STAGES, Job, jobs
 
 CONFIG = "workflow/config.json"

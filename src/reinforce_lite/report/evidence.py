@@ -6,14 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting.ledger import Attempt
+from reinforce_lite.budget.ledger import Attempt
+from reinforce_lite.config import Settings, Training
 from reinforce_lite.evaluation.power import questions_needed
 from reinforce_lite.evaluation.statistics import holm
-from reinforce_lite.files import read_jsonl
+from reinforce_lite.io.files import read_jsonl
 from reinforce_lite.report.compare import compare
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.summary_model import OverSeeds, SeedContrast, Summary
-from reinforce_lite.settings import Settings, Training
 from reinforce_lite.stages import Layout
 
 ROLES: dict[str, Callable[[Training], bool]] = {

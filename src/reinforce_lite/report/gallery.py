@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
 
-from reinforce_lite.evaluation.traces import BEHAVIOURS, behaviours
+from reinforce_lite.config import Settings
+from reinforce_lite.evaluation.behaviours import BEHAVIOURS, behaviours
 from reinforce_lite.report.compare import Item, Pair
-from reinforce_lite.settings import Settings
 from reinforce_lite.tasks import named
 
 KINDS = {

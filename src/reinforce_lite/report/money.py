@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting.forecast import Interval
-from reinforce_lite.accounting.ledger import Attempt
-from reinforce_lite.files import read_json
+from reinforce_lite.budget.forecast import Interval
+from reinforce_lite.budget.ledger import Attempt
+from reinforce_lite.config import Settings
+from reinforce_lite.io.files import read_json
 from reinforce_lite.report import plots
-from reinforce_lite.settings import Settings
 from reinforce_lite.stages import Layout, jobs
 
 PUBLISHED_HOURS = 12

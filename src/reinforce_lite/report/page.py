@@ -8,12 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting.ledger import Attempt
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.budget.ledger import Attempt
+from reinforce_lite.config import Settings
+from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.report import gallery, money, plots, questions, verdicts
 from reinforce_lite.report.compare import Pair, format_remark, p_text, paired, verdict
 from reinforce_lite.report.runs import Run, runs
-from reinforce_lite.settings import Settings
 
 ARTICLE_MODELS = ("meta-llama/", "microsoft/Phi")
 """How the repositories of the article's two models begin."""

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.config import Settings
+from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.report import money, plots
 from reinforce_lite.report.runs import runs
-from reinforce_lite.settings import Settings
 from reinforce_lite.stages import Layout
 
 

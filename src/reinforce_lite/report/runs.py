@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from reinforce_lite.settings import Settings
+from reinforce_lite.config import Settings
 from reinforce_lite.stages import Layout
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import avg_at_k
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.report.runs import runs
-from reinforce_lite.settings import Settings
 from reinforce_lite.stages import Layout
 
 Samples = Sequence[Mapping[str, Any]]

@@ -5,11 +5,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from reinforce_lite.config import Settings
 from reinforce_lite.evaluation.statistics import hierarchical_bootstrap
-from reinforce_lite.files import read_json
+from reinforce_lite.io.files import read_json
 from reinforce_lite.report.compare import paired
 from reinforce_lite.report.runs import Run, runs
-from reinforce_lite.settings import Settings
 
 Verdicts = dict[int, list[bool]]
 """By training seed: whether each answer is right by the strict parser."""

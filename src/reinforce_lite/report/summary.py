@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from reinforce_lite import __version__
-from reinforce_lite.accounting import budget
-from reinforce_lite.accounting.ledger import Attempt
-from reinforce_lite.accounting.provenance import origin, sha256_file
+from reinforce_lite.budget import costs
+from reinforce_lite.budget.ledger import Attempt
+from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.io.provenance import origin, sha256_file
 from reinforce_lite.report import money
 from reinforce_lite.report.summary_model import AttemptCost, RunResult, StageSeconds, Summary
-from reinforce_lite.settings import Settings
 from reinforce_lite.stages import STAGES, Job, Layout, jobs
 
 BOOTSTRAP_SEED = 0
@@ -72,15 +72,15 @@ def cost(settings: Settings, attempts: Sequence[Attempt]) -> dict[str, Any]:
 
     The idle time between attempts stands beside it, and counts neither as spent nor against the limit.
     """
-    hardware, spent = settings.hardware, budget.spent_usd(attempts)
+    hardware, spent = settings.hardware, costs.spent_usd(attempts)
     return {
         "usd": spent,
         "device_hours": sum(attempt.device_hours for attempt in attempts),
         "limit_usd": settings.budget.limit_usd,
         "remaining_usd": settings.budget.limit_usd - spent,
-        "by_stage": budget.by_stage(attempts),
+        "by_stage": costs.by_stage(attempts),
         "attempts": [attempt_row(attempt) for attempt in attempts],
-        **budget.idle_cost(hardware, attempts),
+        **costs.idle_cost(hardware, attempts),
         "price": {
             "usd_per_hour": hardware.usd_per_hour,
             "source": hardware.price_source,

@@ -5,9 +5,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from reinforce_lite.evaluation.behaviours import BEHAVIOURS, behaviours
 from reinforce_lite.evaluation.statistics import discordance, mcnemar_exact
-from reinforce_lite.evaluation.traces import BEHAVIOURS, behaviours
-from reinforce_lite.files import read_json
+from reinforce_lite.io.files import read_json
 from reinforce_lite.report.compare import Item, paired
 from reinforce_lite.stages import Layout
 

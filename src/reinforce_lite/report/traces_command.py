@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reinforce_lite.accounting.table import aligned
-from reinforce_lite.settings import load
+from reinforce_lite.budget.table import aligned
+from reinforce_lite.config import load
 
 EPILOG = """\
 A table for each trained policy of a finished experiment:

@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from reinforce_lite import __version__
-from reinforce_lite.accounting.ledger import Attempt
-from reinforce_lite.accounting.provenance import origin, sha256_file
+from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import read_json, read_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.io.provenance import origin, sha256_file
 from reinforce_lite.report.build import PAGE, SUMMARY, TRACES, VERDICTS, Report, report_of
 from reinforce_lite.report.verification import ledger
 from reinforce_lite.report.verification.derive import Derived, Experiment

@@ -30,7 +30,8 @@ from typing import Any
 
 import torch
 
-from reinforce_lite.policy import Policy, lora
+from reinforce_lite.optim import lora
+from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import mode_restored
 from reinforce_lite.rollout import Completion, Sampling, checked
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
 from reinforce_lite.tasks import Dataset, Demonstration, Options, Problem, file_sum, named
 
 SPLITS = ("train", "dev", "test")

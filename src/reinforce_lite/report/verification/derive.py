@@ -11,17 +11,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from reinforce_lite import settings as configuration
-from reinforce_lite.accounting.provenance import sha256_file
-from reinforce_lite.curves import coin, point, question_seed, training_summary
+from reinforce_lite.config import Settings, Training, load
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import avg_at_k
 from reinforce_lite.evaluation.statistics import outcome_means
-from reinforce_lite.files import read_json, write_json, write_jsonl
+from reinforce_lite.io.files import read_json, write_json, write_jsonl
+from reinforce_lite.io.provenance import sha256_file
+from reinforce_lite.learning.curves import coin, point, question_seed, training_summary
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verification.difference import ABSENT, Row, rows_of
-from reinforce_lite.settings import Settings, Training
 from reinforce_lite.stages import Layout, jobs
 from reinforce_lite.tasks import Problem, Reward, Task, named, reward, verdicts
 from reinforce_lite.tasks.prepare import load_manifest
@@ -76,7 +75,7 @@ class Experiment:
         """
         if not (folder / "config.json").exists():
             raise UserError(f"{folder / 'config.json'} does not exist", "name a folder results/<experiment>")
-        settings = configuration.load([folder / "config.json"])
+        settings = load([folder / "config.json"])
         summary = read_json(folder / "summary.json")
         if not all(isinstance(summary.get(key), dict) for key in ("models", "cost", "provenance")):
             raise UserError(f"{folder / 'summary.json'} is no summary of an experiment", "run the rule report again")

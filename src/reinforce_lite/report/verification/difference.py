@@ -8,9 +8,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.accounting.provenance import sha256_file
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import read_jsonl
+from reinforce_lite.io.files import read_jsonl
+from reinforce_lite.io.provenance import sha256_file
 
 Row = dict[str, Any]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reinforce_lite.accounting import device_lock, events
-from reinforce_lite.accounting.events import Open, torn_lines
-from reinforce_lite.accounting.events import check as problems_of
-from reinforce_lite.accounting.ledger import Attempt, attempts
+from reinforce_lite.budget import device_lock, events
+from reinforce_lite.budget.events import Open, torn_lines
+from reinforce_lite.budget.events import check as problems_of
+from reinforce_lite.budget.ledger import Attempt, attempts
 from reinforce_lite.errors import UserError
-from reinforce_lite.files import read_json
+from reinforce_lite.io.files import read_json
 from reinforce_lite.report.summary import attempt_row, benchmark_seconds, ledger_sum
 from reinforce_lite.report.verification.derive import Experiment
 from reinforce_lite.report.verification.difference import ABSENT, Check, Difference, differing

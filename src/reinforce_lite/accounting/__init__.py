@@ -1,1 +1,0 @@
-"""What was run, on what, for how long and for how much money."""

@@ -1,0 +1,635 @@
+"""The typed configuration: what every key means, its type and its bounds.
+
+`config/*.yaml` are checked against these models before anything runs, and `workflow/schemas/config.schema.json`
+is generated from them (`python -m reinforce_lite.config`).
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
+
+from reinforce_lite import tasks
+from reinforce_lite.errors import UserError
+from reinforce_lite.learning import ESTIMATORS
+
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=64)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Auto = Literal["auto"]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+EngineName = Literal["auto", "generate", "vllm"]
+
+USUAL_IMPORTANCE_CAP = 3.0
+"""TRL's default for the mismatch between sampler and trainer."""
+
+
+def _decided(key: str, value: int | Auto) -> int:
+    if value == "auto":
+        raise ValueError(f"{key} is auto; it is not decided yet")
+    return value
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys are errors, values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Hardware(Section):
+    """The device that is rented and what it costs."""
+
+    device: Literal["cuda", "cpu"] = Field(
+        description="Where tensors live. `cuda` stops at preflight on a machine without a GPU."
+    )
+    name: str = Field(description="The device as it is rented, for ledger and report, e.g. `NVIDIA RTX A6000`.")
+    count: int = Field(
+        1,
+        ge=1,
+        description="How many are rented; the price is for one. A training uses them all, other stages one of them.",
+    )
+    memory_gib: float = Field(
+        gt=0, description="Memory of one device in GiB; preflight compares its estimate with this."
+    )
+    usd_per_hour: float = Field(ge=0, description="Price of one device for one hour, in US dollars.")
+    price_source: str = Field(min_length=1, description="Who asks this price.")
+    price_date: date = Field(description="The day the price was read (YYYY-MM-DD). Prices move.")
+    cpu_threads: int | None = Field(
+        None,
+        ge=1,
+        description="Threads of torch on the CPU; fixed so that sums are taken in the same order. Null: torch decides.",
+    )
+
+
+class Budget(Section):
+    """The promise."""
+
+    limit_usd: float = Field(gt=0, description="What the whole experiment may cost, in US dollars.")
+    min_steps: int = Field(
+        10, ge=1, description="A training that the money left lets take fewer steps (of those planned) is not started."
+    )
+
+
+class Scratch(Section):
+    """A tiny model built from nothing."""
+
+    architecture: Literal["llama", "phi3"] = Field(description="`LlamaForCausalLM` or `Phi3ForCausalLM`.")
+    hidden_size: int = Field(128, ge=16, description="Width.")
+    layers: int = Field(4, ge=1, description="Depth.")
+    heads: int = Field(4, ge=1, description="Attention heads.")
+    key_value_heads: int = Field(4, ge=1, description="Key and value heads.")
+    intermediate_size: int = Field(384, ge=16, description="Width of the gated MLP.")
+
+
+class Start(Section):
+    """A supervised start on the task's demonstrations, before the baseline is measured."""
+
+    steps: int = Field(ge=1, description="Optimiser steps.")
+    batch_size: int = Field(64, ge=1, description="Demonstrations a step.")
+    learning_rate: float = Field(
+        gt=0, description="Peak learning rate of AdamW; linear warm-up over 5% of the steps, then linear to 0."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the initial weights and of the order of the demonstrations.")
+
+
+class Published(Section):
+    """What the article reports for this model."""
+
+    baseline: Fraction = Field(description="Published accuracy before training, as a fraction.")
+    trained: Fraction = Field(description="Published accuracy after training, as a fraction.")
+
+
+class PolicySettings(Section):
+    """One policy: where its weights come from and how they are loaded."""
+
+    repo: str | None = Field(None, description="Model on the hub.")
+    revision: str | None = Field(None, description="Pinned revision of that model; a commit, not a branch.")
+    gated: bool = Field(False, description="True if the hub asks for a licence click and a token (HF_TOKEN).")
+    path: Path | None = Field(None, description="Local folder or .gguf file, used instead of the hub.")
+    from_scratch: Scratch | None = Field(None, description="Build a tiny model instead of loading one.")
+    start: Start | None = Field(None, description="Supervised start before the baseline; null for none.")
+    dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="Precision of the weights.")
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = Field("sdpa", description="Attention implementation.")
+    parameters: float | None = Field(
+        None, gt=0, description="Parameters in billions, for the memory estimate at preflight."
+    )
+    published: Published | None = Field(None, description="The article's figures, shown beside ours.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "PolicySettings":
+        if self.from_scratch is None and self.path is None and self.repo is None:
+            raise ValueError("one of repo, path or from_scratch is needed")
+        if self.from_scratch is not None and (self.repo or self.path):
+            raise ValueError("from_scratch excludes repo and path")
+        if self.repo is not None and self.path is None and not self.revision:
+            raise ValueError("revision is needed with repo: pin a commit so that the run can be repeated")
+        if self.from_scratch is not None and self.start is None:
+            raise ValueError("a model from scratch needs a supervised start: set start.steps and start.learning_rate")
+        return self
+
+
+class Lora(Section):
+    """Low-rank adapters, read only if `training.weights` is `lora`."""
+
+    rank: int = Field(16, ge=1, description="Rank of an adapter.")
+    alpha: float = Field(32.0, gt=0, description="What an adapter adds is multiplied by alpha / rank.")
+    target_modules: Literal["all-linear"] | list[str] = Field(
+        "all-linear",
+        description="Which layers get an adapter, by the last part of their names (`[q_proj, v_proj]`); `all-linear` "
+        "takes all linear ones but the output layer.",
+    )
+
+
+class SamplerGapLimit(Section):
+    """The mean difference between an engine's log-probabilities and the trainer's, in nats a token, that ends a run.
+
+    More than this says that the engine has other weights than the policy, or broken ones. No step is taken then.
+    """
+
+    float32: float | None = Field(
+        1e-3, gt=0, description="For weights in float32 (in the tiny run, on a CPU, at most 2e-7); null for no limit."
+    )
+    bfloat16: float | None = Field(
+        0.25,
+        gt=0,
+        description="For weights in bfloat16 (random ones, with vLLM on an H200: 0.04 and 0.06); null for no limit.",
+    )
+
+
+def _known_estimator(name: str) -> str:
+    if name not in ESTIMATORS:
+        raise ValueError(f"it is not one of {', '.join(ESTIMATORS)}")
+    return name
+
+
+class Training(Section):
+    """Reinforce-Lite. A variant of the algorithm is a set of these values."""
+
+    estimator: Annotated[str, AfterValidator(_known_estimator)] = Field(
+        "leave_one_out",
+        json_schema_extra={"enum": list(ESTIMATORS)},
+        description="How a group's rewards become advantages; see learning/estimators.py. `supervised` samples "
+        "nothing: it learns the worked solutions, for a control.",
+    )
+    scale_by_std: bool = Field(
+        False,
+        description="Divide leave-one-out advantages by the group's standard deviation: a bias to easy and "
+        "hard questions (Dr. GRPO). `as_published` always does.",
+    )
+    reward: str | Annotated[dict[str, float], Field(min_length=1)] = Field(
+        "strict",
+        description="A score of the task, or weights of several, `{correct: 1.0, format: 0.1}`. A verdict by its name "
+        "pays +1 or -1; in a sum it counts 1 or 0. Tasks with a number for an answer have `strict` (also `correct`) "
+        "and `flexible` (our parsers), `published` (the article's), `released` (the released code's) and, for "
+        "controls, `format` (any number in the answer's format). `random` is a coin.",
+    )
+    prompt: str | None = Field(
+        None, description="Prompt of this variant, in training and in its evaluation; null: that of the task."
+    )
+    steps: int = Field(ge=0, description="Policy-gradient steps; 0 trains nothing, for a control by the prompt alone.")
+    same_cost_as: Name | None = Field(
+        None,
+        description="Another variant: training goes on for as long as it has cost what that one's training cost (same "
+        "model, same seed, every attempt, by the ledger), and `steps` is the most it takes.",
+    )
+    questions_per_step: int = Field(ge=1, description="Questions sampled for one step.")
+    group_size: int = Field(10, ge=2, description="Completions a question.")
+    shuffle: bool = Field(True, description="Shuffle train once an epoch; false keeps the order of the file.")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature; log-probs are always scored at 1.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus of the sampler; 1 samples the policy itself.")
+    max_new_tokens: int = Field(ge=1, description="Longest completion, in tokens.")
+    learning_rate: float = Field(gt=0, description="Learning rate of AdamW.")
+    schedule: Literal["constant", "linear"] = Field(
+        "constant", description="Learning-rate schedule; linear decays to 0 at the last step."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    weights: Literal["auto", "nearest", "master", "stochastic", "kahan", "8bit", "offload", "lora"] = Field(
+        "auto",
+        description="How a step gets into bfloat16 weights: `nearest` rounds most of it away (published), `master` "
+        "keeps a float32 copy, `stochastic` rounds at random, `kahan` keeps the remainder, `8bit` rounds at random and "
+        "keeps AdamW's averages in 8 bits, `offload` is `master` with all that is kept in the CPU's memory; `auto` "
+        "takes the first of these five that fits `hardware.memory_gib`. float32 weights need none. `lora` trains "
+        "float32 adapters instead of the weights, and merges them at the end.",
+    )
+    lora: Lora = Lora()
+    gradient_clip: float = Field(1.0, gt=0, description="Global gradient norm is clipped at this.")
+    ratio_clip: float | None = Field(
+        None, gt=0, lt=1, description="PPO's clip of the probability ratio (0.2 is usual); null is REINFORCE."
+    )
+    passes: int = Field(1, ge=1, description="How often a step learns from its completions; more than 1 is PPO.")
+    kl_coefficient: float = Field(
+        0.0, ge=0, description="Weight in the loss of the KL to the start policy, in nats a token; 0 for none."
+    )
+    micro_batch_tokens: int = Field(
+        16384, ge=1, description="Padded tokens in one forward pass of the update; changes memory, not the result."
+    )
+    logprob_chunk_tokens: int = Field(
+        1024, ge=1, description="Tokens whose logits exist at the same time; changes memory, not the result."
+    )
+    engine: EngineName = Field(
+        "auto",
+        description="What writes the completions. `generate`: the policy's own forward pass; runs everywhere. "
+        "`vllm`: for a GPU with room for a second copy of the weights; `make setup TORCH=cuda` installs it. `auto`: on "
+        "a GPU `vllm` if it is installed and fits, else `generate`; a stage says which. One engine's draws are not "
+        "another's.",
+    )
+    rollout_batch: Count | Auto = Field(
+        "auto",
+        description="Most completions decoded side by side. `auto`: those of a whole step, up to 512 with `vllm` and "
+        "256 with `generate`.",
+    )
+    kv_cache_gib: Positive | Auto = Field(
+        "auto",
+        description="GiB of the GPU's memory for keys and values in a rollout; rows that find no room wait. `auto`: "
+        "what is free beside the weights and all that training keeps. Changes memory and speed.",
+    )
+    sampler_gap_limit: SamplerGapLimit = SamplerGapLimit()
+    importance_cap: Positive | Auto | None = Field(
+        "auto",
+        description="Truncated importance sampling: a token's gradient is weighted by the ratio of its probability in "
+        "the trainer to that in the engine, but by no more than this. Null: no weight. `auto`: 3 on a GPU, where the "
+        "two round differently (TRL's default); null on a CPU, where they agree, with `ratio_clip`, which has a ratio "
+        "of its own, and with `top_p` below 1.",
+    )
+    biased_ratio: bool = Field(
+        False,
+        description="Allow a number for `importance_cap` with `top_p` below 1. The engine's probabilities then add up "
+        "to 1 over the nucleus alone, so that the ratio is too small on average.",
+    )
+    deterministic_update: bool = Field(
+        False,
+        description="On a GPU, use torch's deterministic algorithms in the update. The rollout stays as it is, so a "
+        "run still need not repeat bit for bit. Slower: the mode made `generate` 2.6 times slower on an H200; for an "
+        "update this has not been measured.",
+    )
+    gradient_checkpointing: bool = Field(True, description="Recompute activations in the backward pass.")
+    kl_every: int = Field(
+        10,
+        ge=1,
+        description="Steps between two measurements of KL to the start policy and of the share of changed weights.",
+    )
+    max_skipped: int = Field(
+        10,
+        ge=1,
+        description="The run ends after so many steps in a row whose loss or gradient was not finite; such a step "
+        "leaves the weights alone.",
+    )
+
+    @property
+    def rows(self) -> int:
+        """`rollout_batch` as a number; ValueError where `precision.training_of` has not decided `auto` yet."""
+        return _decided("training.rollout_batch", self.rollout_batch)
+
+    @property
+    def completions_per_question(self) -> int:
+        """Completions of one question in one step; there is one worked solution."""
+        return 1 if self.estimator == "supervised" else self.group_size
+
+    def importance_cap_on(self, device: str) -> float | None:
+        """The cap of the importance weight on a device ("cuda" or "cpu"); None for no weight.
+
+        >>> one = Training(steps=1, questions_per_step=1, max_new_tokens=1, learning_rate=1e-6)
+        >>> one.importance_cap_on("cuda"), one.importance_cap_on("cpu")
+        (3.0, None)
+        """
+        if self.importance_cap != "auto":
+            return self.importance_cap
+        of_its_own = self.estimator == "supervised" or self.ratio_clip is not None
+        return None if device == "cpu" or of_its_own or self.top_p < 1 else USUAL_IMPORTANCE_CAP
+
+    @model_validator(mode="after")
+    def _one_unbiased_ratio(self) -> "Training":
+        if self.passes > 1 and self.ratio_clip is None:
+            raise ValueError("passes: more than one needs ratio_clip, since the second learns from an older policy")
+        if self.importance_cap in ("auto", None):
+            return self
+        if self.ratio_clip is not None:
+            raise ValueError("importance_cap: ratio_clip has a ratio of its own; set one of them to null")
+        if self.estimator == "supervised":
+            raise ValueError("importance_cap: worked solutions are not sampled; set it to null")
+        if self.top_p < 1 and not self.biased_ratio:
+            raise ValueError(
+                "importance_cap: with top_p below 1 the engine's probabilities are those of the nucleus, and the ratio "
+                "is biased; set top_p: 1 or importance_cap: null, or allow it with biased_ratio: true"
+            )
+        return self
+
+
+class Evaluation(Section):
+    """Greedy evaluation on held-out problems, the same for base and trained."""
+
+    max_new_tokens: int = Field(
+        ge=1, description="Longest answer, in tokens; longer ones are cut and counted as truncated."
+    )
+    batch_size: Count | Auto = Field(
+        "auto",
+        description="Problems decoded side by side, and kept together; fixed, because it can change the last bit of a "
+        "logit. `auto`: 512 with `vllm`, which replaces rows that end only within a batch, and 64 with `generate`.",
+    )
+    kv_cache_gib: Positive | Auto = Field(
+        "auto", description="As `training.kv_cache_gib`; `auto` is what is free beside the weights."
+    )
+    engine: EngineName = Field(
+        "auto", description="What writes the answers, as for `training.engine`; the same for base and trained."
+    )
+    limit: int | None = Field(None, ge=1, description="Evaluate only the first so many test problems; null for all.")
+    samples: int = Field(
+        0, ge=0, description="Answers sampled a question at temperature 1, for avg@k beside the greedy one; 0 for none."
+    )
+    samples_limit: int | None = Field(
+        None, ge=1, description="Sample only for the first so many test problems; null for all."
+    )
+    cross_check: bool = Field(False, description="Also run lm-eval's own task of the same questions (needs the hub).")
+    bootstrap_resamples: int = Field(10_000, ge=100, description="Resamples of the paired bootstrap.")
+
+    def sampled_batches(self, problems: int) -> int:
+        """Batches that the sampled answers to so many test problems take, whole questions in each; 0 without any.
+
+        >>> Evaluation(max_new_tokens=8, batch_size=10, samples=4, samples_limit=7).sampled_batches(100)  # 2 in each
+        4
+        """
+        if not self.samples:
+            return 0
+        asked = min(problems, self.samples_limit or problems)
+        return -(-asked // max(1, self.size // self.samples))
+
+    @property
+    def size(self) -> int:
+        """`batch_size` as a number; ValueError where `precision.evaluation_of` has not decided `auto` yet."""
+        return _decided("evaluation.batch_size", self.batch_size)
+
+
+class Protocol(Section):
+    """What is decided before any test question is read; the report prints it."""
+
+    alpha: float = Field(
+        0.05, gt=0, lt=0.5, description="Level of the two-sided tests; p-values are adjusted by Holm over the models."
+    )
+    power: float = Field(
+        0.8, gt=0, lt=1, description="Power that `reinforce-lite power` and the claims table plan for."
+    )
+    margin: Fraction = Field(
+        0.02, description="How much worse, as a fraction, a simpler method may be and still count as enough."
+    )
+
+
+class CheckpointSettings(Section):
+    """How much of a killed training is done again; whichever is due first writes a checkpoint."""
+
+    every_steps: int | None = Field(None, ge=1, description="Steps between two checkpoints; null for no such rule.")
+    every_seconds: float = Field(
+        300,
+        gt=0,
+        description="Seconds between two checkpoints; one takes 2 to 7 times the space of the weights.",
+    )
+
+
+class Tracking(Section):
+    """MLflow."""
+
+    uri: str = Field(
+        "sqlite:///results/mlflow.db",
+        description="Tracking database; a relative sqlite path starts at the working directory.",
+    )
+    artifacts: str = Field(
+        "results/mlartifacts",
+        description="Folder of the artifacts, the `--artifacts-destination` of MLflow's server; or an address.",
+    )
+
+
+class Container(Section):
+    """The image that `--use-singularity` runs the rules in."""
+
+    image: str = Field(
+        description="docker:// address, or the path of a local .sif file or of a .tar that `docker save` wrote."
+    )
+
+
+class Settings(Section):
+    """The whole configuration of one experiment."""
+
+    experiment: Name = Field(description="Name of the experiment; its results are in results/<experiment>.")
+    results: Path = Field(Path("results"), description="Folder of all results.")
+    description: str = Field(
+        "", description="One paragraph for the report: what this experiment is, and what it is not."
+    )
+    models: list[Name] = Field(min_length=1, description="Which of `policies` to run, in this order.")
+    variants: list[Name] = Field(
+        min_length=1,
+        description="Which of `training_variants` to run; the first one is the result, the others are controls.",
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        min_length=1,
+        description="Training seeds; the first one is the result, all of them bear on the claims. If the money does "
+        "not suffice for all, the last ones are given up whole.",
+    )
+    control_seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        min_length=1,
+        description="Which of `seeds` the controls are trained with, the first among them, for it is the one they are "
+        "compared by; null for all. A variant of no steps has nothing that a seed could change: one is enough for it.",
+    )
+    hardware: Hardware
+    budget: Budget
+    task: Annotated[SerializeAsAny[tasks.Options], BeforeValidator(tasks.read_options)]
+    policies: dict[Name, PolicySettings] = Field(description="Catalogue of policies by name.")
+    training: Training
+    training_variants: dict[Name, dict[str, Any]] = Field(
+        description="Catalogue of variants: for each, the keys of `training` that differ."
+    )
+    evaluation: Evaluation
+    protocol: Protocol = Protocol()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    tracking: Tracking = Tracking()
+    container: Container
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Settings":
+        for key, chosen, catalogue in (
+            ("models", self.models, self.policies),
+            ("variants", self.variants, self.training_variants),
+        ):
+            for name in chosen:
+                if name not in catalogue:
+                    raise ValueError(f"{key}: '{name}' is not one of {', '.join(sorted(catalogue))}")
+            if len(set(chosen)) != len(chosen):
+                raise ValueError(f"{key}: a name stands twice")
+        self._seeds_are_told_apart()
+        for name in self.training_variants:
+            self.variant(name)
+        self._controls_have_something_to_control()
+        self._task_has_what_is_named()
+        return self
+
+    def _task_has_what_is_named(self) -> None:
+        """Prompts and rewards of the chosen variants; the catalogue may hold variants of other tasks."""
+        task, scores = tasks.named(self.task.name), [*tasks.named(self.task.name).scores, *tasks.ALIASES]
+        for name in self.variants:
+            training = self.variant(name)
+            one = isinstance(training.reward, str)
+            rewards = [training.reward] if isinstance(training.reward, str) else list(training.reward)
+            for key, chosen, known in (
+                ("prompt", [training.prompt] if training.prompt else [], list(task.prompts)),
+                ("reward", rewards, [*scores, "random"] if one else scores),
+            ):
+                where = f"training_variants.{name}" if key in self.training_variants[name] else "training"
+                for unknown in set(chosen) - set(known):
+                    raise ValueError(f"{where}.{key}: '{unknown}' is not one of {', '.join(known)}")
+        if self.evaluation.cross_check and task.harness_task is None:
+            raise ValueError(f"evaluation.cross_check: lm-eval has no task of its own like {self.task.name}")
+
+    def _seeds_are_told_apart(self) -> None:
+        for key, seeds in (("seeds", self.seeds), ("control_seeds", self.control_seeds or [])):
+            if len(set(seeds)) != len(seeds):
+                raise ValueError(f"{key}: a seed stands twice")
+        if self.control_seeds is None:
+            return
+        for seed in self.control_seeds:
+            if seed not in self.seeds:
+                raise ValueError(f"control_seeds: {seed} is not one of `seeds`, {self.seeds}")
+        if self.seeds[0] not in self.control_seeds:
+            raise ValueError(f"control_seeds: {self.seeds[0]} is the first of `seeds`, and controls are compared by it")
+
+    def _controls_have_something_to_control(self) -> None:
+        first = self.variants[0]
+        if self.variant(first).steps == 0:
+            raise ValueError(f"variants: the first one is the result, and '{first}' takes no step")
+        for name in self.variants:
+            other = self.variant(name).same_cost_as
+            if other is None:
+                continue
+            where = f"training_variants.{name}.same_cost_as"
+            if other not in self.variants:
+                raise ValueError(f"{where}: '{other}' is not one of the `variants` that are run")
+            if other == name or self.variant(other).same_cost_as is not None:
+                raise ValueError(f"{where}: '{other}' has no cost of its own")
+            for seed in self.seeds_of(name):
+                if seed not in self.seeds_of(other):
+                    raise ValueError(f"{where}: '{other}' is not trained with seed {seed}; set control_seeds: null")
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this experiment's results."""
+        return self.results / self.experiment
+
+    def seeds_of(self, variant: str) -> list[int]:
+        """The training seeds of a variant: all of them for the first, which is the result."""
+        return self.seeds if self.control_seeds is None or variant == self.variants[0] else self.control_seeds
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Every training of a model, (variant, seed): the variants in their order, each with its seeds."""
+        return [(variant, seed) for variant in self.variants for seed in self.seeds_of(variant)]
+
+    @property
+    def test_problems(self) -> int | None:
+        """How many test problems an evaluation takes; None if only the prepared data can tell."""
+        size = tasks.named(self.task.name).test_problems(self.task)
+        return size if size is None else min(size, self.evaluation.limit or size)
+
+    def prompt(self, variant: str | None) -> str:
+        """The prompt of one variant; of the policy before training with None."""
+        return (self.variant(variant).prompt if variant else None) or self.task.prompt
+
+    def variant(self, name: str) -> Training:
+        """The training settings of one variant.
+
+        Raises:
+            ValueError: the variant has an unknown key or a bad value.
+        """
+        try:
+            return Training.model_validate({**self.training.model_dump(), **self.training_variants[name]})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(["training_variants", name, *map(str, first["loc"])])
+            raise ValueError(f"{where}: {first['msg']}") from error
+
+
+def validate(config: Mapping[str, Any], source: str = "the configuration") -> Settings:
+    """Check a merged configuration.
+
+    Raises:
+        UserError: one line for every key that is unknown, absent or has a bad value.
+    """
+    try:
+        return Settings.model_validate(config)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise UserError(
+            f"{source} is not valid:\n" + "\n".join(f"  - {line}" for line in lines),
+            "correct the key; config/README.md says what each one means",
+        ) from error
+
+
+def _explain(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if problem["type"] == "missing":
+        return f"{key}: this key is needed"
+    value = problem["input"]
+    shown = f" (it is {value!r})" if isinstance(value, str | int | float | bool | None) else ""
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `overlay` over `base` as Snakemake does with --configfile: mappings merge, anything else is replaced.
+
+    >>> merge({"a": {"x": 1, "y": 2}, "b": [1]}, {"a": {"y": 3}, "b": [2]})
+    {'a': {'x': 1, 'y': 3}, 'b': [2]}
+    """
+    merged = dict(base)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def load(paths: Iterable[Path]) -> Settings:
+    """Read YAML or JSON files, each laid over the one before, and check the result.
+
+    Raises:
+        UserError: a file is absent, cannot be parsed, or the result is not valid.
+    """
+    import yaml
+
+    config: dict[str, Any] = {}
+    paths = list(paths)
+    for path in paths:
+        try:
+            text = path.read_text(encoding="utf-8")
+            # As YAML the 1e-06 of a JSON file is no number but text.
+            layer = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        except FileNotFoundError as error:
+            raise UserError(f"{path} does not exist", "name a file of config/") from error
+        except (yaml.YAMLError, json.JSONDecodeError) as error:
+            kind = "JSON" if path.suffix == ".json" else "YAML"
+            raise UserError(f"{path} is not valid {kind}: {error}", "correct the file") from error
+        if not isinstance(layer, dict):
+            raise UserError(f"{path} holds no mapping of keys", "start from config/config.yaml")
+        config = merge(config, layer)
+    return validate(config, " + ".join(map(str, paths)))
+
+
+def json_schema() -> str:
+    """The JSON schema of the configuration, as the text of workflow/schemas/config.schema.json."""
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    schema = Settings.model_json_schema()
+    schema["$defs"]["Options"] = tasks.json_schema()
+    return json.dumps({"$schema": dialect, **schema}, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    print(json_schema(), end="")

@@ -1,0 +1,282 @@
+"""An experiment as MLflow has it: one parent run, and a child run for every attempt. What MLflow raises is passed on.
+
+The client is used, not the fluent API: the fluent API's active run is hidden global state.
+
+The database holds no path: an artifact's address is `mlflow-artifacts:/<experiment>/<run>/...`, which MLflow's server
+looks up under its `--artifacts-destination`. So a run made in a container opens outside of it, and the reverse.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from reinforce_lite.budget.ledger import Attempt, Outcome
+from reinforce_lite.config import Settings
+from reinforce_lite.io import provenance
+
+PARENT_TAG, ATTEMPT_TAG = "reinforce_lite.experiment", "attempt"
+CHILDREN = f"tags.`{ATTEMPT_TAG}` != ''"
+"""The query for the runs of attempts."""
+PROXIED = "mlflow-artifacts:/"
+"""How the address of an artifact begins that the server looks up under its --artifacts-destination."""
+
+Row = Mapping[str, Any]
+"""Values of one step by name, `step` among them, and `when` they were (default: now). Only numbers are logged."""
+
+_SQLITE = "sqlite:///"
+# MLflow's limits of a search, of log_batch, and of inputs.
+MOST_RUNS, _METRICS, _PARAMS, _VALUE_CHARACTERS, _DIGEST_CHARACTERS = 50_000, 1000, 100, 6000, 36
+_STATUS: dict[Outcome, str] = {
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+    "killed": "KILLED",
+    "running": "RUNNING",
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment in MLflow.
+
+    Attributes:
+        settings: the experiment.
+        client: MLflow's.
+        id: MLflow's name of the experiment.
+        artifacts: the folder that a server would be given for them; a later change of directory must not move it.
+    """
+
+    settings: Settings
+    client: Any
+    id: str
+    artifacts: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Experiment":
+        """Find the experiment, restore it if it was deleted, or create it, and the database too."""
+        client, artifacts = client_of(settings), settings.tracking.artifacts
+        experiment = client.get_experiment_by_name(settings.experiment)
+        if experiment is None:
+            location = artifacts if ":/" in artifacts else f"{PROXIED}{settings.experiment}"
+            # Without the kind the page opens on an empty list of LLM traces instead of the runs.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            name = client.create_experiment(settings.experiment, artifact_location=location, tags=tags)
+        else:
+            name = experiment.experiment_id
+            if experiment.lifecycle_stage == "deleted":
+                client.restore_experiment(name)
+        return cls(settings, client, str(name), Path(artifacts).absolute())
+
+    def runs(self, query: str = CHILDREN) -> list[Any]:
+        """The runs that a query finds, the first one started first."""
+        order = ["attributes.start_time ASC"]
+        return list(self.client.search_runs([self.id], query, order_by=order, max_results=MOST_RUNS))
+
+    def parent(self) -> Any:
+        """The run under which all attempts stand, created if it is not there."""
+        parents = self.runs(f"tags.`{PARENT_TAG}` = '{self.settings.experiment}'")
+        tags = {PARENT_TAG: self.settings.experiment, "mlflow.note.content": self.settings.description}
+        return parents[0] if parents else self.client.create_run(self.id, tags=tags, run_name=self.settings.experiment)
+
+    def log_settings(self, parent: Any) -> None:
+        """Log the configuration, and what made it.
+
+        MLflow never changes a parameter once logged: what differs from it goes into the tag `changed_settings`.
+        """
+        values = self.settings.model_dump(mode="json")
+        now = {key: value[:_VALUE_CHARACTERS] for key, value in flatten(values).items()}
+        changed = {key: value for key, value in now.items() if parent.data.params.get(key, value) != value}
+        tags = {"changed_settings": json.dumps(changed)[:_VALUE_CHARACTERS]} if changed else {}
+        for key, value in {**self._made_with(provenance.origin()), **tags}.items():
+            if parent.data.tags.get(key) != value:
+                self.client.set_tag(parent.info.run_id, key, value)
+        self.log_params(parent, values)
+
+    def create_run(self, parent: Any, attempt: Attempt, origin: Mapping[str, Any]) -> Any:
+        """Start the run of an attempt."""
+        named = {"run_name": str(attempt.job), "tags": self.tags(parent, attempt, origin)}
+        return self.client.create_run(self.id, start_time=milliseconds(attempt.started), **named)
+
+    def tags(self, parent: Any, attempt: Attempt, origin: Mapping[str, Any]) -> dict[str, str]:
+        """The tags of an attempt's run: its parent, what it was at, and what made it (git_commit and image)."""
+        who = {"mlflow.parentRunId": parent.info.run_id, ATTEMPT_TAG: attempt.id, "stage": attempt.stage}
+        known = {key: str(value) for key, value in {**who, **attempt.job.run}.items() if value is not None}
+        return {**known, **self._made_with(origin)}
+
+    def _made_with(self, origin: Mapping[str, Any]) -> dict[str, str]:
+        text = json.dumps(self.settings.model_dump(mode="json"), sort_keys=True)
+        known = {key: str(value) for key, value in origin.items() if value is not None}
+        return {**known, "config_sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    def terminate(self, run_id: str, attempt: Attempt) -> None:
+        """Give a run the status and the end of an attempt."""
+        self.client.set_terminated(run_id, _STATUS[attempt.outcome], milliseconds(attempt.ended))
+
+    def log_params(self, run: Any, params: Mapping[str, Any]) -> None:
+        """Log the settings that a run lacks; a nested mapping becomes dotted names."""
+        from mlflow.entities import Param
+
+        missing = {key: value for key, value in flatten(params).items() if key not in run.data.params}
+        entities = [Param(key, value[:_VALUE_CHARACTERS]) for key, value in missing.items()]
+        for first in range(0, len(entities), _PARAMS):
+            self.client.log_batch(run.info.run_id, params=entities[first : first + _PARAMS])
+
+    def log_metrics(self, run_id: str, rows: Iterable[Row]) -> None:
+        """Log rows, in as few calls as MLflow allows."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entities = [
+            Metric(key, float(value), row.get("when", now), int(row["step"]))
+            for row in rows
+            for key, value in row.items()
+            if key not in ("step", "when") and isinstance(value, Real)
+        ]
+        for first in range(0, len(entities), _METRICS):
+            self.client.log_batch(run_id, metrics=entities[first : first + _METRICS])
+
+    def log_missing(self, run: Any, rows: Sequence[Row]) -> None:
+        """Log the points of the rows that a run lacks; `run` is as MLflow has it now."""
+        there = {key for row in rows for key in row} & run.data.metrics.keys()
+        histories = {key: self.client.get_metric_history(run.info.run_id, key) for key in there}
+        logged = {(key, point.step) for key, points in histories.items() for point in points}
+        missing = [{key: row[key] for key in row if (key, row["step"]) not in logged} for row in rows]
+        self.log_metrics(run.info.run_id, missing)
+
+    def log_dataset(self, run_id: str, path: Path, context: str) -> None:
+        """Log a file as an input of a stage (the context): its path, size and SHA-256."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        digest, source = provenance.sha256_file(path), json.dumps({"uri": str(path)})
+        profile = json.dumps({"sha256": digest, "bytes": path.stat().st_size})
+        dataset = Dataset(path.stem, digest[:_DIGEST_CHARACTERS], "local", source, profile=profile)
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+    def log_artifacts(self, run: Any, paths: Iterable[Path]) -> None:
+        """Copy those files that are there to a run's artifacts."""
+        address = run.info.artifact_uri
+        for path in filter(Path.exists, paths):
+            if not address.startswith(PROXIED) or self.settings.tracking.uri.startswith("http"):
+                self.client.log_artifact(run.info.run_id, str(path))
+            else:
+                folder = self.artifacts / address.removeprefix(PROXIED)  # where a server would have put it
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, folder)
+
+
+def client_of(settings: Settings) -> Any:
+    """MLflow's client for the tracking address of the settings; a database that is not there is created."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # By default a server that has gone is tried for minutes, on rented time.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    from mlflow import MlflowClient
+
+    path = database(settings)
+    if path is not None and not path.exists():
+        _create_database(path)
+    return MlflowClient(_address(settings))
+
+
+def monitor(settings: Settings, run_id: str) -> Any:
+    """Begin to log what the machine does (`system/...`: processor, memory, disk, network, GPU); `finish()` ends it."""
+    import logging
+
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)  # it announces the start of every stage
+    started = SystemMetricsMonitor(run_id, tracking_uri=_address(settings))
+    started.start()
+    return started
+
+
+def database(settings: Settings) -> Path | None:
+    """The file of the tracking database, absolute because the working directory may change; None for a server."""
+    uri = settings.tracking.uri
+    return Path(uri.removeprefix(_SQLITE)).absolute() if uri.startswith(_SQLITE) else None
+
+
+def _address(settings: Settings) -> str:
+    path = database(settings)
+    return settings.tracking.uri if path is None else f"{_SQLITE}{path}"
+
+
+def _create_database(path: Path) -> None:
+    """Create a tracking database completely, or not at all.
+
+    MLflow creates it in dozens of migrations. If it is killed between two, it never accepts that database again.
+    """
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    for left in (new, new.with_name(f"{new.name}-journal")):  # of a process that was killed here
+        left.unlink(missing_ok=True)
+    MlflowClient(f"{_SQLITE}{new}").search_experiments()
+    new.replace(path)
+
+
+def move_unusable(settings: Settings, locked_seconds: float) -> str | None:
+    """Move a database that SQLite cannot use aside, with what belongs to it; nothing is deleted.
+
+    Args:
+        settings: the experiment.
+        locked_seconds: a database that somebody keeps locked for so long counts as locked for ever.
+
+    Returns:
+        What was moved and why; None if the database can be used, or there is none.
+    """
+    path = database(settings)
+    if path is None or not path.exists() or (trouble := _trouble(path, locked_seconds)) is None:
+        return None
+    aside = f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%S}.aside"
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            part.rename(path.with_name(aside + suffix))
+    return f"{path} {trouble}; it is now {aside}, and a new one is created. Other experiments in it: rebuild each."
+
+
+def _trouble(path: Path, locked_seconds: float) -> str | None:
+    """Why SQLite cannot use a database, None if it can."""
+    connection = sqlite3.connect(path, timeout=locked_seconds, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        answer = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        connection.execute("ROLLBACK")
+        return None if answer == "ok" else f"is damaged ({answer})"
+    except sqlite3.OperationalError as problem:
+        return f"cannot be used ({problem})"
+    except sqlite3.DatabaseError as problem:
+        return f"is damaged ({problem})"
+    finally:
+        connection.close()
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested mappings as dotted names, values as text (JSON unless they are text already).
+
+    >>> flatten({"a": {"b": 1, "c": [2, 3]}, "d": "x", "e": None})
+    {'a.b': '1', 'a.c': '[2, 3]', 'd': 'x', 'e': 'null'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, default=str)
+    return flat
+
+
+def milliseconds(when: datetime) -> int:
+    """Milliseconds since 1970, as MLflow has times."""
+    return round(when.timestamp() * 1000)

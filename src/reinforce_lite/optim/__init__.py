@@ -1,0 +1,1 @@
+"""AdamW whose steps are not lost in 16 bits, its schedule, and low-rank adapters."""

@@ -1,0 +1,226 @@
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reinforce_lite.budget.ledger import Ledger
+from reinforce_lite.config import Settings, load, merge, validate
+from reinforce_lite.errors import UserError
+from reinforce_lite.experiment import checks
+from reinforce_lite.experiment.preflight import plan_experiment
+
+ROOT = Path(__file__).parents[2]
+
+
+def configured(tmp_path: Path, name: str = "tiny", **changes: Any) -> Settings:
+    layers = [ROOT / "config/config.yaml"] + ([ROOT / f"config/{name}.yaml"] if name != "config" else [])
+    config = load(layers).model_dump(mode="json")
+    return validate(merge({**config, "results": str(tmp_path)}, changes))
+
+
+def test_tiny_passes_everywhere(tmp_path: Path) -> None:
+    passed = checks.preflight(configured(tmp_path))
+    assert {check["name"] for check in passed} == {
+        "device", "memory", "engine", "price", "budget", "disk", "task", "policies", "hub", "prompts",
+    }  # fmt: skip
+    assert all(check["ok"] for check in passed)
+
+
+def test_no_gpu_names_the_tiny_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("reinforce_lite.experiment.gpu.why_none", lambda: ("there is no GPU", "rent one"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(UserError, match=r"config/tiny\.yaml") as error:
+        checks.preflight(configured(tmp_path, "config"))
+    assert "no GPU" in str(error.value) and "nothing was spent" in str(error.value)
+    assert len(str(error.value).splitlines()) <= 24
+
+
+def test_a_gpu_without_a_compiler_is_told_before_a_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = type("Card", (), {"name": "a card", "total_memory": 48 * checks.GIB})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: card)
+    monkeypatch.setattr("reinforce_lite.optim.compiled.missing", lambda: ("there is no C compiler", "get one"))
+    with pytest.raises(UserError, match=r"training.weights: .* compiles .* there is no C compiler\n  fix: get one"):
+        checks.device(configured(tmp_path, "config"))
+    published = configured(tmp_path, "config", training={"weights": "nearest"})
+    assert checks.device(published) == "a card, 48 GiB"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hardware": {"price_date": "2999-01-01"}}, "hardware.price_date 2999-01-01 lies in the future"),
+        ({"hardware": {"memory_gib": 0.001}}, "tiny-.* needs about"),
+        ({"policies": {"tiny-phi": {"parameters": 1e9}}}, "(?s)needs about.*free some disk space"),
+        ({"task": {"name": "gsm8k", "path": "/nowhere", "demonstrations": 10}}, "task.path: cannot read /nowhere"),
+        (
+            {"task": {"name": "gsm8k", "demonstrations": 10}},
+            "task: policies.tiny-llama.from_scratch needs the vocabulary of a task",
+        ),
+        ({"task": {"train_size": None}}, "task.train_size and task.test_size: the word world has no end"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        checks.preflight(configured(tmp_path, **changes))
+
+
+def test_what_is_kept_on_the_cpu_must_fit_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Phi-3.5, the larger one: 3.82 billion weights of 12 bytes, and 4 while drift is measured, are 56.9 GiB.
+    config = configured(tmp_path, "config", training={"weights": "offload"})
+    memory = type("Memory", (), {"total": 64 * checks.GIB})
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    assert checks.memory(config).endswith("(training.weights: offload, 56.9 of 64 GiB beside the device)")
+    memory.total = 60 * checks.GIB
+    with pytest.raises(UserError, match=r"offload needs about 56.9 GiB of the CPU's memory, and there are 60.0\n  fix"):
+        checks.memory(config)
+
+
+@pytest.mark.parametrize(("gib", "way"), [(80, "master"), (48, "kahan"), (32, "8bit"), (24, "offload")])
+def test_the_scheme_that_auto_took_is_told(tmp_path: Path, gib: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = type("Memory", (), {"total": 256 * checks.GIB})
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    config = configured(tmp_path, "config", models=["phi-3.5-mini-instruct"], hardware={"memory_gib": gib})
+    assert f"(training.weights: {way}" in checks.memory(config)
+
+
+def test_each_model_has_its_scheme_its_peak_and_its_longest_completion(tmp_path: Path) -> None:
+    # GB: 38.52 + 6.37 and 38.2 + 6.93; see tests/resources/test_precision.py.
+    assert checks.memory(configured(tmp_path, "config")) == (
+        "llama-3.2-3b-instruct needs about 41.8 of 48 GiB for an update with completions of 1024 tokens, "
+        "and reaches 32512 (training.weights: stochastic); "
+        "phi-3.5-mini-instruct needs about 42.0 of 48 GiB for an update with completions of 1024 tokens, "
+        "and reaches 30464 (training.weights: kahan)"
+    )
+
+
+def test_what_does_not_fit_names_the_keys(tmp_path: Path) -> None:
+    # Stochastic rounding keeps 45.84 GB of Phi, 52.8 with an update of 16,384 tokens; 47 GiB are 50.5 GB.
+    config = configured(tmp_path, "config", training={"weights": "stochastic"})
+    said = r"phi-3.5-mini-instruct needs about 49.1 GiB .*stochastic, micro_batch_tokens: 16384, max_new_tokens: 1024"
+    with pytest.raises(UserError, match=said + r".* 47 can be used\n  fix: lower training.micro_batch_tokens"):
+        checks.memory(config)
+    smaller = configured(tmp_path, "config", training={"weights": "stochastic", "micro_batch_tokens": 2048})
+    assert "(training.weights: stochastic)" in checks.memory(smaller)
+
+
+def test_of_a_model_of_unknown_size_nothing_is_said(tmp_path: Path) -> None:
+    config = configured(tmp_path, policies={"tiny-llama": {"parameters": None}})
+    assert "tiny-llama: policies.tiny-llama.parameters is not set" in checks.memory(config)
+
+
+@pytest.mark.parametrize("section", ["training", "evaluation"])
+def test_an_engine_that_is_not_installed_is_named(
+    tmp_path: Path, section: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reinforce_lite.rollout.registry._has_vllm", lambda: False)
+    asked = configured(tmp_path, **{section: {"engine": "vllm"}})
+    with pytest.raises(UserError, match=rf"(?s){section}.engine: vllm for tiny-llama .*'reinforce-lite\[vllm\]'"):
+        checks.preflight(asked)
+    passed = {check["name"]: check["detail"] for check in checks.preflight(configured(tmp_path))}
+    assert "training.engine of tiny-phi: generate" in passed["engine"]
+
+
+def test_a_prompt_that_no_engine_takes_is_named_before_anything_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reinforce_lite.rollout.registry._has_vllm", lambda: True)
+    small = {"train_size": 30, "test_size": 20, "dev_size": 10}
+    asked = configured(tmp_path, training={"engine": "vllm"}, task=small)
+    assert checks.prompts(asked) == "at most 2,048 tokens"
+    assert checks.prompts(configured(tmp_path, task=small)) == "of any length", "generate takes all"
+    monkeypatch.setattr("reinforce_lite.rollout.vllm.PROMPT_TOKENS", 10)
+    with pytest.raises(UserError, match=r"(?s)prompts: train-\d+: its prompt has \d+ tokens .*takes 10\n"):
+        checks.preflight(asked)
+    assert not list(tmp_path.iterdir()), "nothing was written"
+
+
+def test_downloads_and_results_may_be_on_two_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 170 * checks.GIB})
+    # 3.21 + 3.82 billion parameters of 2 bytes: 13.1 GiB for each copy. The largest checkpoint is that of the first:
+    # 10 bytes a parameter (stochastic rounding), 29.9 GiB, three times. There are three seeds, two controls that take a
+    # step and have one seed, and a download.
+    config = configured(tmp_path, "config")
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(checks, "_cached", lambda *_: False)
+    monkeypatch.setattr(checks, "_hub_cache", lambda: tmp_path / "hub")
+    assert checks.disk(config) == f"{tmp_path}: about 169.3 GiB needed, 170 free"
+    usage.free = 168 * checks.GIB
+    with pytest.raises(UserError, match=r"has 168.0 GiB free, and about 169.3 are needed"):
+        checks.disk(config)
+    monkeypatch.setattr(checks, "_hub_cache", lambda: Path("/dev/shm/hub"))
+    said = checks.disk(config)
+    assert f"{tmp_path}: about 156.2 GiB" in said and "/dev/shm: about 13.1 GiB" in said
+    monkeypatch.setattr(checks.os, "access", lambda place, _: place == tmp_path)
+    with pytest.raises(UserError, match="/dev/shm cannot be written by user"):
+        checks.disk(config)
+
+
+def test_what_is_recorded_names_no_folder_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert checks.disk(configured(tmp_path / "results")).startswith(".: about")
+    (tmp_path / "results").mkdir()
+    assert checks.disk(configured(tmp_path / "results")).startswith("results: about")
+
+
+def test_all_failures_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"(?s)memory_gib.*price_date"):
+        checks.preflight(configured(tmp_path, hardware={"price_date": "2999-01-01", "memory_gib": 0.001}))
+
+
+def test_wrong_checksum_is_named(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.jsonl").write_text('{"question": "1 + 1?", "answer": "2\\n#### 2"}\n')
+    task = {"name": "gsm8k", "path": str(tmp_path), "demonstrations": 10}
+    with pytest.raises(UserError, match=r"train\.jsonl is not the original file: its SHA-256 is"):
+        checks.preflight(configured(tmp_path, task=task))
+
+
+def test_absent_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"policies.smollm2-135m.path: /nowhere.gguf does not exist"):
+        checks.policies(configured(tmp_path, "smollm", policies={"smollm2-135m": {"path": "/nowhere.gguf"}}))
+
+
+def test_gated_without_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_token", lambda: None)
+    with pytest.raises(UserError, match=r"meta-llama/.* is gated and no token is set\n  fix: .*HF_TOKEN"):
+        checks.policies(configured(tmp_path, "config"))
+    monkeypatch.setattr(checks, "_token", lambda: "hf_x")
+    assert "llama" in checks.policies(configured(tmp_path, "config"))
+
+
+def test_unreachable_hub_names_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Api:
+        def repo_info(self, *_: Any, **__: Any) -> None:
+            raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"cannot reach .*no route to host\n  fix: .*path"):
+        checks.hub(configured(tmp_path, "smollm"))
+
+
+def test_a_spent_budget_is_refused_without_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = configured(tmp_path)
+    dear = config.hardware.model_copy(update={"usd_per_hour": 1e6})
+    ledger = Ledger(config.folder / "ledger.jsonl")
+    ledger.close(ledger.open("train", dear), "finished")
+    before = (config.folder / "ledger.jsonl").read_bytes()
+    monkeypatch.setattr("reinforce_lite.experiment.rehearsal.rehearse", lambda *given: pytest.fail("it rehearsed"))
+    plan = plan_experiment(config)
+    assert "budget.limit_usd is 0.05; raise it" in plan["refused"]
+    assert (config.folder / "ledger.jsonl").read_bytes() == before
+
+
+def test_an_old_price_passes_with_a_remark(tmp_path: Path) -> None:
+    old = datetime.date.today() - datetime.timedelta(days=400)
+    assert "400 days ago" in checks.price(configured(tmp_path, hardware={"price_date": str(old)}))
+
+
+def test_what_an_older_tree_checked_is_not_checked_again() -> None:
+    # Computed by that tree, whose tasks all had the keys of GSM8K.
+    config = load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"])
+    assert checks.digest(config).startswith("089bf44a013ff2dc")

@@ -1,0 +1,79 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from reinforce_lite.io import interrupt
+from reinforce_lite.io.interrupt import Interrupted, uninterrupted
+
+
+@pytest.fixture(autouse=True)
+def installed() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    interrupt.install()
+    yield
+    interrupt.install()  # forgets that it was asked
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def tell(number: int = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_an_exception_that_except_exception_does_not_catch(number: int) -> None:
+    with pytest.raises(Interrupted, match=signal.Signals(number).name):
+        try:
+            tell(number)
+        except Exception:
+            pytest.fail("swallowed")
+
+
+def test_the_second_signal_does_not_disturb_the_leaving() -> None:
+    with pytest.raises(Interrupted):
+        tell()
+    tell()
+    tell(signal.SIGINT)
+
+
+def test_it_waits_for_the_end_of_the_outermost_block() -> None:
+    done = []
+    with pytest.raises(Interrupted), uninterrupted():
+        with uninterrupted():
+            tell()
+            done.append("inner")
+        done.append("outer")
+    assert done == ["inner", "outer"]
+
+
+def test_an_error_of_the_block_goes_first() -> None:
+    with pytest.raises(ValueError, match="mine"), uninterrupted():
+        tell()
+        raise ValueError("mine")
+
+
+def test_what_a_library_has_swallowed_is_raised_at_the_next_block() -> None:
+    with contextlib.suppress(BaseException):
+        tell()
+    with pytest.raises(Interrupted), uninterrupted():
+        pass
+
+
+def test_without_a_signal_nothing_is_raised() -> None:
+    with uninterrupted(), uninterrupted():
+        pass
+
+
+def test_the_command_says_that_it_can_be_repeated() -> None:
+    code = (
+        "import os, signal, sys\nfrom reinforce_lite import cli\n"
+        "cli.load = lambda paths: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(cli.main(['report', '--config', 'x']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (75, "reinforce-lite report: interrupted; the same command continues\n")

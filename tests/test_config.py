@@ -1,0 +1,203 @@
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from reinforce_lite.config import Training, json_schema, load, merge, validate
+from reinforce_lite.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+BASE = ROOT / "config/config.yaml"
+OVERLAYS = ("tiny", "smollm", "smollm_gpu", "as_published")
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The paper's configuration with one key replaced, or removed if `value` is ..."""
+    config: dict[str, Any] = yaml.safe_load(BASE.read_text())
+    *parents, last = path.split("/" if "/" in path else ".")
+    section = config
+    for key in parents:
+        section = section[key]
+    if value is ...:
+        del section[last]
+    else:
+        section[last] = value
+    return config
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_configuration_is_valid(name: str) -> None:
+    assert load([BASE, ROOT / f"config/{name}.yaml"]).experiment == name
+
+
+def test_the_paper_is_what_the_article_used() -> None:
+    settings = load([BASE])
+    policies = [settings.policies[name] for name in settings.models]
+    assert [p.repo for p in policies] == ["meta-llama/Llama-3.2-3B-Instruct", "microsoft/Phi-3.5-mini-instruct"]
+    assert [(p.published.baseline, p.published.trained) for p in policies if p.published] == [
+        (0.705, 0.725),
+        (0.834, 0.84),
+    ]
+    assert settings.budget.limit_usd == 10 and settings.hardware.name == "NVIDIA RTX A6000"
+
+
+def test_as_published_is_as_published() -> None:
+    settings = load([BASE, ROOT / "config/as_published.yaml"])
+    training = settings.variant(settings.variants[0])
+    assert (training.estimator, training.reward) == ("as_published", "published")
+    assert (training.temperature, training.top_p) == (0.7, 0.9)
+    assert (training.questions_per_step, training.group_size) == (1, 10)
+    assert (training.steps, training.learning_rate, training.shuffle) == (558, 1e-6, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("budgett", 3, "budgett: unknown key"),
+        ("training.lerning_rate", 1e-3, "training.lerning_rate: unknown key"),
+        ("training.steps", "many", "training.steps: .*integer.*it is 'many'"),
+        ("training.steps", -1, "training.steps: .*greater than or equal to 0"),
+        ("training.steps", 0, "variants: the first one is the result, and 'leave_one_out' takes no step"),
+        ("training_variants.leave_one_out", {"same_cost_as": "x"}, "'x' is not one of the `variants` that are run"),
+        (
+            "training_variants.leave_one_out",
+            {"same_cost_as": "leave_one_out"},
+            r"leave_one_out.same_cost_as: 'leave_one_out' has no cost of its own",
+        ),
+        ("budget.limit_usd", -1, "budget.limit_usd: .*greater than 0.*it is -1"),
+        ("hardware.price_date", ..., "hardware.price_date: this key is needed"),
+        ("hardware.price_date", "soon", "hardware.price_date: .*date"),
+        ("hardware.price_source", "", "hardware.price_source: "),
+        ("hardware.device", "tpu", "hardware.device: .*'cuda' or 'cpu'"),
+        ("models", ["gpt"], "models: 'gpt' is not one of llama"),
+        ("models", [], "models: .*at least 1"),
+        ("variants", ["x"], "variants: 'x' is not one of as_published"),
+        ("seeds", [0, 0], "seeds: a seed stands twice"),
+        ("control_seeds", [0, 0], "control_seeds: a seed stands twice"),
+        ("control_seeds", [0, 7], r"control_seeds: 7 is not one of `seeds`, \[0, 1, 2\]"),
+        ("control_seeds", [1], "control_seeds: 0 is the first of `seeds`"),
+        ("control_seeds", [], "control_seeds: .*at least 1"),
+        ("experiment", "../escape", "experiment: .*pattern"),
+        ("training_variants.leave_one_out", {"stepz": 3}, r"training_variants.leave_one_out.stepz"),
+        ("policies/phi-3.5-mini-instruct/revision", ..., "policies.phi-3.5-mini-instruct: revision is needed"),
+        ("training.top_p", 0, "training.top_p: .*greater than 0"),
+        ("task.name", "gsm9k", "task.name: 'gsm9k' is not one of gsm8k, word_world, and no path of a Python file"),
+        ("task.name", "none/of/mine.py", "task.name: .*none/of/mine.py cannot be loaded: .*No such file"),
+        ("task.prompt", "poem", "task.prompt: gsm8k has the prompts tagged, .*it is 'poem'"),
+        ("task.sizes", 3, "task.sizes: unknown key"),
+        ("task", {"name": "word_world", "dev_size": 1, "path": "/x"}, "task.path: unknown key"),
+        ("task.dev_size", -1, "task.dev_size: .*greater than or equal to 0"),
+        ("training.reward", "kind", "training.reward: 'kind' is not one of correct, flexible, .*, strict, random"),
+        ("training.reward", {"kind": 1.0}, "training.reward: 'kind' is not one of correct, .*, strict"),
+        ("training.reward", {"random": 1.0}, "training.reward: 'random' is not one of"),
+        ("training.reward", {}, "training.reward.*at least 1"),
+        ("training_variants.random_reward", {"reward": "kind"}, "training_variants.random_reward.reward: 'kind' is"),
+        ("training_variants.prompt_only", {"prompt": "poem"}, "training_variants.prompt_only.prompt: 'poem' is not"),
+        ("training.estimator", "none", "training.estimator: it is not one of leave_one_out, .*it is 'none'"),
+        ("training.engine", "none", "training.engine: .*'vllm'.*it is 'none'"),
+    ],
+)
+def test_bad_values_name_the_key(path: str, value: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said) as error:
+        validate(changed(path, value))
+    assert len(str(error.value).splitlines()) <= 24, "one screen"
+    assert "fix:" in str(error.value)
+
+
+def test_names_of_a_catalogue_that_is_not_run_may_be_those_of_another_task() -> None:
+    changes = {"variants": ["leave_one_out"], "control_seeds": None}
+    assert validate({**changed("training_variants.prompt_only", {"prompt": "poem", "reward": "kind"}), **changes})
+
+
+def test_a_cross_check_needs_a_task_of_the_harness() -> None:
+    with pytest.raises(UserError, match=r"evaluation.cross_check: lm-eval has no task of its own like word_world"):
+        validate({**changed("evaluation.cross_check", True), "task": {"name": "word_world", "dev_size": 1}})
+    assert validate(changed("evaluation.cross_check", True)).evaluation.cross_check
+
+
+def test_names_that_are_checked_here_are_those_of_the_registries() -> None:
+    from reinforce_lite.learning import ESTIMATORS
+    from reinforce_lite.learning.estimators import Estimator, estimator
+    from reinforce_lite.rollout.registry import ROWS
+
+    fields = Training.model_fields
+    assert all(isinstance(estimator(name), Estimator) for name in ESTIMATORS)
+    assert set(get_args(fields["engine"].annotation)) == {"auto", *ROWS}
+
+
+def test_controls_have_the_seeds_that_are_theirs() -> None:
+    chosen = {"variants": ["leave_one_out", "supervised", "prompt_only"], "seeds": [4, 5, 6]}
+    some = validate({**changed("control_seeds", [4, 6]), **chosen})
+    first = [("leave_one_out", 4), ("leave_one_out", 5), ("leave_one_out", 6)]
+    assert some.runs == [*first, ("supervised", 4), ("supervised", 6), ("prompt_only", 4), ("prompt_only", 6)]
+    every = validate({**changed("control_seeds", None), **chosen})
+    assert [seed for _, seed in every.runs] == [4, 5, 6] * 3
+    turned = {**chosen, "variants": ["supervised", "leave_one_out"]}
+    with pytest.raises(UserError, match="same_cost_as: 'leave_one_out' is not trained with seed 5; set control_seeds"):
+        validate({**changed("control_seeds", [4]), **turned})
+
+
+def test_every_bad_key_is_told_at_once() -> None:
+    config = changed("budget.limit_usd", -1)
+    config["training"]["steps"] = -1
+    with pytest.raises(UserError, match=r"(?s)budget.limit_usd.*training.steps"):
+        validate(config)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "does not exist"), ("a: [", "not valid YAML"), ("- 1", "no mapping")]
+)
+def test_unreadable_files_are_named(tmp_path: Path, text: str | None, said: str) -> None:
+    path = tmp_path / "x.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=rf"x\.yaml.*{said}"):
+        load([path])
+
+
+def test_merge_replaces_lists_and_merges_mappings() -> None:
+    assert merge({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2]}, "d": 1}) == {"a": {"b": 1, "c": [2]}, "d": 1}
+
+
+def test_a_variant_changes_only_its_keys() -> None:
+    settings = load([BASE])
+    plain, coin = settings.variant("leave_one_out"), settings.variant("random_reward")
+    differing = {key for key, value in plain.model_dump().items() if coin.model_dump()[key] != value}
+    assert differing == {"reward"} and coin.reward == "random"
+
+
+def test_the_resolved_configuration_reads_back(tmp_path: Path) -> None:
+    settings = load([BASE, ROOT / "config/tiny.yaml"])
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(settings.model_dump(mode="json")))
+    assert load([path]) == settings
+    path.write_text("{")
+    with pytest.raises(UserError, match=r"config\.json is not valid JSON"):
+        load([path])
+
+
+def test_generated_schema_and_tables_are_up_to_date() -> None:
+    import sys
+
+    assert (ROOT / "workflow/schemas/config.schema.json").read_text() == json_schema(), "run make schema"
+    sys.path.insert(0, str(ROOT / "config"))
+    try:
+        import document
+    finally:
+        sys.path.pop(0)
+    text = document.README.read_text()
+    assert document.documented(text) == text, "run make schema"
+
+
+def test_the_schema_accepts_every_configuration_and_refuses_an_unknown_key() -> None:
+    import jsonschema
+
+    schema = json.loads(json_schema())
+    base = yaml.safe_load(BASE.read_text())
+    for name in OVERLAYS:
+        overlaid = merge(base, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+        jsonschema.validate(json.loads(json.dumps(overlaid, default=str)), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(json.loads(json.dumps({**base, "x": 1}, default=str)), schema)
