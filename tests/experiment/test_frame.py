@@ -13,7 +13,7 @@ from reinforce_lite.budget.gate import Gate, StoppedByBudgetError
 from reinforce_lite.budget.ledger import attempts, ledger_path
 from reinforce_lite.config import Settings, load, merge, validate
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment.attempt import Stage
+from reinforce_lite.experiment.attempt import Account
 from reinforce_lite.experiment.frame import NotRunError, budgeted
 from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.stages import Job, Layout
@@ -46,7 +46,7 @@ def configured(tmp_path: Path) -> Callable[..., Settings]:
     return make
 
 
-def work(settings: Settings, job: Job, block: Callable[[Stage, Gate], None], round: int = 0) -> None:
+def work(settings: Settings, job: Job, block: Callable[[Account, Gate], None], round: int = 0) -> None:
     with budgeted(settings, job, round) as paid:
         block(paid.account, paid.gate)
 
@@ -114,7 +114,7 @@ def test_no_training_without_a_baseline(configured: Callable[..., Settings]) -> 
 def test_a_part_of_an_evaluation_counts_as_none(configured: Callable[..., Settings]) -> None:
     settings = configured(1000)
 
-    def cut(account: Stage, gate: Gate) -> None:
+    def cut(account: Account, gate: Gate) -> None:
         finish(settings, BASELINE)
         raise StoppedByBudgetError("stopped by budget at batch 1 of 4")
 
@@ -129,7 +129,7 @@ def test_a_part_of_an_evaluation_counts_as_none(configured: Callable[..., Settin
 def test_a_stopped_training_is_a_result_that_may_go_on(configured: Callable[..., Settings]) -> None:
     settings = configured(1000)
 
-    def stop(account: Stage, gate: Gate) -> None:
+    def stop(account: Account, gate: Gate) -> None:
         (Layout.of(settings).resume(TRAIN) / "step-00000012").mkdir(parents=True)
         gate.reason = "stopped by budget at step 12 of 60"
         finish(settings, TRAIN, steps=12, stopped=gate.reason)
@@ -155,7 +155,7 @@ def test_the_steps_that_a_killed_training_has_kept_are_not_paid_again(configured
 def test_an_error_leaves_no_verdict(configured: Callable[..., Settings]) -> None:
     settings = configured(1000)
 
-    def fail(account: Stage, gate: Gate) -> None:
+    def fail(account: Account, gate: Gate) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
@@ -183,7 +183,7 @@ def test_evidence_comes_from_what_is_finished(configured: Callable[..., Settings
     work(settings, BASELINE, lambda *_: finish(settings, BASELINE))
     training = settings.variant("leave_one_out")
 
-    def train(account: Stage, gate: Gate) -> None:
+    def train(account: Account, gate: Gate) -> None:
         finish(settings, TRAIN, steps=2)
         place = Layout.of(settings).path(TRAIN).with_name("metrics.jsonl")
         write_jsonl(place, [{"step": i, "seconds_rollout": 1e-6, "seconds_update": 3e-6} for i in range(2)])

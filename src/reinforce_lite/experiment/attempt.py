@@ -23,7 +23,7 @@ INTERRUPTIONS = ("Interrupted", "StoppedByBudgetError")
 
 
 @dataclass(frozen=True)
-class Stage:
+class Account:
     """The attempt that runs, and its run in MLflow, to which a training logs its curves while people watch."""
 
     attempt: Attempt
@@ -53,7 +53,7 @@ def stage(
     finished: Callable[[], bool] | None = None,
     admit: Callable[[], None] = lambda: None,
     touch_seconds: float = 15.0,
-) -> Iterator[Stage]:
+) -> Iterator[Account]:
     """Account for the block: what it costs goes into the ledger, what it records into MLflow.
 
     Use it once a process, around everything: it waits until no other stage of the experiment uses the device. The
@@ -92,13 +92,13 @@ def stage(
 
 
 @contextmanager
-def _recorded(settings: Settings, ledger: Ledger, attempt: Attempt, touch_seconds: float) -> Iterator[Stage]:
+def _recorded(settings: Settings, ledger: Ledger, attempt: Attempt, touch_seconds: float) -> Iterator[Account]:
     """The opened attempt, until the block ends it in one way or another."""
     live: LiveRun | None = None
     try:
         with _signs_of_life(ledger, attempt.id, touch_seconds):
             live = LiveRun(settings, attempt)
-            yield Stage(attempt, live)
+            yield Account(attempt, live)
     except BaseException as problem:
         # By name: the classes belong to whoever raises them.
         ending: Ending = "interrupted" if type(problem).__name__ in INTERRUPTIONS else "failed"

@@ -15,7 +15,7 @@ from reinforce_lite.budget.plan import Plan, enough
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import keys, resume
-from reinforce_lite.experiment.attempt import Stage, stage
+from reinforce_lite.experiment.attempt import Account, stage
 from reinforce_lite.experiment.checks import require_preflight
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.io.files import read_json, write_json, write_jsonl
@@ -26,7 +26,7 @@ from reinforce_lite.stages import STAGES, Job, Layout
 class Paid:
     """What a stage on the device works with: its attempt in the ledger, and the gate that it asks after each step."""
 
-    account: Stage
+    account: Account
     gate: Gate
 
 

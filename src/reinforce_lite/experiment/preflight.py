@@ -13,7 +13,7 @@ from reinforce_lite.budget.ledger import attempts, ledger_path
 from reinforce_lite.budget.plan import dollars, refused, table
 from reinforce_lite.config import Settings
 from reinforce_lite.experiment import checks
-from reinforce_lite.experiment.attempt import Stage, stage
+from reinforce_lite.experiment.attempt import Account, stage
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.experiment.tracking import open_experiment
 from reinforce_lite.io.files import write_json
@@ -58,7 +58,7 @@ def plan_experiment(settings: Settings) -> dict[str, Any]:
         return _plan(settings, account, elsewhere)
 
 
-def _plan(settings: Settings, account: Stage, elsewhere: float) -> dict[str, Any]:
+def _plan(settings: Settings, account: Account, elsewhere: float) -> dict[str, Any]:
     from reinforce_lite.experiment.rehearsal import rehearse
     from reinforce_lite.policy.load import prepare_torch
 
