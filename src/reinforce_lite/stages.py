@@ -169,6 +169,13 @@ STAGES: Mapping[str, Stage] = _table(
 """In the order in which their jobs are listed."""
 
 
+POLICY = STAGES["fetch_policy"].outputs["policy"]
+"""Name of the file that describes a policy, before training and after it."""
+EVALUATED = {**STAGES["evaluate_trained"].outputs, **STAGES["evaluate_trained"].extras}
+TRAINED = {**STAGES["train"].outputs, **STAGES["train"].extras}
+"""Names of the files of an evaluation (the same before training and after it) and of a training."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A stage, of a model and of one of its trainings where the stage is of one."""

@@ -29,7 +29,7 @@ from reinforce_lite.budget.events import Close, Event, Open, Touch
 from reinforce_lite.config import Hardware, Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io import clock
-from reinforce_lite.stages import Job
+from reinforce_lite.stages import Job, Layout
 
 Ending = Literal["finished", "failed", "interrupted"]
 """How a process can end an attempt; interrupted: it was asked to stop, and can be continued."""
@@ -195,7 +195,7 @@ class Ledger:
 
 def ledger_path(settings: Settings) -> Path:
     """Where the ledger of an experiment is."""
-    return settings.folder / "ledger.jsonl"
+    return Layout.of(settings).ledger
 
 
 def attempts(path: Path) -> list[Attempt]:

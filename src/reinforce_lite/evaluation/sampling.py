@@ -10,9 +10,10 @@ from reinforce_lite.evaluation.written import Written, write_batches
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.rollout.registry import kept_open, opened
+from reinforce_lite.stages import EVALUATED
 from reinforce_lite.tasks import Problem, Task, verdicts
 
-SAMPLES = "samples.jsonl"
+SAMPLES = EVALUATED["samples"]
 """Beside items.jsonl, where answers were sampled."""
 
 

@@ -12,7 +12,7 @@ from reinforce_lite.config import Settings
 from reinforce_lite.io.files import read_json
 from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.resources.precision import evaluation_of, training_of
-from reinforce_lite.stages import STAGES, Job, Layout
+from reinforce_lite.stages import POLICY, STAGES, Job, Layout
 from reinforce_lite.tasks import file_sum
 
 Key = dict[str, Any]
@@ -94,8 +94,8 @@ def is_done(config: Settings, job: Job) -> bool:
 
 def policy_sha256(folder: Path) -> str:
     """A sum of policy.json and of the weights it points to; weights on the hub are named by their commit."""
-    weights = read_json(folder / "policy.json")["weights"]
-    files = [folder / "policy.json"]
+    weights = read_json(folder / POLICY)["weights"]
+    files = [folder / POLICY]
     if "folder" in weights or "path" in weights:
         place = folder / weights["folder"] if "folder" in weights else Path(weights["path"])
         files += [place] if place.is_file() else sorted(path for path in place.iterdir() if path.is_file())

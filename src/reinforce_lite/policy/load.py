@@ -12,6 +12,7 @@ from reinforce_lite.config import Hardware, PolicySettings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import atomic_folder, read_json, write_json
 from reinforce_lite.policy import Policy
+from reinforce_lite.stages import POLICY
 
 EXPANDABLE = "expandable_segments:True"
 
@@ -78,7 +79,7 @@ def load(folder: Path, settings: PolicySettings, device: str) -> Policy:
     Raises:
         UserError: policy.json or the weights are absent.
     """
-    weights = read_json(folder / "policy.json")["weights"]
+    weights = read_json(folder / POLICY)["weights"]
     if "folder" in weights:
         return pretrained(str(folder / weights["folder"]), settings, device)
     if "path" in weights:
@@ -165,4 +166,4 @@ def save(policy: Policy, folder: Path, provenance: dict[str, Any]) -> None:
     with atomic_folder(folder / "weights") as temporary:
         policy.model.save_pretrained(temporary)
         policy.tokenizer.save_pretrained(temporary)
-    write_json(folder / "policy.json", {"weights": {"folder": "weights"}, **provenance})
+    write_json(folder / POLICY, {"weights": {"folder": "weights"}, **provenance})

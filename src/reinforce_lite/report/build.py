@@ -19,8 +19,9 @@ from reinforce_lite.report.sampled import sampled
 from reinforce_lite.report.seeds import over_seeds
 from reinforce_lite.report.summary import BOOTSTRAP_SEED, provenance, reconcile, summarise
 from reinforce_lite.report.summary_model import Summary
+from reinforce_lite.stages import EVALUATED, STAGES, TRAINED, Layout
 
-SUMMARY, VERDICTS, TRACES, PAGE = "summary.json", "verdicts.json", "traces.json", "report.html"
+SUMMARY, VERDICTS, TRACES, PAGE = (STAGES["report"].files[name] for name in ("summary", "verdicts", "traces", "html"))
 
 _CLAIMS = {"strict": "strict accuracy", "flexible": "flexible accuracy"}
 
@@ -46,7 +47,7 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
     Raises:
         UserError: an input is absent, damaged, or contradicts another one.
     """
-    report = report_of(settings, folder, attempts(folder / "ledger.jsonl"), mlflow_seconds)
+    report = report_of(settings, folder, attempts(Layout(folder).ledger), mlflow_seconds)
     summary = report.summary.as_json()
     summary["provenance"]["files"][PAGE] = hashlib.sha256(report.page.encode()).hexdigest()
     write_json(folder / SUMMARY, summary)
@@ -65,7 +66,7 @@ def report_of(
         UserError: an input is absent, damaged, or contradicts another one.
     """
     every_run = runs(settings, folder)
-    records = [read_json(run.trained / "training.json") for run in every_run]
+    records = [read_json(run.trained / TRAINED["summary"]) for run in every_run]
     comparisons = [
         {**_compared(run), "stopped": one.get("stopped")} for run, one in zip(every_run, records, strict=True)
     ]
@@ -92,7 +93,7 @@ def _compared(run: Run) -> dict[str, Any]:
     if figures.get("not_run"):
         return figures
     for side, folder in (("baseline", run.baseline), ("trained", run.evaluated)):
-        stated = read_json(folder / "evaluation.json")
+        stated = read_json(folder / EVALUATED["summary"])
         for parser, name in _CLAIMS.items():
             if abs(stated[parser] - figures[side][parser]) > 1e-6:
                 raise UserError(

@@ -8,6 +8,7 @@ from typing import Any
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation.statistics import discordance, mcnemar_exact, paired_bootstrap
 from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.stages import EVALUATED
 
 Item = dict[str, Any]
 Pair = tuple[Item, Item]
@@ -52,11 +53,11 @@ def compare_evaluations(baseline: Path, trained: Path, *, resamples: int, seed: 
     Raises:
         UserError: as `compare`.
     """
-    reasons = [read_json(folder / "evaluation.json").get("not_run") for folder in (baseline, trained)]
+    reasons = [read_json(folder / EVALUATED["summary"]).get("not_run") for folder in (baseline, trained)]
     reason = next(filter(None, reasons), None)
     if reason is not None:
-        return nothing(baseline / "items.jsonl", str(reason))
-    return compare(baseline / "items.jsonl", trained / "items.jsonl", resamples=resamples, seed=seed)
+        return nothing(baseline / EVALUATED["outcomes"], str(reason))
+    return compare(baseline / EVALUATED["outcomes"], trained / EVALUATED["outcomes"], resamples=resamples, seed=seed)
 
 
 def nothing(baseline_items: Path, reason: str) -> dict[str, Any]:

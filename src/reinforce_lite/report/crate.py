@@ -25,6 +25,7 @@ from reinforce_lite.report.crate_steps import (
     every_job,
     flow,
 )
+from reinforce_lite.stages import TRAINED, Job, Layout
 
 METADATA = "ro-crate-metadata.json"
 SNAKEFILE = "workflow/Snakefile"
@@ -55,7 +56,7 @@ def build(settings: Settings, folder: Path, workflow: Path, now: datetime | None
     """
     if not (workflow / "Snakefile").is_file():
         raise UserError(f"--workflow: {workflow} holds no Snakefile", "name the folder of the Snakefile that was run")
-    summary = read_json(folder / "summary.json")
+    summary = read_json(Layout(folder).path(Job("report")))
     with atomic_folder(folder / "workflow") as copy:
         # New times: a copy that looked older than the report would be made again.
         hidden = shutil.ignore_patterns(".*", "__pycache__")
@@ -63,7 +64,7 @@ def build(settings: Settings, folder: Path, workflow: Path, now: datetime | None
         shutil.copyfile(folder / "config.json", copy / Path(CONFIG).name)
     paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     names = [path.as_posix() for path in paths if _is_result(path)]
-    experiment = Experiment(settings, folder, summary, attempts(folder / "ledger.jsonl"), names)
+    experiment = Experiment(settings, folder, summary, attempts(Layout(folder).ledger), names)
     write_json(folder / METADATA, describe(experiment, now or datetime.now(UTC)))
 
 
@@ -181,7 +182,7 @@ def _add_totals(graph: Graph, experiment: Experiment) -> list[Reference]:
         entities.add_usd(graph, "#run", cost["usd"], description=limit),
         entities.add_quantity(graph, "#run", "device-hours", cost["device_hours"], "HR"),
     ]
-    trainings = (read_json(folder / name) for name in experiment.names if name.endswith("training.json"))
+    trainings = (read_json(folder / name) for name in experiment.names if name.endswith(TRAINED["summary"]))
     answers = (name for name in experiment.names if name.endswith(("/items.jsonl", "/samples.jsonl")))
     tokens = {
         "training": [training["tokens"] for training in trainings if "tokens" in training],

@@ -14,7 +14,7 @@ from reinforce_lite.io.files import read_jsonl
 from reinforce_lite.report.compare import compare
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.summary_model import OverSeeds, SeedContrast, Summary
-from reinforce_lite.stages import Layout
+from reinforce_lite.stages import EVALUATED, TRAINED, Layout
 
 ROLES: dict[str, Callable[[Training], bool]] = {
     "random reward": lambda training: _rewarded(training) and training.reward == "random",
@@ -77,7 +77,7 @@ class Evidence:
             for variant in self.controls(role):
                 if not run[variant, settings.seeds[0]].not_run:
                     sides = layout.evaluation(model, variant, settings.seeds[0]), layout.evaluation(*self.main(model))
-                    items = (side / "items.jsonl" for side in sides)
+                    items = (side / EVALUATED["outcomes"] for side in sides)
                     rows[model, variant] = compare(*items, resamples=resamples, seed=BOOTSTRAP_SEED)
         adjusted = holm([row["mcnemar_p"] for row in rows.values()])
         return {pair: {**rows[pair], "adjusted_p": p} for pair, p in zip(rows, adjusted, strict=True)}
@@ -126,5 +126,5 @@ class Evidence:
         """The metrics of every training of the first variant."""
         layout, variant = Layout(self.folder), self.settings.variants[0]
         runs = [(model, variant, seed) for model in self.settings.models for seed in self.settings.seeds]
-        rows = {run: read_jsonl(layout.train(*run) / "metrics.jsonl") for run in runs}
+        rows = {run: read_jsonl(layout.train(*run) / TRAINED["metrics"]) for run in runs}
         return {run: steps for run, steps in rows.items() if steps}

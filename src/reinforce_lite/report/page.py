@@ -14,6 +14,7 @@ from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.report import gallery, money, plots, questions, verdicts
 from reinforce_lite.report.compare import Pair, format_remark, p_text, paired, verdict
 from reinforce_lite.report.runs import Run, runs
+from reinforce_lite.stages import EVALUATED, TRAINED, Job, Layout
 
 ARTICLE_MODELS = ("meta-llama/", "microsoft/Phi")
 """How the repositories of the article's two models begin."""
@@ -59,7 +60,7 @@ def page_of(
         cost_plot=plots.costs(summary["cost"]["by_stage"], summary["cost"]["limit_usd"]),
         attempts=[_attempt_view(attempt) for attempt in ledger],
         seconds=summary["cost"]["reconciliation"],
-        checks=read_json(folder / "preflight.json").get("checks", []),
+        checks=read_json(Layout(folder).preflight).get("checks", []),
         details=_details(settings, folder, every_run),
         gallery=gallery.view(settings, _pairs(settings, every_run, summary)),
         page_size=ANSWERS,
@@ -110,7 +111,7 @@ def _model_view(name: str, summary: Mapping[str, Any], own: Sequence[Run]) -> di
     """What the template shows of one model."""
     figures = summary["models"][name]
     kind, sentence = verdict(figures, name)
-    drawn = plots.lines([(run.variant, run.seed, read_jsonl(run.trained / "metrics.jsonl")) for run in own])
+    drawn = plots.lines([(run.variant, run.seed, read_jsonl(run.trained / TRAINED["metrics"])) for run in own])
     return {
         "name": name,
         "figures": figures,
@@ -128,14 +129,14 @@ def _model_view(name: str, summary: Mapping[str, Any], own: Sequence[Run]) -> di
 
 def _training(run: Run) -> dict[str, Any]:
     absent: dict[str, Any] = dict.fromkeys(("not_run", "stopped", "steps_planned", "same_cost"))
-    return absent | read_json(run.trained / "training.json")
+    return absent | read_json(run.trained / TRAINED["summary"])
 
 
 def _pairs(settings: Settings, every_run: Sequence[Run], summary: Mapping[str, Any]) -> dict[str, list[Pair]]:
     """The answers of the result of each model, before and after."""
     results = {name: next(run for run in every_run if run.model == name) for name in settings.models}
     return {
-        name: paired(run.baseline / "items.jsonl", run.evaluated / "items.jsonl")
+        name: paired(run.baseline / EVALUATED["outcomes"], run.evaluated / EVALUATED["outcomes"])
         for name, run in results.items()
         if not summary["models"][name]["not_run"]
     }
@@ -169,7 +170,7 @@ def _published_remark(figures: Mapping[str, Any]) -> str | None:
 
 def _last(run: Run) -> dict[str, float | None]:
     """The last measurement of drift of a run; None where there was none."""
-    rows = read_jsonl(run.trained / "metrics.jsonl")
+    rows = read_jsonl(run.trained / TRAINED["metrics"])
     return {
         key: next((row[key] for row in reversed(rows) if row.get(key) is not None), None)
         for key in ("weights_changed", "kl_to_start")
@@ -194,10 +195,10 @@ def _attempt_view(attempt: Attempt) -> dict[str, Any]:
 def _details(settings: Settings, folder: Path, every_run: Sequence[Run]) -> list[tuple[str, str]]:
     """(title, JSON) of what stands folded at the end of the page."""
     places = dict.fromkeys([run.baseline for run in every_run] + [run.evaluated for run in every_run])
-    evaluations = {str(place.relative_to(folder)): read_json(place / "evaluation.json") for place in places}
+    evaluations = {str(place.relative_to(folder)): read_json(place / EVALUATED["summary"]) for place in places}
     parts = {
         "Configuration": settings.model_dump(mode="json"),
-        "Data manifest": read_json(folder / "data" / "manifest.json"),
+        "Data manifest": read_json(Layout(folder).path(Job("prepare_dataset"), "manifest")),
         "Evaluations": evaluations,
     }
     return [(title, json.dumps(value, indent=2, ensure_ascii=False)) for title, value in parts.items()]

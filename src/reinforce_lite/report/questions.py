@@ -8,7 +8,7 @@ from reinforce_lite.config import Settings
 from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.report import money, plots
 from reinforce_lite.report.runs import runs
-from reinforce_lite.stages import Layout
+from reinforce_lite.stages import EVALUATED, TRAINED, Job, Layout
 
 
 class Answer(NamedTuple):
@@ -63,7 +63,7 @@ def _commits(origins: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _data(settings: Settings, folder: Path, provenance: Mapping[str, Any]) -> str:
-    manifest = read_json(Layout(folder).data / "manifest.json")
+    manifest = read_json(Layout(folder).path(Job("prepare_dataset"), "manifest"))
     counts = ", ".join(f"{count:,} {split}" for split, count in manifest.get("counts", {}).items() if count)
     source = provenance["revisions"]["data"] or {}
     shown = ", ".join(f"{key} {value}" for key, value in source.items() if isinstance(value, str | int))
@@ -87,7 +87,7 @@ def _variants(settings: Settings) -> str:
 
 def _seeds(settings: Settings, folder: Path) -> str:
     planned = settings.seeds
-    records = [(run.seed, read_json(run.evaluated / "evaluation.json")) for run in runs(settings, folder)]
+    records = [(run.seed, read_json(run.evaluated / EVALUATED["summary"])) for run in runs(settings, folder)]
     evaluated = [seed for seed in planned if any(own == seed and not r.get("not_run") for own, r in records)]
     names = ", ".join(map(str, evaluated)) or "none"
     left_out = f" of {len(planned)} planned, the budget left the others out" if len(evaluated) < len(planned) else ""
@@ -101,9 +101,9 @@ def _seeds(settings: Settings, folder: Path) -> str:
 
 def _tokens(settings: Settings, folder: Path) -> str:
     every = runs(settings, folder)
-    trained = [read_json(run.trained / "training.json") for run in every]
+    trained = [read_json(run.trained / TRAINED["summary"]) for run in every]
     places = dict.fromkeys([run.baseline for run in every] + [run.evaluated for run in every])
-    evaluated = [record for place in places if not (record := read_json(place / "evaluation.json")).get("not_run")]
+    evaluated = [record for place in places if not (record := read_json(place / EVALUATED["summary"])).get("not_run")]
     questions = max((record["n"] for record in evaluated), default=0)
     written = round(sum(record["n"] * record["length_mean"] for record in evaluated))
     drawn = [(row["n"] * row["k"], row["length_mean"]) for record in evaluated if (row := record.get("sampled"))]
@@ -117,17 +117,17 @@ def _tokens(settings: Settings, folder: Path) -> str:
 
 
 def _excluded(settings: Settings, folder: Path) -> str:
-    counts, parts = read_json(Layout(folder).data / "manifest.json").get("counts", {}), []
+    counts, parts = read_json(Layout(folder).path(Job("prepare_dataset"), "manifest")).get("counts", {}), []
     if settings.evaluation.limit is not None:
         parts.append(f"test questions after the first {settings.evaluation.limit:,}")
     if counts.get("dev"):
         parts.append(f"{counts['dev']:,} dev problems, from training")
     places = [run.trained for run in runs(settings, folder)]
-    dropped = [row["groups_dropped"] for place in places for row in read_jsonl(place / "metrics.jsonl")]
+    dropped = [row["groups_dropped"] for place in places for row in read_jsonl(place / TRAINED["metrics"])]
     if dropped:
         share = sum(dropped) / len(dropped)
         parts.append(f"from gradients {share:.0%} of the groups, whose completions all weigh nothing")
-    skipped = sum(read_json(place / "training.json").get("steps_skipped") or 0 for place in places)
+    skipped = sum(read_json(place / TRAINED["summary"]).get("steps_skipped") or 0 for place in places)
     if skipped:
         parts.append(f"{skipped} steps that were not finite")
     left_out = money.not_run(settings, folder)

@@ -10,7 +10,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import avg_at_k
 from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.report.runs import runs
-from reinforce_lite.stages import Layout
+from reinforce_lite.stages import EVALUATED, Layout
 
 Samples = Sequence[Mapping[str, Any]]
 
@@ -51,9 +51,9 @@ def samples_of(settings: Settings, place: Path) -> Samples | None:
     Raises:
         UserError: the file is absent or damaged.
     """
-    if not settings.evaluation.samples or "sampled" not in read_json(place / "evaluation.json"):
+    if not settings.evaluation.samples or "sampled" not in read_json(place / EVALUATED["summary"]):
         return None
-    return read_jsonl(place / "samples.jsonl")
+    return read_jsonl(place / EVALUATED["samples"])
 
 
 def _figures(samples: Samples, place: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from reinforce_lite.evaluation.statistics import hierarchical_bootstrap
 from reinforce_lite.io.files import read_json
 from reinforce_lite.report.compare import paired
 from reinforce_lite.report.runs import Run, runs
+from reinforce_lite.stages import EVALUATED
 
 Verdicts = dict[int, list[bool]]
 """By training seed: whether each answer is right by the strict parser."""
@@ -37,7 +38,7 @@ def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> li
     before: dict[str, dict[int, list[bool]]] = {}
     after: dict[str, dict[int, list[bool]]] = {}
     for run in mine:
-        pairs = paired(run.baseline / "items.jsonl", run.evaluated / "items.jsonl")
+        pairs = paired(run.baseline / EVALUATED["outcomes"], run.evaluated / EVALUATED["outcomes"])
         before.setdefault(run.variant, {})[run.seed] = [base["strict"] for base, _ in pairs]
         after.setdefault(run.variant, {})[run.seed] = [trained["strict"] for _, trained in pairs]
     result, rows = settings.variants[0], []
@@ -49,7 +50,7 @@ def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> li
 
 
 def _evaluated(run: Run) -> bool:
-    return not any(read_json(side / "evaluation.json").get("not_run") for side in (run.baseline, run.evaluated))
+    return not any(read_json(side / EVALUATED["summary"]).get("not_run") for side in (run.baseline, run.evaluated))
 
 
 def _contrast(settings: Settings, control: Verdicts, result: Verdicts, seed: int) -> dict[str, Any] | None:

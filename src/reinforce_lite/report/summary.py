@@ -15,7 +15,7 @@ from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.io.provenance import origin, sha256_file
 from reinforce_lite.report import money
 from reinforce_lite.report.summary_model import AttemptCost, RunResult, StageSeconds, Summary
-from reinforce_lite.stages import STAGES, Job, Layout, jobs
+from reinforce_lite.stages import POLICY, STAGES, Job, Layout, jobs
 
 BOOTSTRAP_SEED = 0
 """Seed of the paired bootstrap; fixed, so that the same items always give the same interval."""
@@ -108,8 +108,8 @@ def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
     """
     others = [job for job in jobs(settings, device=False) if job.model and not STAGES[job.stage].device]
     files = _records(settings, folder) + [path for path in map(Layout(folder).path, others) if path.exists()]
-    environment = dict(read_json(folder / "preflight.json").get("environment", {}))
-    manifest = read_json(folder / "data" / "manifest.json")
+    environment = dict(read_json(Layout(folder).preflight).get("environment", {}))
+    manifest = read_json(Layout(folder).path(Job("prepare_dataset"), "manifest"))
     packages = environment.pop("packages", {})
     return {
         "versions": {"reinforce-lite": __version__, "python": environment.pop("python", None), **packages},
@@ -127,7 +127,7 @@ def provenance(settings: Settings, folder: Path) -> dict[str, Any]:
             "start": {name: start.seed for name in settings.models if (start := settings.policies[name].start)},
         },
         "made_with": {**origin(), "matplotlib": version("matplotlib")},
-        "ledger": ledger_sum(folder / "ledger.jsonl"),
+        "ledger": ledger_sum(Layout(folder).ledger),
         "files": {str(path.relative_to(folder)): sha256_file(path) for path in files},
     }
 
@@ -199,7 +199,7 @@ def reconcile(
 
 
 def _policy(folder: Path, model: str) -> dict[str, Any]:
-    policy = read_json(Layout(folder).policy(model) / "policy.json")
+    policy = read_json(Layout(folder).policy(model) / POLICY)
     return {key: value for key, value in policy.items() if key not in ("made_with", "key")}
 
 

@@ -9,7 +9,7 @@ from reinforce_lite.evaluation.behaviours import BEHAVIOURS, behaviours
 from reinforce_lite.evaluation.statistics import discordance, mcnemar_exact
 from reinforce_lite.io.files import read_json
 from reinforce_lite.report.compare import Item, paired
-from reinforce_lite.stages import Layout
+from reinforce_lite.stages import EVALUATED, Layout
 
 
 def contrast(baseline_items: Path, trained_items: Path) -> dict[str, Any]:
@@ -58,9 +58,9 @@ def of_run(folder: Path, model: str, variant: str, seed: int) -> dict[str, Any]:
     """
     layout = Layout(folder)
     sides = layout.evaluation(model), layout.evaluation(model, variant, seed)
-    reasons = (read_json(side / "evaluation.json").get("not_run") for side in sides)
+    reasons = (read_json(side / EVALUATED["summary"]).get("not_run") for side in sides)
     reason = next(filter(None, reasons), None)
-    contrasted = None if reason else contrast(*(side / "items.jsonl" for side in sides))
+    contrasted = None if reason else contrast(*(side / EVALUATED["outcomes"] for side in sides))
     return {"model": model, "variant": variant, "seed": seed, "not_run": reason, "contrast": contrasted}
 
 

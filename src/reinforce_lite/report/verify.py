@@ -34,20 +34,24 @@ from reinforce_lite.report.verification.difference import (
     differing_sums,
     rows_of,
 )
-from reinforce_lite.stages import Layout
+from reinforce_lite.stages import EVALUATED, TRAINED, Layout
 
+KINDS = {
+    EVALUATED["outcomes"]: "items", EVALUATED["summary"]: "evaluations", EVALUATED["samples"]: "samples",
+    TRAINED["completions"]: "completions", TRAINED["metrics"]: "steps", TRAINED["summary"]: "trainings",
+}  # fmt: skip
+"""What the files hold, by their names."""
 LAYERS = {
-    "items": (("items.jsonl",), "{rows[items.jsonl]:,} answers in {files[items.jsonl]} files, judged again"),
-    "evaluations": (("evaluation.json",), "{files[evaluation.json]} records, from the answers"),
-    "samples": (("samples.jsonl",), "{rows[samples.jsonl]:,} sampled answers, judged again"),
+    "items": (("items",), "{rows[items]:,} answers in {files[items]} files, judged again"),
+    "evaluations": (("evaluations",), "{files[evaluations]} records, from the answers"),
+    "samples": (("samples",), "{rows[samples]:,} sampled answers, judged again"),
     "comparisons": (("compare",), "{files[compare]} files, bootstrap included"),
     "trainings": (
-        ("completions.jsonl", "metrics.jsonl", "training.json"),
-        "{rows[completions.jsonl]:,} completions, judged again, and {rows[metrics.jsonl]:,} steps of "
-        "{files[training.json]} runs",
+        ("completions", "steps", "trainings"),
+        "{rows[completions]:,} completions, judged again, and {rows[steps]:,} steps of {files[trainings]} runs",
     ),
 }
-"""By name of the check: names of its files or of their folder, and what was looked at."""
+"""By name of the check: the kinds of its files, and what was looked at."""
 
 UNDERIVED = "lengths, losses, drift, learning rates and seconds"
 """What no text tells."""
@@ -152,7 +156,7 @@ def _layer(derived: Derived, name: str) -> Check:
 
 def _kind(derived: Derived, path: Path) -> str:
     top = path.relative_to(derived.target.root).parts[0]
-    return top if top == "compare" else path.name
+    return top if top == "compare" else KINDS.get(path.name, "")
 
 
 def _report(derived: Derived, known: Sequence[Attempt], sound: bool) -> Report | None:

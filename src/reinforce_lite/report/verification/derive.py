@@ -21,7 +21,7 @@ from reinforce_lite.learning.curves import coin, point, question_seed, training_
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verification.difference import ABSENT, Row, rows_of
-from reinforce_lite.stages import Layout, jobs
+from reinforce_lite.stages import EVALUATED, STAGES, TRAINED, Job, Layout, jobs
 from reinforce_lite.tasks import Problem, Reward, Task, named, reward, verdicts
 from reinforce_lite.tasks.prepare import load_manifest
 
@@ -30,8 +30,8 @@ ANSWER = ("id", "completion", "strict", "flexible", "truncated", "length")
 COMPLETION = ("step", "question", "answer", "completion", "reward", "advantage", "length")
 METRICS = ("step", "skipped", "tokens", "weights_changed", "kl_to_start")
 
-INPUTS = ("data/manifest.json", "policies", "benchmarks", "preflight.json", "plan.json")
-"""What the report reads and nothing derives."""
+DERIVED = ("prepare_dataset", "evaluate_baseline", "train", "evaluate_trained", "compare", "report", "crate")
+"""Stages whose files are derived, checked by themselves, or hold what is derived."""
 
 Run = tuple[str, str | None, int | None]
 """Model, variant, seed; without the last two it is the policy before training."""
@@ -76,7 +76,7 @@ class Experiment:
         if not (folder / "config.json").exists():
             raise UserError(f"{folder / 'config.json'} does not exist", "name a folder results/<experiment>")
         settings = load([folder / "config.json"])
-        summary = read_json(folder / "summary.json")
+        summary = read_json(Layout(folder).path(Job("report")))
         if not all(isinstance(summary.get(key), dict) for key in ("models", "cost", "provenance")):
             raise UserError(f"{folder / 'summary.json'} is no summary of an experiment", "run the rule report again")
         return cls(folder, settings, summary, load_manifest(folder / "data"))
@@ -124,25 +124,32 @@ class Derived:
             UserError: a file is absent or damaged.
         """
         (self.target.root / "data").mkdir()
-        for name in INPUTS:
-            (self.target.root / name).symlink_to((self.source.folder / name).absolute())
         self._at = Layout(self.source.folder)
+        self._link_others()
         self._evaluations()
         train = {row["question"]: row["answer"] for row in rows_of(self._at.data / "train.jsonl", *PROBLEM)}
         for run in self.source.runs:
             self._training(run, train if self.source.is_sound("train") else {})
             self._comparison(run)
-        self._link_others()
 
     def _link_others(self) -> None:
-        """Nothing derives what other stages have written."""
+        """Nothing derives the manifest of the data, Snakemake's measurements, and what other stages have written."""
+        links = [
+            (layout.root / "benchmarks", layout.path(Job("prepare_dataset"), "manifest")) for layout in self._sides
+        ]
+        pairs = list(zip(*links, strict=True))
         for job in jobs(self.source.settings, device=False):
-            if job.stage in ("prepare_dataset", "report", "crate"):
-                continue
-            for path, there in zip(self.target.outputs(job).values(), self._at.outputs(job).values(), strict=True):
-                if there.exists() and not path.exists():
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.symlink_to(there.absolute())
+            if job.stage not in DERIVED:
+                names = [name for name, path in STAGES[job.stage].files.items() if "*" not in path]
+                pairs += [tuple(layout.path(job, name) for layout in self._sides) for name in names]
+        for there, path in pairs:
+            if there.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.symlink_to(there.absolute())
+
+    @property
+    def _sides(self) -> tuple[Layout, Layout]:
+        return self._at, self.target
 
     def _evaluations(self) -> None:
         settings, problems = self.source.settings.evaluation, rows_of(self._at.data / "test.jsonl", *PROBLEM)
@@ -156,7 +163,10 @@ class Derived:
     def _evaluation(self, run: Run, problems: Sequence[Row] | None) -> list[Row]:
         """Derive one evaluation, of these problems or of its own; returns its items."""
         folder, target, settings = self._at.evaluation(*run), self.target.evaluation(*run), self.source.settings
-        stated, rows = read_json(folder / "evaluation.json"), rows_of(folder / "items.jsonl", *ANSWER, *PROBLEM)
+        stated, rows = (
+            read_json(folder / EVALUATED["summary"]),
+            rows_of(folder / EVALUATED["outcomes"], *ANSWER, *PROBLEM),
+        )
         derived, items, limit = dict(stated), list[Row](), settings.evaluation.max_new_tokens
         if "not_run" not in stated:
             written = {row["id"]: row for row in rows}
@@ -165,15 +175,15 @@ class Derived:
                     words = {key: problem[key] for key in PROBLEM}
                     items.append(judge(self.source.task, {**row, **words}, Problem(**words), limit))
                 else:
-                    self.missing[folder / "items.jsonl"].append({"id": problem["id"]})
+                    self.missing[folder / EVALUATED["outcomes"]].append({"id": problem["id"]})
             derived |= {**dict(zip(("model", "variant", "seed"), run, strict=True)), **outcome_means(items)}
         if "sampled" in stated:
-            samples = self._samples(folder / "samples.jsonl", items)
-            write_jsonl(target / "samples.jsonl", samples)
-            if folder / "samples.jsonl" not in self.missing:
+            samples = self._samples(folder / EVALUATED["samples"], items)
+            write_jsonl(target / EVALUATED["samples"], samples)
+            if folder / EVALUATED["samples"] not in self.missing:
                 derived["sampled"] = avg_at_k.figures(samples)
-        write_jsonl(target / "items.jsonl", items)
-        write_json(target / "evaluation.json", derived)
+        write_jsonl(target / EVALUATED["outcomes"], items)
+        write_json(target / EVALUATED["summary"], derived)
         return items
 
     def _samples(self, path: Path, items: Sequence[Row]) -> list[Row]:
@@ -191,26 +201,26 @@ class Derived:
     def _training(self, run: tuple[str, str, int], gold: dict[str, str]) -> None:
         """Derive one training; `gold` has the answer to each question, or nothing if that is not known."""
         folder, target, settings = self._at.train(*run), self.target.train(*run), self.source.settings.variant(run[1])
-        stated, metrics, completions = read_json(folder / "training.json"), list[Row](), list[Row]()
+        stated, metrics, completions = read_json(folder / TRAINED["summary"]), list[Row](), list[Row]()
         expected = settings.questions_per_step * settings.completions_per_question
         steps = defaultdict[int, list[Row]](list)
-        for row in rows_of(folder / "completions.jsonl", *COMPLETION):
+        for row in rows_of(folder / TRAINED["completions"], *COMPLETION):
             known = {"question": row["question"] if row["question"] in gold else ABSENT,
                      "answer": gold.get(row["question"], row["answer"])} if gold else {}  # fmt: skip
             steps[row["step"]].append({**row, **known, **_bounded(row, settings.max_new_tokens)})
-        for number, row in enumerate(rows_of(folder / "metrics.jsonl", *METRICS)):
+        for number, row in enumerate(rows_of(folder / TRAINED["metrics"], *METRICS)):
             step, derived = steps[row["step"]], row
             if len(step) == expected:
                 step, derived = self._step(run, step, {**row, "step": number}, settings)
-            self.missing[folder / "completions.jsonl"] += [{"step": row["step"]}] * (expected - len(step))
+            self.missing[folder / TRAINED["completions"]] += [{"step": row["step"]}] * (expected - len(step))
             completions += step[:expected]
             metrics.append(derived)
         summed = training_summary(metrics, settings)
         if "not_run" in stated:
             summed = {key: summed[key] for key in ("steps", "steps_planned")}
-        write_jsonl(target / "completions.jsonl", completions)
-        write_jsonl(target / "metrics.jsonl", metrics)
-        write_json(target / "training.json", {**stated, **summed})
+        write_jsonl(target / TRAINED["completions"], completions)
+        write_jsonl(target / TRAINED["metrics"], metrics)
+        write_json(target / TRAINED["summary"], {**stated, **summed})
 
     def _step(
         self, run: tuple[str, str, int], step: Sequence[Row], row: Row, settings: Training
@@ -228,7 +238,7 @@ class Derived:
                 problem = Problem("", one["question"], one["answer"])
                 scored.append(grade(self.source.task, one["completion"], problem, settings.reward, rng))
             except ValueError as error:
-                path = self._at.train(*run) / "completions.jsonl"
+                path = self._at.train(*run) / TRAINED["completions"]
                 wrong = f"{path}: an answer of step {one['step']} is none of the task: {error}"
                 raise UserError(wrong, "restore the file from a copy") from error
         again = [{**one, "reward": scores["reward"]} for one, scores in zip(step, scored, strict=True)]
