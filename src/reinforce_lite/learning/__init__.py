@@ -7,7 +7,9 @@
 5. `loop`: sample a group, score it, estimate, push, record, repeat.
 
 The rest can wait: `objectives` (the loss token by token, with PPO's ratio and a KL), `drift` (how far the policy has
-moved), `metrics` (what is recorded), `checks` (what ends a training with a message), `parallel` (several devices).
+moved), `metrics` and `curves` (what is recorded, and what follows from it), `checks` (what ends a training with a
+message), `progress` and `checkpoint` (how a training resumes), `parallel` (several devices), `supervised` (the start
+before it).
 """
 
 ESTIMATORS = {
