@@ -1,9 +1,11 @@
 """Two processes, started by Accelerate as the workflow starts them, take the steps that one takes."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +114,18 @@ def test_more_processes_than_questions_are_refused(monkeypatch: pytest.MonkeyPat
 
 if __name__ == "__main__":
     worker(Path(sys.argv[1]), int(sys.argv[2]))
+
+
+@pytest.mark.parametrize("leave", [lambda: None, lambda: sys.exit(0)])
+def test_whoever_was_not_invited_is_let_go(leave: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that the budget refuses leaves by SystemExit, one of no steps just ends."""
+    said: list[bool] = []
+    monkeypatch.setattr(parallel, "agree", said.append)
+    monkeypatch.setattr(parallel, "_invited", [])
+    with contextlib.suppress(SystemExit), parallel.leading():
+        leave()
+    assert said == [False]
+    with contextlib.suppress(SystemExit), parallel.leading():
+        parallel.invite()
+        leave()
+    assert said == [False, True]

@@ -105,7 +105,7 @@ def targets():
 
 
 def add_rule(stage):
-    """A function, so that each rule keeps its own stage: the shell command is evaluated when a job starts."""
+    """In a function each keeps its own stage until its shell command is evaluated, which is when a job starts."""
 
     rule:
         name:

@@ -65,9 +65,14 @@ def leading() -> Iterator[None]:
     try:
         yield
     except SystemExit:
-        if not _invited:
-            agree(False)
+        _let_go()
         raise
+    _let_go()  # a training of no steps needs nobody
+
+
+def _let_go() -> None:
+    if not _invited:
+        agree(False)
 
 
 _invited: list[bool] = []
