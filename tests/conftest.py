@@ -4,12 +4,17 @@ import os
 from datetime import date
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 from reinforce_lite.config import Settings, validate
 from reinforce_lite.policy import Policy
 from toys import toy_policy
+
+# Hypothesis fails what takes longer than 200 ms, be it only an import on a busy machine.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # Inherited by every process that a test starts.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
