@@ -88,6 +88,12 @@ def _table(*rows: Stage) -> dict[str, Stage]:
     return {**table, "report": replace(table["report"], needs={**table["report"].needs, **more})}
 
 
+EVALUATION: Mapping[str, Any] = {
+    "outputs": {"summary": "evaluation.json", "outcomes": "items.jsonl"}, "extras": {"samples": "samples.jsonl"},
+    "key": ("evaluation", "prompt", "arithmetic"), "command": "evaluate", "device": True,
+}  # fmt: skip
+"""What an evaluation before training and one after it have in common."""
+
 STAGES: Mapping[str, Stage] = _table(
     Stage(
         "preflight", "experiment", "", {"checks": "preflight.json"},
@@ -111,13 +117,11 @@ STAGES: Mapping[str, Stage] = _table(
         resume="checkpoints/fetch_policy/{model}", priority=60,
     ),
     Stage(
-        "evaluate_baseline", "model", "baseline/{model}",
-        {"summary": "evaluation.json", "outcomes": "items.jsonl"},
-        "Evaluating {wildcards.model} before training",
+        "evaluate_baseline", "model", "baseline/{model}", **EVALUATION,
+        message="Evaluating {wildcards.model} before training",
         needs={"policy": "fetch_policy.policy", "problems": "prepare_dataset.test"},
-        extras={"samples": "samples.jsonl"}, key=("evaluation", "prompt", "arithmetic"), command="evaluate",
         # Before training: what it measures tells better what training will cost.
-        device=True, resume="checkpoints/evaluate/{model}", priority=50,
+        resume="checkpoints/evaluate/{model}", priority=50,
     ),
     Stage(
         "train", "run", "train/{model}/{variant}/seed{seed}",
@@ -131,13 +135,11 @@ STAGES: Mapping[str, Stage] = _table(
         keyed="policy", seed_by_seed=True, all_devices=True,
     ),
     Stage(
-        "evaluate_trained", "run", "trained/{model}/{variant}/seed{seed}",
-        {"summary": "evaluation.json", "outcomes": "items.jsonl"},
-        "Evaluating {wildcards.model} after training ({wildcards.variant}, seed {wildcards.seed})",
+        "evaluate_trained", "run", "trained/{model}/{variant}/seed{seed}", **EVALUATION,
+        message="Evaluating {wildcards.model} after training ({wildcards.variant}, seed {wildcards.seed})",
         needs={"policy": "train.policy", "problems": "prepare_dataset.test"},
-        extras={"samples": "samples.jsonl"}, key=("evaluation", "prompt", "arithmetic"), command="evaluate",
         # Before the next training: until then this one's last checkpoint takes up disk.
-        device=True, resume="checkpoints/evaluate/{model}/{variant}/seed{seed}", priority=75,
+        resume="checkpoints/evaluate/{model}/{variant}/seed{seed}", priority=75,
     ),
     Stage(
         "compare", "run", "compare/{model}/{variant}", {"comparison": "seed{seed}.json"},
@@ -171,7 +173,7 @@ STAGES: Mapping[str, Stage] = _table(
 
 POLICY = STAGES["fetch_policy"].outputs["policy"]
 """Name of the file that describes a policy, before training and after it."""
-EVALUATED = {**STAGES["evaluate_trained"].outputs, **STAGES["evaluate_trained"].extras}
+EVALUATED = {**EVALUATION["outputs"], **EVALUATION["extras"]}
 TRAINED = {**STAGES["train"].outputs, **STAGES["train"].extras}
 """Names of the files of an evaluation (the same before training and after it) and of a training."""
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from reinforce_lite.budget import forecast
 from reinforce_lite.budget.forecast import Duration, Evidence, Interval, Rates, Trained
 from reinforce_lite.config import Evaluation, Settings, Start, Training
-from reinforce_lite.stages import Job
+from reinforce_lite.stages import Job, jobs
 
 RATES = Rates(
     process=2, harness=3, load=10, warm_up=1, start_step=0.5, rollout_position=0.01, update_token=0.001,
@@ -118,7 +118,7 @@ def test_several_devices_cost_several_device_seconds(settings: Settings) -> None
 
 
 def test_every_job_once(settings: Settings) -> None:
-    assert [str(job) for job in forecast.jobs(settings)] == [
+    assert [str(job) for job in jobs(settings)] == [
         "fetch_policy m", "evaluate_baseline m", "train m v seed0", "evaluate_trained m v seed0",
     ]  # fmt: skip
 
@@ -126,7 +126,7 @@ def test_every_job_once(settings: Settings) -> None:
 def test_controls_have_fewer_seeds(settings: Settings) -> None:
     two = {"variants": ["v", "w"], "training_variants": {"v": {}, "w": {"reward": "random"}}, "seeds": [0, 1]}
     some = settings.model_copy(update={**two, "control_seeds": [0]})
-    trained = [str(job) for job in forecast.jobs(some) if job.stage == "train"]
+    trained = [str(job) for job in jobs(some) if job.stage == "train"]
     assert trained == ["train m v seed0", "train m v seed1", "train m w seed0"]
 
 

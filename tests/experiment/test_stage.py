@@ -132,7 +132,7 @@ def test_a_killed_stage_is_paid_for_until_its_last_touch(settings):
     assert attempt.seconds == pytest.approx(first["age"] + last["clock"] - first["clock"], abs=1e-5)
 
 
-def test_accounting_imports_no_heavy_library():
+def test_it_imports_no_heavy_library():
     code = (
         "import sys, reinforce_lite.experiment.attempt, reinforce_lite.io.provenance\n"
         "print([name for name in ('torch', 'mlflow', 'transformers', 'scipy') if name in sys.modules])"

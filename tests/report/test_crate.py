@@ -11,7 +11,6 @@ from urllib.parse import unquote
 
 import pytest
 
-from reinforce_lite.budget.forecast import Job
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings, validate
 from reinforce_lite.errors import UserError
@@ -20,6 +19,7 @@ from reinforce_lite.report import build as report
 from reinforce_lite.report import crate
 from reinforce_lite.report.crate_entities import Graph, add_image, add_package, add_parameters
 from reinforce_lite.report.crate_steps import flow
+from reinforce_lite.stages import Job
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 3, 8, tzinfo=UTC)

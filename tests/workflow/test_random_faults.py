@@ -15,9 +15,9 @@ from test_dag import without_times
 
 from reinforce_lite.budget import ledger
 from reinforce_lite.budget.events import check
-from reinforce_lite.budget.forecast import jobs
 from reinforce_lite.config import load
 from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.stages import jobs
 
 TOUCH_SECONDS = 15.0
 """How often a stage gives a sign of life (`touch_seconds` in experiment/attempt.py)."""

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from reinforce_lite.config import Evaluation, Settings, Start, Training
 from reinforce_lite.resources.precision import evaluation_of, training_of
-from reinforce_lite.stages import STAGES, Job, jobs
-
-__all__ = ["Job", "jobs"]
+from reinforce_lite.stages import STAGES, Job
 
 
 @dataclass(frozen=True)

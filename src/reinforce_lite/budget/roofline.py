@@ -39,7 +39,6 @@ CACHE_KIB = {"meta-llama/Llama-3.2-3B-Instruct": 112.0, "microsoft/Phi-3.5-mini-
 """Keys and values of one token: layers x key-value heads x size of a head x 2 x 2 bytes."""
 CACHE_KIB_ELSE = 100.0
 """The same for each 1e9 weights of a model that is not known: about Phi's, which has more than most."""
-GIB = 2**30
 
 
 def cache_kib(repo: str | None, weights: float) -> tuple[float, bool]:

@@ -18,12 +18,11 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import gpu
 from reinforce_lite.experiment.fits import engines, memory, trainings
 from reinforce_lite.io.files import read_json
-from reinforce_lite.resources.memory import GIB, footprint
+from reinforce_lite.resources.memory import GIB, footprint, weights_gib
 from reinforce_lite.resources.precision import engines_of
 from reinforce_lite.stages import Layout
 from reinforce_lite.tasks import named
 
-BYTES = {"float32": 4, "bfloat16": 2}
 STALE_PRICE_DAYS = 180
 KEYS_OF_EVERY_TASK = {"repo": "openai/gsm8k", "revision": "e53f048856ff4f594e959d75785d2c2d37b678ee", "path": None}
 """Keys that all tasks once had. A digest keeps them, so that what was checked then need not be paid for again."""
@@ -191,7 +190,8 @@ def _seen(place: Path) -> Path:
 
 
 def _weights_gib(policy: PolicySettings) -> float:
-    return BYTES[policy.dtype] * (policy.parameters or 0.01) * 1e9 / GIB
+    """One copy of the weights; a model of unknown size is taken for a tiny one."""
+    return weights_gib(policy if policy.parameters else policy.model_copy(update={"parameters": 0.01}))
 
 
 def to_download(policy: PolicySettings) -> bool:

@@ -78,7 +78,7 @@ class NotRunError(SystemExit):
 
 @contextmanager
 def budgeted(settings: Settings, job: Job, round: int | None) -> Iterator[Paid]:
-    """Run the block as a stage of the ledger if the budget lets it; see `accounting.stage.stage` for the frame.
+    """Run the block as a stage of the ledger if the budget lets it; see `experiment.attempt.stage` for the frame.
 
     A block that raises `StoppedByBudgetError` has no result; the same is recorded as if it had not been started, and
     the error goes no further.

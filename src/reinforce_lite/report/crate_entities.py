@@ -80,7 +80,7 @@ def add_hub_source(graph: Graph, repo: str, revision: str, *, dataset: bool = Fa
 
 
 def add_image(graph: Graph, image: str) -> Reference:
-    """A container image, from what a result says of it (see `accounting.provenance.image`).
+    """A container image, from what a result says of it (see `io.provenance.image`).
 
     The digest of a registry is the image's `sha256`. The sum of the files in it, which an image knows of itself, is
     another number, and stands apart.

@@ -34,13 +34,13 @@ from reinforce_lite.optim import lora
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import mode_restored
 from reinforce_lite.rollout import Completion, Sampling, checked
+from reinforce_lite.rollout.registry import GIB
 
 PROMPT_TOKENS = 2048
 """The longest prompt; the questions of GSM8K take a few hundred. Preflight refuses longer ones before any money is
 spent (`preflight.prompts`)."""
 BLOCK = 128
 """Tokens by which the last block of a row may be rounded up."""
-GIB = 2**30
 
 
 class VllmEngine:

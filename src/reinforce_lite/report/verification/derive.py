@@ -30,6 +30,7 @@ ANSWER = ("id", "completion", "strict", "flexible", "truncated", "length")
 COMPLETION = ("step", "question", "answer", "completion", "reward", "advantage", "length")
 METRICS = ("step", "skipped", "tokens", "weights_changed", "kl_to_start")
 
+DATA = Job("prepare_dataset")
 DERIVED = ("prepare_dataset", "evaluate_baseline", "train", "evaluate_trained", "compare", "report", "crate")
 """Stages whose files are derived, checked by themselves, or hold what is derived."""
 
@@ -123,20 +124,18 @@ class Derived:
         Raises:
             UserError: a file is absent or damaged.
         """
-        (self.target.root / "data").mkdir()
+        self.target.data.mkdir()
         self._at = Layout(self.source.folder)
         self._link_others()
         self._evaluations()
-        train = {row["question"]: row["answer"] for row in rows_of(self._at.data / "train.jsonl", *PROBLEM)}
+        train = {row["question"]: row["answer"] for row in rows_of(self._at.path(DATA, "train"), *PROBLEM)}
         for run in self.source.runs:
             self._training(run, train if self.source.is_sound("train") else {})
             self._comparison(run)
 
     def _link_others(self) -> None:
         """Nothing derives the manifest of the data, Snakemake's measurements, and what other stages have written."""
-        links = [
-            (layout.root / "benchmarks", layout.path(Job("prepare_dataset"), "manifest")) for layout in self._sides
-        ]
+        links = [(layout.root / "benchmarks", layout.path(DATA, "manifest")) for layout in self._sides]
         pairs = list(zip(*links, strict=True))
         for job in jobs(self.source.settings, device=False):
             if job.stage not in DERIVED:
@@ -152,13 +151,13 @@ class Derived:
         return self._at, self.target
 
     def _evaluations(self) -> None:
-        settings, problems = self.source.settings.evaluation, rows_of(self._at.data / "test.jsonl", *PROBLEM)
+        settings, problems = self.source.settings.evaluation, rows_of(self._at.path(DATA, "test"), *PROBLEM)
         asked, sound = problems[: settings.limit], self.source.is_sound("test")
         every: list[Run] = [(model, None, None) for model in self.source.settings.models]
         own = [row for run in (*every, *self.source.runs) for row in self._evaluation(run, asked if sound else None)]
         if not sound:  # then what was asked says what the split should hold
             words = {row["id"]: {key: row[key] for key in PROBLEM} for row in reversed(own)}
-            write_jsonl(self.target.data / "test.jsonl", [{**row, **words.get(row["id"], {})} for row in problems])
+            write_jsonl(self.target.path(DATA, "test"), [{**row, **words.get(row["id"], {})} for row in problems])
 
     def _evaluation(self, run: Run, problems: Sequence[Row] | None) -> list[Row]:
         """Derive one evaluation, of these problems or of its own; returns its items."""
