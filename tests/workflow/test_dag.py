@@ -212,6 +212,7 @@ def test_without_a_gpu_the_paper_stops_at_preflight(workflow: Workflow) -> None:
         ('budget={"limit_usd": -1}', "budget.limit_usd"),
         ('hardware={"price_date": null}', "hardware.price_date"),
         ('models=["gpt"]', "'gpt' is not one of"),
+        ('training={"reward": "kindness"}', "training.reward"),  # the schema takes any name: the package checks it
     ],
 )
 def test_a_bad_key_stops_snakemake_before_any_job(workflow: Workflow, change: str, said: str) -> None:

@@ -25,9 +25,13 @@ def plain(value):
 def check_config():
     """Check the merged configuration: by the package if it is installed, else by its JSON schema."""
     try:
-        from reinforce_lite import errors, settings
+        import reinforce_lite  # noqa: F401
     except ImportError:
         return check_by_schema(read_schema())
+    # Outside that `try`: a module that the package lacks is an error, and no reason to check less.
+    from reinforce_lite import config as settings
+    from reinforce_lite import errors
+
     try:
         settings.validate(config)
     except errors.UserError as error:
