@@ -101,11 +101,21 @@ def seal(ledger: Path, descriptor: int, content: bytes, anew: bool = False) -> t
     before, last = _tail(descriptor, size, whole=anew)
     if not anew:
         _require_head(ledger, descriptor, size, last)
-    chain = _sum(hashlib.sha256(before), content)
-    line = content[: -len(b"}")] + _KEY + chain.encode() + _END + b"\n"
+    line, chain = chained(before, content)
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         line = b"\n" + line  # a torn line stays a line of its own
     return line, Head(size + len(line), chain)
+
+
+def chained(before: bytes, content: bytes) -> tuple[bytes, str]:
+    """An event as a line, and its chain.
+
+    Args:
+        before: the chain of the row before it, and the bytes since; nothing for the first row.
+        content: the event as a JSON object.
+    """
+    chain = _sum(hashlib.sha256(before), content)
+    return content[: -len(b"}")] + _KEY + chain.encode() + _END + b"\n", chain
 
 
 def write_head(ledger: Path, known: Head) -> None:

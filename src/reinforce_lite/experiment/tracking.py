@@ -36,6 +36,9 @@ from reinforce_lite.stages import STAGES, Layout
 
 PAUSE_SECONDS = 60.0
 """After a failed call MLflow is left alone for so long: a locked database makes every call wait, on rented time."""
+MOST_POINTS = 2000
+"""Of a longer curve a rebuild logs every n-th step: MLflow takes minutes for all of it, and draws fewer. The file has
+them all."""
 LOCKED_SECONDS = 60.0
 """A database that somebody keeps locked for so long counts as locked for ever."""
 
@@ -333,4 +336,5 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    return read_jsonl(path) if path.exists() else []
+    rows = read_jsonl(path) if path.exists() else []
+    return rows[:: -(-len(rows) // MOST_POINTS) or 1]
