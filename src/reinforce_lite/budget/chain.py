@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from reinforce_lite.errors import UserError
 
@@ -47,25 +47,30 @@ class Chain:
     """Follows the lines of a ledger in their order."""
 
     def __init__(self) -> None:
-        self._since, self._all = hashlib.sha256(), hashlib.sha256()
+        self._all, self._before = hashlib.sha256(), b""
         self.last = NONE
 
     def add(self, line: bytes) -> tuple[bytes, Link]:
         """Take one more line, without its newline; returns its content and how it hangs on the others."""
-        if found := _CHAINED.fullmatch(line[-_FIELD:]):
-            content, chain = line[:-_FIELD] + b"}", found[1].decode()
-            link = self._link(content, chain)
-            self._since, self.last = hashlib.sha256(found[1]), chain
-        else:
-            content, link = line, "none"
-            self._since.update(line + b"\n")
+        content = line
+        link: Link = "none"
+        if line[-_FIELD : -DIGITS - len(_END)] == _KEY and line.endswith(_END):
+            content, chain = line[:-_FIELD] + b"}", line[-DIGITS - len(_END) : -len(_END)]
+            link = self._link(content, chain.decode(errors="replace"))
+            self._before, self.last = chain, chain.decode(errors="replace")
+        elif self.last != NONE:
+            self._before += line + b"\n"
         self._all.update(line + b"\n")
         return content, link
 
     def _link(self, content: bytes, chain: str) -> Link:
-        if _sum(self._since, content) == chain:
+        if self.last != NONE and hashlib.sha256(self._before + content).hexdigest()[:DIGITS] == chain:
             return "sound"
-        return "anew" if _sum(self._all, content) == chain else "broken"
+        everything = self._all.copy()
+        everything.update(content)
+        if everything.hexdigest()[:DIGITS] != chain:
+            return "broken"
+        return "sound" if self.last == NONE else "anew"
 
 
 def head_path(ledger: Path) -> Path:
@@ -114,7 +119,7 @@ def chained(before: bytes, content: bytes) -> tuple[bytes, str]:
         before: the chain of the row before it, and the bytes since; nothing for the first row.
         content: the event as a JSON object.
     """
-    chain = _sum(hashlib.sha256(before), content)
+    chain = hashlib.sha256(before + content).hexdigest()[:DIGITS]
     return content[: -len(b"}")] + _KEY + chain.encode() + _END + b"\n", chain
 
 
@@ -149,12 +154,6 @@ def _tail(descriptor: int, size: int, whole: bool) -> tuple[bytes, str]:
         if not start:
             return data, NONE
         block *= 4
-
-
-def _sum(before: Any, content: bytes) -> str:
-    digest = before.copy()
-    digest.update(content)
-    return str(digest.hexdigest()[:DIGITS])
 
 
 def _require_head(ledger: Path, descriptor: int, size: int, last: str) -> None:

@@ -220,10 +220,11 @@ def accept_loss(path: Path, hardware: Hardware, usd: float) -> None:
         "nothing is seen to be missing"
     ]
     who: dict[str, Any] = {"stage": events.UNRECORDED, "model": None, "variant": None, "seed": None}
-    opened = Open(id=uuid4().hex, **_now(), **who, **_here(hardware), age=usd / price if usd else 0.0)
+    at = {"id": uuid4().hex, **_now()}  # of both events, so that the sum is the very one
+    opened = Open(**at, **who, **_here(hardware), age=usd / price if usd else 0.0)
     events.append(path, opened, anew=True)
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    events.append(path, Close(id=opened.id, **_now(), outcome="failed", error=f"accepted: {found[0]}{more}"))
+    events.append(path, Close(**at, outcome="failed", error=f"accepted: {found[0]}{more}"))
 
 
 def _here(hardware: Hardware) -> dict[str, Any]:

@@ -91,18 +91,20 @@ class Reader:
             self._check_end(0, chain.head(self.path), met=False)
 
     def _lines(self, handle: BinaryIO, size: int, known: Head | None) -> Iterator[tuple[int, Open | Touch | Close]]:
-        start = handle.seek(self._last.end)
-        met = known is None or known.bytes <= start
-        for line in handle if start < size else ():
-            ends = line == b"\n" and self._last.line[-1:] not in (b"", b"\n")  # the line before, left open until now
-            self._last = Row(self._last.end + len(line), line)
+        end, last = handle.seek(self._last.end), self._last.line
+        met = known is None or known.bytes <= end
+        for line in handle if end < size else ():
+            ends = line == b"\n" and last[-1:] not in (b"", b"\n")  # the line before, left open until now
+            end, last = end + len(line), line
             if not ends:
                 self._number += 1
                 if (event := self._event(line.removesuffix(b"\n"))) is not None:
                     yield self._number, event
-            met = met or known == (self._last.end, self._chain.last)
-            if self._last.end >= size:
+            if known is not None and end == known.bytes:
+                met = known.chain == self._chain.last
+            if end >= size:
                 break
+        self._last = Row(end, last)
         self._check_end(size, known, met)
 
     def _check_end(self, size: int, known: Head | None, met: bool) -> None:
@@ -120,18 +122,16 @@ class Reader:
         """The event of a line, if it counts."""
         older = self._chain.last == chain.NONE
         content, link = self._chain.add(line)
-        if not line.strip():
-            if not older:
-                self._at("an empty line, which no writer leaves")
-            return None
         if link == "broken":
             self._at("its chain does not fit: this line was changed, or one before it was changed, removed or added")
-        elif link == "none" and not older and not _is_torn(line):
+        elif link == "none" and not older and not (line.strip() and _is_torn(line)):
             self._at("it has no chain, and lines before it have one")
+        elif link == "none" and not line.strip():
+            return None
         try:
             event = _EVENT.validate_json(content)
         except ValidationError as problem:
-            if link == "none":
+            if link == "none" and (older or _is_torn(line)):
                 self._unread(line, problem)
             return None
         if isinstance(event, Open) and event.stage == UNRECORDED and link in ("sound", "anew"):
@@ -152,7 +152,7 @@ class Reader:
         Clocks are compared within one attempt and one boot: different processes take the time before it is their turn
         to write.
         """
-        name, clocks = f"{event.event} of attempt {event.id}", self._attempts.get(event.id)
+        clocks = self._attempts.get(event.id)
         if isinstance(event, Open):
             if event.id in self._attempts:
                 self._at(f"attempt {event.id} is opened twice")
@@ -160,12 +160,13 @@ class Reader:
             self._attempts[event.id] = {event.boot: event.clock}
             return True
         if clocks is None:
-            wrong = "after its close" if event.id in self._attempts else ", which was never opened"
-            self._at(f"{name} {wrong}".replace(" ,", ","))
+            wrong = " after its close" if event.id in self._attempts else ", which was never opened"
+            self._at(f"{event.event} of attempt {event.id}{wrong}")
             return False
         last = clocks.get(event.boot, event.clock)
         if event.clock < last:
-            self._at(f"{name}: the clock ran backwards by {last - event.clock:.3f} s", "clock")
+            ran = f"the clock ran backwards by {last - event.clock:.3f} s"
+            self._at(f"{event.event} of attempt {event.id}: {ran}", "clock")
         clocks[event.boot] = max(last, event.clock)
         if isinstance(event, Close):
             self._attempts[event.id] = None

@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import pairwise
 
 from reinforce_lite.evaluation.sums import corrected, turned_round
@@ -234,6 +235,8 @@ def foreign_share(text: str) -> float:
     >>> foreign_share("ab \u4e2d\u6587 \u03c0")  # 2 of 5
     0.4
     """
+    if text.isascii():
+        return 0.0
     letters = [(c.isalpha(), "LATIN" in unicodedata.name(c, "")) for c in unicodedata.normalize("NFKC", text)]
     marks = "".join("l" if latin else "f" if letter else " " for letter, latin in letters)
     foreign = sum(len(run) for run in re.findall("f+", marks) if len(run) >= FOREIGN_LETTERS)
@@ -256,6 +259,7 @@ BEHAVIOURS: dict[str, Callable[[str], bool]] = {
 """The detectors by name."""
 
 
+@lru_cache(maxsize=2**16)  # a report asks twice: for its gallery, and to compare before and after
 def behaviours(text: str) -> frozenset[str]:
     """The names of the behaviours that a text shows."""
     return frozenset(name for name, shows in BEHAVIOURS.items() if shows(text))
