@@ -6,6 +6,9 @@ The largest size is a ledger of 10^6 rows in 2,000 attempts, a training of 10^5 
 questions with four sampled answers each; the others are a tenth and a hundredth of it. `step` is what the gate asks
 after every step of a training. Growth is the slope of log seconds over log size: 1 is linear. The time to import is
 not in it. The table goes to stderr; the last line of stdout is one JSON object, also written to benchmarks/results.
+
+`load_before` and `load_after` say how busy the machine was: `seconds` pass while others run too, `cpu_seconds` are of
+the process alone.
 """
 
 import argparse

@@ -94,7 +94,7 @@ GUARDS = [
         "experiment/test_ledger_command.py",
     ),
     Guard(
-        "a torn line of the ledger stays a line", f"{SRC}/budget/events.py",
+        "a torn line of the ledger stays a line", f"{SRC}/budget/chain.py",
         'line = b"\\n" + line', "pass",
         "budget/test_events.py::test_the_next_writer_ends_a_torn_line_of_any_kind",
     ),
@@ -104,7 +104,33 @@ GUARDS = [
         "budget/test_events.py::test_a_writer_waits_for_its_turn",
     ),
     Guard(
-        "a clock that cannot be set", f"{SRC}/budget/ledger.py",
+        "chain of the ledger's rows", f"{SRC}/budget/chain.py",
+        "if everything.hexdigest()[:DIGITS] != chain:", "if False:",
+        "budget/test_chain.py::test_every_flipped_bit_is_noticed_by_whoever_sums_up",
+    ),
+    Guard(
+        "head of the ledger", f"{SRC}/budget/reader.py",
+        "if known is not None and known.bytes and not met:", "if False:",
+        "budget/test_chain.py::test_rows_that_are_cut_off_at_the_end",
+    ),
+    Guard(
+        "results without a ledger", f"{SRC}/budget/reader.py",
+        "self._look_for_results()\n", "pass\n",
+        "budget/test_chain.py::test_of_a_ledger_and_a_head_that_are_gone_the_results_tell",
+    ),
+    Guard(
+        "a writer knows its own row", f"{SRC}/budget/events.py",
+        "if after is not None and not after.stands(descriptor):", "if False:",
+        "budget/test_chain.py::test_a_ledger_destroyed_in_mid_stage_is_noticed_by_the_stage_and_stops_the_next",
+    ),
+    Guard(
+        "MLflow's parent is of one ledger", f"{SRC}/experiment/mlflow_runs.py",
+        "found, free = by_ledger.get(ledger), by_ledger.get(None)",
+        "found = free = next(iter(by_ledger.values()), None)",
+        "experiment/test_rebuild.py::test_after_its_results_were_deleted_an_experiment_costs_only_what_its_ledger_says",
+    ),
+    Guard(
+        "a clock that cannot be set", f"{SRC}/budget/books.py",
         "if first.boot == second.boot:", "if False:",
         "budget/test_ledger.py::test_setting_the_wall_clock_back_changes_no_duration",
     ),

@@ -35,6 +35,7 @@ STEPS = [
     {"model": "m", "weights": "8bit", "seconds": {"median": 0.303}, "over_stochastic": 2.01},
     {"model": "n", "weights": "master", "seconds": None, "over_stochastic": None},
 ]
+CASES = {"gate": {"growth_seconds": 0.987, "sizes": [{"seconds": 12.345, "peak_gib": 0.4, "share": 1.0}]}}
 PROBED = [
     {"what": "generate", "rows": 80, "length": 256, "tok_s": 100.0, "bound": 1000.0},
     {"what": "generate_fill", "deterministic": True, "fill": False, "tok_s": 150.0},
@@ -64,7 +65,7 @@ def test_a_row_has_figure_machine_date_and_command(tmp_path: Path) -> None:
     for row in ROWS:
         measured = {**MADE, **PEERS, "updates": UPDATES, "exponents": GROWTH, "engines": ENGINES,
                     "prompt_tokens": 256, "rows": PROBED, "steps": STEPS, "batch": 64, "dtype": "bfloat16",
-                    "seconds_per_step": RATIO, "tokens_per_second": 16000.0}  # fmt: skip
+                    "seconds_per_step": RATIO, "tokens_per_second": 16000.0, "cases": CASES}  # fmt: skip
         (tmp_path / row.file).write_text(json.dumps(measured))
     for row, line in zip(ROWS, lines(tmp_path).values(), strict=True):
         assert row.what in line and line.endswith("a machine, 2026-11-24 | `python measured.py` |")
@@ -75,6 +76,7 @@ def test_a_row_has_figure_machine_date_and_command(tmp_path: Path) -> None:
     assert "80 rows of 32 tokens: generate 2,896 (12%) |" in text
     assert "generate in deterministic mode 100 (10%), without it 200" in text and "without it 500 (50%)" in text
     assert "published loop 0.25 completions/s of 128 tokens; update of 30,720 tokens: 8bit 1.75 s + step 0.50 s" in text
+    assert "gate 12.3 s, 0.40 GiB, ^0.99 |" in text
     assert "length: seconds^1.25, memory^0.50" in text
     assert "m: stochastic 0.15 s (x 1.0), 8bit 0.30 s (x 2.0); n: master no memory |" in text
     assert "64 rows in bfloat16: 2.50 s a step (2.00 to 3.00), 16,000 tokens/s |" in text
