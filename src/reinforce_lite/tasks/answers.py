@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
-from functools import lru_cache
 
 LONGEST_CONTENT = 10_000  # characters of one tag or box; more than this is an essay, not an answer
 LONGEST_NUMBER = 100  # characters of one number; a longer one is noise
@@ -68,7 +67,6 @@ def parse_number(text: str) -> Decimal | None:
     return readings.pop() if len(readings) == 1 else None
 
 
-@lru_cache(maxsize=1)  # the flexible reading of the same text begins with it
 def strict(text: str) -> Decimal | None:
     """The number in the last complete `<answer>...</answer>`, in any letter case.
 
