@@ -273,7 +273,8 @@ def judge(task: Task[Any], row: Row, problem: Problem, limit: int) -> Row:
         scores = grade(task, row["completion"], problem)
     except ValueError:
         scores = {}
-    return {**row, **scores, **_bounded(row, limit)}
+    reason = {"unread": task.unread(row["completion"])} if "unread" in row else {}
+    return {**row, **reason, **scores, **_bounded(row, limit)}
 
 
 def _bounded(row: Row, limit: int) -> Row:
