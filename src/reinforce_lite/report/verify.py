@@ -32,6 +32,7 @@ from reinforce_lite.report.verification.difference import (
     differing_lines,
     differing_rows,
     differing_sums,
+    record_of,
     rows_of,
 )
 from reinforce_lite.stages import EVALUATED, TRAINED, Layout
@@ -72,8 +73,17 @@ def verify(folder: Path) -> list[Check]:
         One check a layer, from the data to the page.
 
     Raises:
-        UserError: a file is absent or cannot be read.
+        UserError: a file is absent or cannot be read, or holds a value of another kind than is written there.
     """
+    try:
+        return _verify(folder)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # What the files are read for is typed where it is read; this is for the rest of what a forger may write.
+        what = f"a file of {folder} holds a value of another kind than is written there: {error}"
+        raise UserError(what, "restore the folder from a copy") from error
+
+
+def _verify(folder: Path) -> list[Check]:
     experiment = Experiment.read(folder)
     if not (folder / PAGE).exists():
         raise UserError(f"{folder / PAGE} does not exist", "run the rule report first")
@@ -140,7 +150,7 @@ def _layer(derived: Derived, name: str) -> Check:
             rows[kind] += len(stated)
             check.differences += differing_rows(file, stated, read_jsonl(path) + derived.missing[folder / file])
             continue
-        record = read_json(folder / file)
+        record = record_of(folder / file, sums=dict)
         check.differences += differing(file, "", record, read_json(path))
         check.differences += differing_sums((folder / file).parent, folder, record.get("sums", {}))
         if kind != "compare" and "not_run" in record:
@@ -221,7 +231,7 @@ def _claims(experiment: Experiment, report: Report) -> Check:
     """verdicts.json and traces.json, key by key."""
     check = Check("claims")
     for name, derived in ((VERDICTS, report.verdicts), (TRACES, report.traces)):
-        stated = read_json(experiment.folder / name)
+        stated = record_of(experiment.folder / name, runs=list)
         for run in stated.get("runs", []):
             run.pop("within_question", None)  # made by an earlier version; nothing shows it any more
         check.differences += differing(name, "", stated, json.loads(json.dumps(derived)))
