@@ -101,6 +101,12 @@ class Experiment:
         """What the report recorded of itself under this key of `provenance`; None if it was made before that was."""
         return self.summary["provenance"].get(name)
 
+    @property
+    def version(self) -> str | None:
+        """The version of this package that made the report; None if that is not known."""
+        version = self.summary["provenance"].get("versions", {}).get("reinforce-lite")
+        return None if version is None else str(version)
+
     def is_sound(self, split: str) -> bool:
         """Whether the file of a split is the one of the manifest."""
         name = f"{split}.jsonl"

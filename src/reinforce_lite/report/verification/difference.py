@@ -74,12 +74,21 @@ class Check:
         looked_at: what was derived, with counts.
         differences: what differs; none if all agrees.
         notes: what could not be derived, and why.
+        unverified: what was not compared with anything, so that a change of it would not show, and why.
     """
 
     name: str
     looked_at: str = ""
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
+
+    @property
+    def result(self) -> str:
+        """In a few words."""
+        if count := len(self.differences):
+            return f"{count} difference{'s' if count > 1 else ''}"
+        return "not verified" if self.unverified else "agree"
 
 
 def differing(file: str, place: str, stated: Any, derived: Any, key: str = "") -> Iterator[Difference]:
