@@ -1,6 +1,7 @@
 """Load a policy from the hub, a folder, a GGUF file, or what an earlier rule wrote; save one."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from reinforce_lite.config import Hardware, PolicySettings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import atomic_folder, read_json, write_json
-from reinforce_lite.policy import Policy
+from reinforce_lite.policy import Policy, turns
 from reinforce_lite.stages import POLICY
 
 EXPANDABLE = "expandable_segments:True"
@@ -144,15 +145,13 @@ def assemble(model: Any, tokenizer: Any) -> Policy:
     """Put a model and its tokenizer together, and settle the ids that end or pad a row.
 
     Raises:
-        UserError: there is no chat template or no end-of-sequence id.
+        UserError: nothing says what ends an answer (`turns.stops`).
     """
-    if not tokenizer.chat_template:
-        raise UserError("the policy's tokenizer has no chat template", "use an instruction-tuned model")
-    stop = model.generation_config.eos_token_id
-    stop = tokenizer.eos_token_id if stop is None else stop
-    if stop is None:
-        raise UserError("the policy names no end-of-sequence id", "set eos_token_id in its generation_config.json")
-    stop_ids = frozenset([stop] if isinstance(stop, int) else stop)
+    named, words = model.generation_config.eos_token_id, model.get_input_embeddings().num_embeddings
+    stop_ids, added, note = turns.stops(tokenizer, named, words)
+    if added:
+        print(f"note: {note}", file=sys.stderr)
+        model.generation_config.eos_token_id = sorted(stop_ids)  # for whoever reads nothing else
     # Phi-3's window is longer than any completion here, but a window sends attention down a slow path.
     if getattr(model.config, "sliding_window", None) and model.config.model_type == "phi3":
         model.config.sliding_window = None
