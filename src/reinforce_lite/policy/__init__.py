@@ -1,9 +1,10 @@
 """Policies: a causal language model, its tokenizer, and the token ids that matter."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Policy:
     pad_id: int
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> "torch.device":
         """Where the weights are."""
         return next(self.model.parameters()).device
 
