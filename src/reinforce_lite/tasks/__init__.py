@@ -79,8 +79,8 @@ COMMIT = "^[0-9a-f]{40}$"
 def _is_commit(revision: str) -> str:
     if not re.fullmatch(COMMIT, revision):
         raise ValueError(
-            f"{revision} is no commit (40 digits of 0-9a-f); a branch or a tag may move. The hub's page of the model or "
-            'the data names the commits (History), and so does: python -c "import huggingface_hub as h; '
+            f"{revision} is no commit (40 digits of 0-9a-f); a branch or a tag may move. The hub's page of the model or"
+            ' the data names the commits (History), and so does: python -c "import huggingface_hub as h; '
             f"print(h.HfApi().repo_info('REPO', revision='{revision}', repo_type='model').sha)\" (repo_type='dataset' "
             "for data)"
         )
