@@ -27,8 +27,7 @@ def configured(tmp_path: Path, name: str = "tiny", **changes: Any) -> Settings:
 def test_tiny_passes_everywhere(tmp_path: Path) -> None:
     passed = checks.preflight(configured(tmp_path))
     assert {check["name"] for check in passed} == {
-        "device", "memory", "engine", "price", "budget", "folders", "disk", "task", "policies", "hub", "data",
-        "answers",
+        "device", "memory", "engine", "price", "budget", "folders", "disk", "task", "policies", "hub", "prompts",
     }  # fmt: skip
     assert all(check["ok"] for check in passed)
 
@@ -133,7 +132,7 @@ def with_weights(folder: Path, **policy: Any) -> dict[str, Any]:
 def test_weights_in_a_folder_are_looked_at_before_anything_is_spent(tmp_path: Path) -> None:
     changes = with_weights(tmp_path / "policy")
     passed = {check["name"]: check["detail"] for check in checks.preflight(configured(tmp_path, **changes))}
-    assert passed["answers"].endswith("the chat template writes no end of turn, so answers end at <eos> (2)")
+    assert passed["prompts"].endswith("the chat template writes no end of turn, so answers end at <eos> (2)")
     weights_file = tmp_path / "policy/weights/model.safetensors"
     weights_file.write_bytes(weights_file.read_bytes()[:-1])
     with pytest.raises(UserError, match=r"policies.tiny-llama.path: .*/model.safetensors has .*: it is cut short"):
@@ -147,10 +146,10 @@ def test_what_ends_an_answer_is_settled_before_anything_is_spent(tmp_path: Path)
     for written, said in (("<reply>", r"ends a turn with <reply> \(4\), which is not among .* it is added"), (".", "")):
         template.write_text("{{ bos_token }} {% for m in messages %}{{ m['content'] }} " + written + " {% endfor %}")
         if said:
-            assert re.search(said, weights.ends(configured(tmp_path, **changes)))
+            assert re.search(said, questions.prompts(configured(tmp_path, **changes)))
             continue
         with pytest.raises(UserError, match=r"policies.tiny-llama: the chat template ends a turn with '\.'"):
-            weights.ends(configured(tmp_path, **changes))
+            questions.prompts(configured(tmp_path, **changes))
 
 
 def test_what_is_to_be_downloaded_is_told_in_bytes_time_and_money(
@@ -186,28 +185,28 @@ TASK = Bad()
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("data.test.clear()", "data: the split test is empty"),
-        ("data.train.clear()", "data: the split train is empty"),
+        ("data.test.clear()", "prompts: the split test is empty"),
+        ("data.train.clear()", "prompts: the split train is empty"),
         (
             "data.test[1] = replace(data.test[1], id='test-0')",
-            "data: the id test-0 stands twice: for '.*' and '.*'\n  fix: give each problem",
+            "prompts: the id test-0 stands twice: for '.*' and '.*'\n  fix: give each problem",
         ),
-        ("data.train[3] = replace(data.train[3], id='test-0')", "data: the id test-0 stands twice"),
+        ("data.train[3] = replace(data.train[3], id='test-0')", "prompts: the id test-0 stands twice"),
         (
             "data.train[3] = replace(data.train[3], question=data.test[0].question)",
-            "data: test-0 asks the same question as train-3",
+            "prompts: test-0 asks the same question as train-3",
         ),
         (
             "data.train[3] = replace(data.train[3], question='how many ' * 10000)",
-            r"data: train-3: its prompt has 20,002 tokens for tiny-llama, and of its 256 positions .* leaves 216",
+            r"prompts: train-3: its prompt has 20,002 tokens for tiny-llama, and of its 256 positions .* leaves 216",
         ),
         (
             "data.test[3] = replace(data.test[3], question='how many ' * 10000)",
-            r"data: test-3: its prompt has 20,002 tokens for tiny-llama, and of its 256 positions .* leaves 216",
+            r"prompts: test-3: its prompt has 20,002 tokens for tiny-llama, and of its 256 positions .* leaves 216",
         ),
         (
             "data.demonstrations[1] = replace(data.demonstrations[1], question='how many ' * 10000)",
-            r"data: demonstration 1: its prompt has 20,002 tokens",
+            r"prompts: demonstration 1: its prompt has 20,002 tokens",
         ),
     ],
 )
@@ -221,11 +220,11 @@ def test_data_that_are_not_what_they_should_be_are_named(tmp_path: Path, change:
 def test_a_prompt_that_no_update_has_room_for_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reinforce_lite.policy.scratch.POSITIONS", 10**9)
     task = {"train_size": 20, "test_size": 10, "dev_size": 5, "demonstrations": 8}
-    questions.data(configured(tmp_path, task=task))
+    questions.prompts(configured(tmp_path, task=task))
     monkeypatch.setattr(questions, "longest_completion", lambda *_: 0)
     monkeypatch.setattr(questions, "PROMPT_TOKENS", 50)  # 10 of them beside a completion of 40
     with pytest.raises(UserError, match=r"train-\d+: .* beside max_new_tokens hardware.memory_gib has room .* of 10\n"):
-        questions.data(configured(tmp_path, task=task))
+        questions.prompts(configured(tmp_path, task=task))
 
 
 @pytest.mark.parametrize("section", ["training", "evaluation"])
@@ -246,9 +245,9 @@ def test_a_prompt_that_no_engine_takes_is_named_before_anything_is_spent(
     monkeypatch.setattr("reinforce_lite.rollout.registry._has_vllm", lambda: True)
     small = {"train_size": 30, "test_size": 20, "dev_size": 10}
     asked = configured(tmp_path, training={"engine": "vllm"}, task=small)
-    assert questions.data(asked) == "30 problems to learn from, 20 of the test"
+    assert questions.prompts(asked).startswith("30 problems to learn from, 20 of the test; tiny-llama: made")
     monkeypatch.setattr("reinforce_lite.rollout.vllm.PROMPT_TOKENS", 10)
-    with pytest.raises(UserError, match=r"(?s)data: train-\d+: its prompt has \d+ tokens .*takes 10\n"):
+    with pytest.raises(UserError, match=r"(?s)prompts: train-\d+: its prompt has \d+ tokens .*takes 10\n"):
         checks.preflight(asked)
     assert not list(tmp_path.iterdir()), "nothing was written"
 

@@ -15,8 +15,8 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import gpu
 from reinforce_lite.experiment.fits import engines, memory, trainings
 from reinforce_lite.experiment.places import disk, folders
-from reinforce_lite.experiment.questions import data, task
-from reinforce_lite.experiment.weights import downloads, ends, policies
+from reinforce_lite.experiment.questions import prompts, task
+from reinforce_lite.experiment.weights import downloads, policies
 from reinforce_lite.io.files import read_json
 from reinforce_lite.policy.size import sized
 from reinforce_lite.resources.memory import GIB
@@ -168,4 +168,4 @@ LOCAL: dict[str, Callable[[Settings], str]] = {
     "policies": policies,
 }
 REMOTE: dict[str, Callable[[Settings], str]] = {"hub": downloads}
-DOWNLOADED: dict[str, Callable[[Settings], str]] = {"data": data, "answers": ends}
+DOWNLOADED: dict[str, Callable[[Settings], str]] = {"prompts": prompts}

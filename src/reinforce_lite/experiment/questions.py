@@ -1,10 +1,10 @@
-"""Preflight's look at the questions: the splits are what they should be, and no prompt is too long to be read."""
+"""Preflight's look at questions and answers: the splits are what they should be, prompts fit, and answers end."""
 
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from reinforce_lite.config import Settings
+from reinforce_lite.config import PolicySettings, Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.resources.memory import PROMPT_TOKENS, longest_completion
 from reinforce_lite.resources.precision import evaluation_of, training_of
@@ -43,22 +43,40 @@ def task(settings: Settings) -> str:
     return checked
 
 
-def data(settings: Settings) -> str:
-    """The splits are what they should be, and every prompt is short enough. Needs data and tokenizers, but no weights.
+def prompts(settings: Settings) -> str:
+    """The splits are what they should be, every prompt is short enough, and something ends an answer.
+
+    Needs the data, the policies' configurations and their tokenizers, but no weights.
 
     Raises:
-        UserError: naming the problem or the split; or the data or a tokenizer cannot be had.
+        UserError: naming the problem, the split or the policy; or something of these cannot be had.
     """
-    from reinforce_lite.policy import fetch
-
     chosen = named(settings.task.name)
     found = chosen.build(settings.task)
     check(found)
+    said = [f"{len(found.train):,} problems to learn from, {len(found.test):,} of the test"]
     for model in settings.models:
-        tokenizer = fetch.tokenizer(settings.policies[model], chosen.vocabulary)
-        for reading in _readings(settings, model, found):
+        tokenizer, positions, end = _described(settings.policies[model], model, chosen)
+        said.append(f"{model}: {end}")
+        for reading in _readings(settings, model, found, positions):
             _check_lengths(chosen, tokenizer, reading, model)
-    return f"{len(found.train):,} problems to learn from, {len(found.test):,} of the test"
+    return "; ".join(said)
+
+
+def _described(policy: PolicySettings, model: str, chosen: Task[Any]) -> tuple[Any, int, str]:
+    """A policy's tokenizer, the tokens of the longest text that it was made for, and what ends its answers."""
+    from reinforce_lite.policy import fetch, scratch, turns
+
+    tokenizer = fetch.tokenizer(policy, chosen.vocabulary)
+    if policy.from_scratch is not None:
+        return tokenizer, scratch.POSITIONS, "made from nothing"
+    config = fetch.config(policy)
+    text = config.get_text_config()
+    try:
+        end = turns.stops(tokenizer, fetch.named_ends(policy, config), text.vocab_size).note
+    except UserError as error:
+        raise UserError(f"policies.{model}: {error.problem}", error.fix) from error
+    return tokenizer, getattr(text, "max_position_embeddings", None) or sys.maxsize, end
 
 
 def _check_lengths(chosen: Task[Any], tokenizer: Any, reading: Reading, model: str) -> None:
@@ -79,9 +97,9 @@ def _check_lengths(chosen: Task[Any], tokenizer: Any, reading: Reading, model: s
             )
 
 
-def _readings(settings: Settings, model: str, found: Dataset) -> Iterator[Reading]:
+def _readings(settings: Settings, model: str, found: Dataset, positions: int) -> Iterator[Reading]:
     """All that a model has to read, in training and evaluation."""
-    evaluation, positions = evaluation_of(settings, model), _positions(settings, model)
+    evaluation = evaluation_of(settings, model)
     tested = _named(found.test[: settings.evaluation.limit])
     limits = [*_engine(evaluation.engine), *_left(positions, evaluation.max_new_tokens)]
     for prompt in dict.fromkeys([settings.task.prompt, *map(settings.prompt, settings.variants)]):
@@ -111,13 +129,3 @@ def _engine(name: str) -> list[Limit]:
 
 def _left(positions: int, completion: int) -> list[Limit]:
     return [Limit(positions - completion, f"of its {positions:,} positions max_new_tokens leaves")]
-
-
-def _positions(settings: Settings, model: str) -> int:
-    """Tokens of the longest text that a policy was made for."""
-    from reinforce_lite.policy import fetch, scratch
-
-    policy = settings.policies[model]
-    if policy.from_scratch is not None:
-        return scratch.POSITIONS
-    return getattr(fetch.config(policy).get_text_config(), "max_position_embeddings", None) or sys.maxsize

@@ -1,9 +1,9 @@
-"""Preflight's look at the policies: every file is here or can be had, is whole, and says where an answer ends."""
+"""Preflight's look at the policies: every file is here or can be had, and is whole."""
 
 import os
 import shutil
 
-from reinforce_lite.config import PolicySettings, Settings
+from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.estimate import HUB_GB_S
 from reinforce_lite.experiment.places import existing
@@ -81,24 +81,3 @@ def _has_readme(repo: str, revision: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
 
     return isinstance(try_to_load_from_cache(repo, "README.md", revision=revision, repo_type="dataset"), str)
-
-
-def ends(settings: Settings) -> str:
-    """What ends the answers of each policy. Needs its configuration and its tokenizer, but no weights.
-
-    Raises:
-        UserError: one of them cannot be loaded, or nothing ends an answer.
-    """
-    return "; ".join(f"{name}: {_end(settings.policies[name], name)}" for name in settings.models)
-
-
-def _end(policy: PolicySettings, name: str) -> str:
-    if policy.from_scratch is not None:
-        return "made from nothing"
-    from reinforce_lite.policy import fetch, turns
-
-    config, tokenizer = fetch.config(policy), fetch.tokenizer(policy, ())
-    try:
-        return turns.stops(tokenizer, fetch.named_ends(policy), config.get_text_config().vocab_size).note
-    except UserError as error:
-        raise UserError(f"policies.{name}: {error.problem}", error.fix) from error

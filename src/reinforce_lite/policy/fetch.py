@@ -73,7 +73,7 @@ def config(settings: PolicySettings) -> Any:
     return load.config(name, **source)
 
 
-def named_ends(settings: PolicySettings) -> Any:
+def named_ends(settings: PolicySettings, config: Any) -> Any:
     """What the files name as end of a sequence: one id, some, or None; a model says so itself once it is loaded."""
     from transformers import GenerationConfig
 
@@ -81,7 +81,7 @@ def named_ends(settings: PolicySettings) -> Any:
     try:
         return GenerationConfig.from_pretrained(name, revision=source.get("revision", "main")).eos_token_id
     except OSError:  # there is no such file
-        return GenerationConfig.from_model_config(config(settings)).eos_token_id
+        return GenerationConfig.from_model_config(config).eos_token_id
 
 
 def _source(settings: PolicySettings) -> tuple[str, dict[str, str]]:
