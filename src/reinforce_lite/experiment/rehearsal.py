@@ -211,8 +211,8 @@ def endless(policy: Policy, truncated: float, limit: int) -> str:
     """A warning that nearly all completions ran to the limit."""
     stops = ", ".join(map(str, policy.tokenizer.convert_ids_to_tokens(sorted(policy.stop_ids))))
     return (
-        f"warning: {truncated:.0%} of the rehearsed completions ran to their limit of {limit} tokens: either answers are "
-        f"that long, or the policy never stops (it would at {stops})"
+        f"warning: {truncated:.0%} of the rehearsed completions ran to their limit of {limit} tokens: either answers "
+        f"are that long, or the policy never stops (it would at {stops})"
     )
 
 
