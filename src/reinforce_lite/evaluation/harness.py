@@ -180,7 +180,9 @@ def cross_check(policy: Policy, task: Task[Any], settings: Evaluation) -> dict[s
 
     stock: Callable[..., Any] = HFLM
     results = evaluator.simple_evaluate(
-        model=stock(pretrained=policy.model, tokenizer=policy.tokenizer, batch_size=settings.size),
+        model=stock(
+            pretrained=policy.model, tokenizer=policy.tokenizer, batch_size=settings.size, trust_remote_code=False
+        ),
         tasks=[task.harness_task],
         apply_chat_template=True,
         fewshot_as_multiturn=True,

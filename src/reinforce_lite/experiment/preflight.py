@@ -12,12 +12,13 @@ from reinforce_lite.budget.gate import Allowance, Gate, LedgerMeter, StoppedByBu
 from reinforce_lite.budget.ledger import attempts, ledger_path
 from reinforce_lite.budget.plan import dollars, refused, table
 from reinforce_lite.config import Settings
-from reinforce_lite.experiment import checks
+from reinforce_lite.experiment import checks, places
 from reinforce_lite.experiment.attempt import Account, stage
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.experiment.tracking import open_experiment
 from reinforce_lite.io.files import write_json
 from reinforce_lite.io.provenance import environment
+from reinforce_lite.policy.size import sized
 from reinforce_lite.resources.precision import evaluation_of, training_of
 
 METHOD = 3
@@ -26,7 +27,7 @@ METHOD = 3
 
 def run(run: Run, round: int | None) -> None:
     """Check everything before anything is spent, then rehearse a few steps and plan what the rest may cost."""
-    settings = run.settings
+    settings = sized(run.settings, ask_hub=True)
     passed = checks.preflight(settings)
     for check in passed:
         print(f"{check['name']:>9}: {check['detail']}", file=sys.stderr)
@@ -66,7 +67,7 @@ def _plan(settings: Settings, account: Account, elsewhere: float) -> dict[str, A
     meter, limit = LedgerMeter(settings, account.attempt), settings.budget.limit_usd
     rates = status.load_rates(settings, rehearsed(settings))
     if rates is None:
-        to_download = lambda name: checks.to_download(settings.policies[name])  # noqa: E731
+        to_download = lambda name: places.to_download(settings.policies[name])  # noqa: E731
         try:
             rates = rehearse(settings, to_download, elsewhere, Gate(Allowance(limit, 0.0), meter, 1))
         except StoppedByBudgetError as cut:

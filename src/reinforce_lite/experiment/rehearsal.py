@@ -32,6 +32,8 @@ CAP = 128
 """Most tokens of a rehearsed completion: enough to see what a token costs, not enough to cost much."""
 CUT = 0.5
 """If so many of the completions reach the cap, their length says nothing."""
+ENDLESS = 0.95
+"""If so many reach it, the policy may never stop."""
 
 
 def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: float, gate: Gate) -> dict[str, Rates]:
@@ -115,7 +117,8 @@ def _measure(
             demonstrated = demonstrated_lengths(policy, data)
             limit = min(usual.max_new_tokens, math.ceil(demonstrated[0]))
             usual = usual.model_copy(update={"max_new_tokens": limit})
-        training = measure_training(policy, data.train, task, prompt, usual, lambda: part(False), writer)
+        ready = chosen.start is None
+        training = measure_training(policy, data.train, task, prompt, usual, lambda: part(False), writer, ready)
         part(True)
         if chosen.start is not None:
             start_step = _start_step(policy, data, task, prompt, chosen.start)
@@ -170,10 +173,12 @@ def measure_training(
     training: Training,
     after_step: Callable[[], None] = lambda: None,
     engine: Engine | None = None,
+    ready: bool = True,
 ) -> dict[str, Any]:
     """Take a few steps of the real loop, with a coin for a reward, so that there is a gradient to push.
 
-    `after_step` is called after each; what it raises ends them. Without an open engine, one is opened.
+    `after_step` is called after each; what it raises ends them. Without an open engine, one is opened. Completions of a
+    policy that is `ready`, used as it is, are expected to end.
 
     Returns:
         warm_up, rollout_position, update_token, drift_token (seconds), prompt_tokens, lengths: see `Rates`.
@@ -191,12 +196,24 @@ def measure_training(
     prompt_tokens = fmean(len(policy.prompt_ids(task.messages(prompt, problem.question))) for problem in problems)
     rows = [step.metrics for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]
-    cut = fmean(row["truncated"] for row in rows) >= CUT and few.max_new_tokens < training.max_new_tokens
+    truncated = fmean(row["truncated"] for row in rows)
+    if truncated >= ENDLESS and ready and training.estimator != "supervised":
+        print(endless(policy, truncated, few.max_new_tokens), file=sys.stderr, flush=True)
+    cut = truncated >= CUT and few.max_new_tokens < training.max_new_tokens
     return {
         **_rates(few, prompt_tokens, rows, longest),
         "prompt_tokens": prompt_tokens,
         "lengths": None if cut else (fmean(row["length_mean"] for row in rows), float(max(longest))),
     }
+
+
+def endless(policy: Policy, truncated: float, limit: int) -> str:
+    """A warning that nearly all completions ran to the limit."""
+    stops = ", ".join(map(str, policy.tokenizer.convert_ids_to_tokens(sorted(policy.stop_ids))))
+    return (
+        f"warning: {truncated:.0%} of the rehearsed completions ran to their limit of {limit} tokens: either answers "
+        f"are that long, or the policy never stops (it would at {stops})"
+    )
 
 
 def _rates(few: Training, prompt_tokens: float, rows: list[dict[str, Any]], longest: list[int]) -> dict[str, float]:
