@@ -50,7 +50,7 @@ GUARDS = [
     ),
     Guard(
         "key of a training", f"{SRC}/learning/progress.py",
-        'self._check_key(candidate.facts["key"])', "pass",
+        "self._check_key(candidate)", "pass",
         "learning/test_progress.py::test_another_key_is_refused_and_named",
     ),
     Guard(

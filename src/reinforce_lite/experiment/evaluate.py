@@ -21,7 +21,7 @@ def run(run: Run, paid: Paid) -> None:
     problems = load_split(run.layout.data, "test")[: evaluation.limit]
     greedy = -(-len(problems) // evaluation.size)
     gate.begin(greedy + evaluation.sampled_batches(len(problems)), "batch")
-    files = [run.path("outcomes")]
+    files, accepted = [run.path("outcomes")], []
     run.path("samples").unlink(missing_ok=True)  # of an earlier evaluation
     # One engine for both kinds of answers: vLLM cannot be opened twice in a process.
     with sampling.opened_for(policy, evaluation) as engine:
@@ -31,15 +31,17 @@ def run(run: Run, paid: Paid) -> None:
         )
         if evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, run.task, evaluation)
+        accepted += written.accepted
         write_jsonl(run.path("outcomes"), items)
         if evaluation.samples:
             drawn = Written(run.layout.resume(run.job) / sampling.SAMPLES, run.key)
             after = lambda done: gate.check(greedy + done)  # noqa: E731
             samples = sampling.sample(policy, problems, run.task, run.prompt, evaluation, drawn, after, engine)
+            accepted += drawn.accepted
             write_jsonl(run.path("samples"), samples)
             files.append(run.path("samples"))
             summary["sampled"] = avg_at_k.figures(samples)
     record: dict[str, Any] = {**run.job.run, **summary, "sums": sums(*files)}
-    made = {"policy": read_json(run.need("policy")), "engine": evaluation.engine, **run.provenance()}
+    made = {"policy": read_json(run.need("policy")), "engine": evaluation.engine, **run.provenance(accepted)}
     write_json(run.path(), {**record, **made})
     print(f"{run.job}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)
