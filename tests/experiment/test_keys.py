@@ -245,7 +245,7 @@ def test_a_setting_is_not_accepted_with_it(config: Settings, tmp_path: Path, mon
 def test_what_an_older_version_began_goes_on(config: Settings, tmp_path: Path, job: Job) -> None:
     now = keys.key(config, job)
     assert now.older is not None
-    saved = json.loads(json.dumps(now.older()))
+    saved = json.loads(json.dumps(now.older({})))
     assert now.resumable(saved, tmp_path, "a training") == {}
     with pytest.raises(UserError, match=r"torch: .1\.0. there"):
         now.resumable({**saved, "torch": "1.0"}, tmp_path, "a training")

@@ -6,7 +6,7 @@ result is the job's if the first agrees; an unfinished one goes on if both do.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,17 +23,15 @@ from reinforce_lite.tasks import file_sum
 
 Entries = dict[str, Any]
 
-UNREAD = ("max_skipped", "prompt", "kv_cache_gib")
-"""Keys of `training` that change no number, or stand elsewhere in the key."""
-UNREAD_OF_LATE = ("kl_every", "sampler_gap_limit")
-"""More of them, which older keys had: what is measured, and when a training gives up."""
+ONCE_READ = ("kl_every", "sampler_gap_limit")
+"""Keys of `training` that change no number, but stood in older keys."""
 
 
 def training_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
-    """All that a training's weights depend on; `lora` is for adapters, and UNREAD moves no weight."""
+    """All that a training's weights depend on; `lora` is for adapters, and the prompt stands among the task's."""
     needs = Layout.of(config).needs(job)
     chosen = training_of(config, job.model, str(job.variant))
-    unread = {*UNREAD, *UNREAD_OF_LATE, *(() if chosen.weights == "lora" else ("lora",))}
+    unread = {*STAGES["train"].unread, "prompt", *(() if chosen.weights == "lora" else ("lora",))}
     training = chosen.model_dump(mode="json", exclude=unread)
     return {
         **_numbers(config, job),
@@ -48,7 +46,7 @@ def training_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
 def start_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
     """All that a supervised start's weights depend on."""
     chosen = config.policies[job.model]
-    policy = chosen.model_dump(mode="json", exclude={"parameters", "published", "gated", "path"})
+    policy = chosen.model_dump(mode="json", exclude={*STAGES["fetch_policy"].unread, "path"})
     return {
         **_numbers(config, job),
         **{f"policies.{job.model}.{name}": value for name, value in policy.items()},
@@ -61,7 +59,7 @@ def evaluation_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
     """All that an evaluation's completions depend on; the harness adds the prompts as the tokenizer writes them."""
     needs, chosen = Layout.of(config).needs(job), evaluation_of(config, job.model)
     of_samples = () if chosen.samples else ("samples", "samples_limit")
-    unrelated = {"bootstrap_resamples", "cross_check", "kv_cache_gib", *of_samples}
+    unrelated = {"bootstrap_resamples", "cross_check", *STAGES[job.stage].unread, *of_samples}
     evaluation = chosen.model_dump(mode="json", exclude=unrelated)
     return {
         **_numbers(config, job),
@@ -85,7 +83,9 @@ def asked(config: Settings, job: Job, sum_of: Sum = sha256_file) -> Key:
         return Key({f"{path.name}, sha256": sum_of(path) for path in Layout.of(config).needs(job).values()})
     entries = KEYS[job.stage](config, job, sum_of)
     accept = os.environ.get(ACCEPT, "") not in ("", "0")
-    return Key(entries, lambda: _older(config, job, entries, version("torch")), accept)
+    return Key(
+        entries, lambda saved: _older(config, job, entries, {"torch": version("torch"), **_once_read(saved)}), accept
+    )
 
 
 def key(config: Settings, job: Job) -> Key:
@@ -121,35 +121,41 @@ def is_done(config: Settings, job: Job, sum_of: Sum = sha256_file) -> bool:
         files.append(layout.path(job, "samples"))
     if not all(path.exists() for path in files):
         return False
-    made = read_json(layout.path(job, stage.keyed)).get("key")
-    return made is not None and made in _digests(config, job, sum_of)
+    made = read_json(layout.path(job, stage.keyed))
+    return "key" in made and made["key"] in _digests(config, job, made, sum_of)
 
 
-def _digests(config: Settings, job: Job, sum_of: Sum) -> Iterator[str]:
-    """The names of a job's key: as it is written now, and as versions before `computed_with` wrote it."""
+def _digests(config: Settings, job: Job, made: Entries, sum_of: Sum) -> Iterator[str]:
+    """The names of a job's key: as it is written now, and as versions before `computed_with` wrote it.
+
+    Their keys held the version of torch, which preflight has recorded, and keys of a training that change no number.
+    """
     now = asked(config, job, sum_of)
     yield now.digest
-    if job.stage in KEYS:
-        preflight = Layout.of(config).preflight
+    if job.stage in KEYS and COMPUTED_WITH not in made:
+        preflight, training = Layout.of(config).preflight, made.get("training", {})
         packages = read_json(preflight).get("environment", {}).get("packages", {}) if preflight.exists() else {}
+        once = _once_read({f"training.{name}": value for name, value in training.items()})
         for torch in dict.fromkeys((version("torch"), packages.get("torch"))):
-            yield Key(_older(config, job, now, torch, sum_of)).digest
+            yield Key(_older(config, job, now, {"torch": torch, **once}, sum_of)).digest
 
 
-def _older(config: Settings, job: Job, now: Entries, torch: str | None, sum_of: Sum = sha256_file) -> Entries:
-    """The key as versions before `computed_with` wrote it: with one sum for all files of a policy."""
+def _once_read(saved: Mapping[str, Any]) -> Entries:
+    """Of what an older version has recorded, the entries of its key that change no number."""
+    return {f"training.{name}": saved[f"training.{name}"] for name in ONCE_READ if f"training.{name}" in saved}
+
+
+def _older(config: Settings, job: Job, now: Entries, more: Entries, sum_of: Sum = sha256_file) -> Entries:
+    """The key as versions before `computed_with` wrote it: with one sum for all files of a policy, and `more`."""
     needs = Layout.of(config).needs(job)
     left_out = ("policy ", "start policy ", "test.jsonl")
-    kept = {"torch": torch, **{name: part for name, part in now.items() if not name.startswith(left_out)}}
+    kept = {**more, **{name: part for name, part in now.items() if not name.startswith(left_out)}}
     if job.stage == "fetch_policy":
         path = config.policies[job.model].path
         return {**kept, f"policies.{job.model}.path": None if path is None else str(path)}
     engine = now["training.engine" if job.stage == "train" else "evaluation.engine"]
     if engine == "vllm" and find_spec("vllm") is not None:
         kept["vllm"] = version("vllm")
-    if job.stage == "train":
-        training = config.variant(str(job.variant)).model_dump(mode="json")
-        kept |= {f"training.{name}": training[name] for name in UNREAD_OF_LATE}
     name = "start policy, sha256" if job.stage == "train" else "policy, sha256"
     return {**kept, name: _policy_sha256(needs["policy"].parent, sum_of)}
 

@@ -23,6 +23,8 @@ OF_A_MACHINE = (COMPUTED_WITH, "torch", "vllm")
 ACCEPT = "REINFORCE_LITE_ACCEPT_OTHER_NUMBERS"
 """The environment variable that stands for `--accept-other-numbers`."""
 
+Entries = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Change:
@@ -41,12 +43,12 @@ class Key(dict[str, Any]):
     """What a result depends on, by name.
 
     Attributes:
-        older: the same as a version before `computed_with` wrote it; such a key names no file of a policy.
+        older: the same as a version before `computed_with` wrote it, for what such a one has saved; it names no file.
         accept: whether work goes on with other libraries, on another device, or from other files of a policy.
     """
 
     def __init__(
-        self, entries: Mapping[str, Any], older: Callable[[], Mapping[str, Any]] | None = None, accept: bool = False
+        self, entries: Mapping[str, Any], older: Callable[[Entries], Entries] | None = None, accept: bool = False
     ) -> None:
         super().__init__(entries)
         self.older, self.accept = older, accept
@@ -59,7 +61,7 @@ class Key(dict[str, Any]):
     def joined(self, more: Mapping[str, Any]) -> "Key":
         """The key with further entries."""
         older = self.older
-        return Key({**self, **more}, older and (lambda: {**older(), **more}), self.accept)
+        return Key({**self, **more}, older and (lambda saved: {**older(saved), **more}), self.accept)
 
     @property
     def digest(self) -> str:
@@ -70,7 +72,7 @@ class Key(dict[str, Any]):
 
     def changes(self, saved: Mapping[str, Any]) -> list[Change]:
         """What is another now than in a key that was saved as JSON."""
-        now = self.older() if self.older is not None and COMPUTED_WITH not in saved else self
+        now = self.older(saved) if self.older is not None and COMPUTED_WITH not in saved else self
         return list(_changes(saved, json.loads(json.dumps(now))))
 
     def resumable(self, saved: Mapping[str, Any], folder: Path, what: str) -> dict[str, list[Any]]:
