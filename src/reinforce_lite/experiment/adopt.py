@@ -26,9 +26,11 @@ from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.report.crate import METADATA
 from reinforce_lite.report.summary import ledger_sum
 from reinforce_lite.stages import STAGES, Job, Layout, jobs
-from reinforce_lite.tasks import file_sum, named
+from reinforce_lite.tasks import file_sum
 from reinforce_lite.tasks.prepare import load_manifest
 
+EDITED = "is not the file that was written"
+"""How the reason ends where somebody has changed a result: what is made of it is made again, not the result."""
 LARGE = 2**20
 """Bytes; the sums of larger files are kept, by size and time, beside the results."""
 
@@ -58,7 +60,7 @@ def adopt(settings: Settings) -> list[str]:
     for job, reason in reasons.items():
         if reason is None:
             results.put_in_order(job)
-        elif not results.is_recorded(job):
+        elif not results.is_recorded(job) and not reason.endswith(EDITED):
             results.disown(job, reason)
     results.keep_sums()
     count = f"{len(taken)} result{'' if len(taken) == 1 else 's'}"
@@ -151,12 +153,26 @@ class Results:
     def against(self, job: Job) -> str | None:
         """Why a job's files are not what it would make; None if they are."""
         if job not in self._known:
-            source = next((one for one, _ in self.sources(job) if self.against(one) is not None), None)
             try:
-                self._known[job] = f"it was made of {source}" if source else self._own(job)
-            except (UserError, OSError, KeyError, TypeError, AttributeError) as error:
+                self._known[job] = self._below(job) or self._own(job)
+            except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 self._known[job] = (str(error).splitlines() or [type(error).__name__])[0]
         return self._known[job]
+
+    def _below(self, job: Job) -> str | None:
+        """What is wrong with what a job reads; of the data, one file may be changed and the others not."""
+        for source, name in self.sources(job):
+            reason = self.against(source)
+            if reason is not None and reason.endswith(EDITED) and source.stage == "prepare_dataset":
+                path = self.layout.path(source, name)
+                reason = None if self._is_written(path) else f"it was made before {path} was changed"
+            if reason is not None:
+                return reason if source.stage == "prepare_dataset" else f"it was made of {source}"
+        return None
+
+    def _is_written(self, path: Path) -> bool:
+        """Whether a file of the data, of which the manifest has the sum, is as it was written."""
+        return sha256_file(path) == load_manifest(self.layout.data)["sha256"].get(path.name, sha256_file(path))
 
     def _own(self, job: Job) -> str | None:
         """The same, where all that it reads is as it should be."""
@@ -166,7 +182,7 @@ class Results:
         recorded_sums = read_json(path).get("sums", {}) if path.suffix == ".json" else {}
         for name, recorded in recorded_sums.items():
             if sha256_file(beside / name) != recorded:
-                return f"{beside / name} is not the file whose sum it recorded"
+                return f"{beside / name} {EDITED}"
         own = {"preflight": self._preflight, "prepare_dataset": self._data, "compare": self._comparison,
                "report": self._report, "crate": self._crate}  # fmt: skip
         return own[job.stage](job) if job.stage in own else self._keyed(job)
@@ -194,15 +210,13 @@ class Results:
         return self._task_file() if self.layout.path(Job("prepare_dataset"), "manifest").exists() else None
 
     def _data(self, job: Job) -> str | None:
-        manifest = load_manifest(self.layout.data)
-        for path in self.outputs(job):
-            if path.name in manifest["sha256"] and sha256_file(path) != manifest["sha256"][path.name]:
-                return f"{path} is not the file whose sum the manifest has"
-        options = named(self.settings.task.name).options
-        made = {name: value for name, value in manifest["settings"].items() if name in options.model_fields}
-        if options.model_validate(made) != self.settings.task:
-            return f"made with {'; '.join(_differing('task', made, self.settings.task.model_dump(mode='json')))}"
-        return self._task_file()
+        task, made = self.settings.task, load_manifest(self.layout.data)["settings"]
+        fields = type(task).model_fields
+        made |= {name: field.default for name, field in fields.items() if name not in made}  # keys of late
+        if changed := list(_differing("task", made, task.model_dump(mode="json"))):
+            return f"made with {'; '.join(changed)}"
+        edited = (f"{path} {EDITED}" for path in self.outputs(job) if not self._is_written(path))
+        return self._task_file() or next(edited, None)
 
     def _task_file(self) -> str | None:
         own, made_with = file_sum(self.settings.task.name), load_manifest(self.layout.data)["source"]
