@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,19 @@ PYTHONPATH={ROOT / "src"} exec {sys.executable} "$@"
     container = f"container={json.dumps({'image': image.name})}"
     said = hosted(copied, "--use-singularity", "--config", container, path=str(program.parent))
     assert f"adopts {EVERY} results of results/stored" in said and "Nothing to be done" in said, said
+
+
+def test_where_snakemake_has_records_an_edit_is_seen_as_ever(copied: Workflow) -> None:
+    """Its records are those of a whole run; here they say no more than that they are there."""
+    dry_run(copied)
+    records = copied.folder / ".snakemake/metadata"
+    for path in copied.results("stored").rglob("*.json*"):
+        name = urlsafe_b64encode(str(path.relative_to(copied.folder)).encode()).decode()
+        write_json(records / name, {"record_format_version": 1})
+    write_json(records / urlsafe_b64encode(b"results/stored/workflow/Snakefile").decode(), {})
+    assert "adopts" not in dry_run(copied)
+    test = copied.results("stored") / "data/test.jsonl"
+    test.write_text(test.read_text().replace("?", " ?", 1))
+    said = dry_run(copied)
+    assert {"evaluate_baseline", "evaluate_trained"} <= jobs(said) and "train" not in jobs(said), said
+    assert "not adopted: evaluate_baseline tiny-llama: it was made before results/stored/data/test.jsonl" in said

@@ -68,7 +68,8 @@ class Written:
         done = [row for row in rows if "completions" in row]
         self.accepted = [row["accepted"] for row in rows if "accepted" in row]
         if done and changes:
-            changed = key.resumable(saved, self._journal.path.parent, "an evaluation")
+            finished = len(done) == len(fixed_batches(prompts, size))
+            changed = key.resumable(saved, self._journal.path.parent, "an evaluation", finished)
             self.accepted.append({"after": len(done), "changed": changed})
         self._journal.cut(len(rows) if done else 0)
         if not done:

@@ -118,8 +118,9 @@ class Results:
         return known or any(_record(path, "incomplete").exists() for path in self.outputs(job))
 
     def is_doubtful(self, job: Job) -> bool:
-        """Whether Snakemake has no record of them, or takes them for older than what they were made of."""
-        return not self.is_recorded(job) or self._newest_input(job) > min(map(_mtime, self.dated(job)))
+        """Whether Snakemake has no record of them, or takes what costs money for older than what it was made of."""
+        is_old = self._newest_input(job) > min(map(_mtime, self.dated(job)))
+        return not self.is_recorded(job) or (is_old and STAGES[job.stage].device)
 
     def _newest_input(self, job: Job) -> int:
         return max((_mtime(path) for path in self.inputs(job) if path.exists()), default=0)
@@ -152,6 +153,8 @@ class Results:
 
     def against(self, job: Job) -> str | None:
         """Why a job's files are not what it would make; None if they are."""
+        if job not in self._known and self.is_there(job) and not self.is_doubtful(job):
+            self._known[job] = None  # Snakemake knows it, and sees by itself what has changed
         if job not in self._known:
             try:
                 self._known[job] = self._below(job) or self._own(job)
@@ -162,12 +165,12 @@ class Results:
     def _below(self, job: Job) -> str | None:
         """What is wrong with what a job reads; of the data, one file may be changed and the others not."""
         for source, name in self.sources(job):
+            path, of_data = self.layout.path(source, name), source.stage == "prepare_dataset"
+            if of_data and not self._is_written(path):
+                return f"it was made before {path} was changed"
             reason = self.against(source)
-            if reason is not None and reason.endswith(EDITED) and source.stage == "prepare_dataset":
-                path = self.layout.path(source, name)
-                reason = None if self._is_written(path) else f"it was made before {path} was changed"
-            if reason is not None:
-                return reason if source.stage == "prepare_dataset" else f"it was made of {source}"
+            if reason is not None and not (of_data and reason.endswith(EDITED)):
+                return reason if of_data else f"it was made of {source}"
         return None
 
     def _is_written(self, path: Path) -> bool:

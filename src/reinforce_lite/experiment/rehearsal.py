@@ -135,7 +135,7 @@ def _measure(
         part(True)
     prompts = [task.messages(prompt, problem.question) for problem in data.test[:PROMPTS]]
     described, saved = fetch.describe(policy, chosen), ends.save_once(policy, prompts, few, model)
-    del policy
+    del policy, writer, answerer
     _free()  # before the next one comes
     ends.load_again(saved, prompts, few, model, chosen)
     _free()

@@ -75,8 +75,12 @@ class Key(dict[str, Any]):
         now = self.older(saved) if self.older is not None and COMPUTED_WITH not in saved else self
         return list(_changes(saved, json.loads(json.dumps(now))))
 
-    def resumable(self, saved: Mapping[str, Any], folder: Path, what: str) -> dict[str, list[Any]]:
+    def resumable(
+        self, saved: Mapping[str, Any], folder: Path, what: str, finished: bool = False
+    ) -> dict[str, list[Any]]:
         """What work that was begun under a saved key goes on in spite of: names, with the values there and now.
+
+        Of what is `finished` and only to be written again, nothing is computed any more.
 
         Raises:
             UserError: something changed that the user has not accepted, or cannot; the message names all of it.
@@ -84,7 +88,7 @@ class Key(dict[str, Any]):
         changes = self.changes(saved)
         if any(change.setting for change in changes):
             why, way = "of other settings", "restore the old values to resume it"
-        elif changes and not self.accept:
+        elif changes and not self.accept and not finished:
             why = "that would go on with other numbers"
             way = (
                 "restore the old values; or go on all the same, which the report will tell: give the command "

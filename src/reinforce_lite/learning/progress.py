@@ -179,7 +179,8 @@ class Progress(Keeper):
         self._journal.cut(self._completed)
 
     def _check_key(self, saved: checkpoint.Checkpoint) -> None:
-        changed = self._key.resumable(saved.facts["key"], self.folder, "a training")
+        finished = (self.folder / FINISHED).exists()
+        changed = self._key.resumable(saved.facts["key"], self.folder, "a training", finished)
         before = saved.facts.get("accepted", [])
         self.accepted = [*before, {"after": saved.step, "changed": changed}] if changed else before
 
