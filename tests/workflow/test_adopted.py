@@ -196,10 +196,9 @@ def test_where_snakemake_has_records_an_edit_is_seen_as_ever(copied: Workflow) -
     """Its records are those of a whole run; here they say no more than that they are there."""
     dry_run(copied)
     records = copied.folder / ".snakemake/metadata"
-    for path in copied.results("stored").rglob("*.json*"):
+    for path in [path for path in copied.results("stored").rglob("*") if path.is_file()]:
         name = urlsafe_b64encode(str(path.relative_to(copied.folder)).encode()).decode()
         write_json(records / name, {"record_format_version": 1})
-    write_json(records / urlsafe_b64encode(b"results/stored/workflow/Snakefile").decode(), {})
     assert "adopts" not in dry_run(copied)
     test = copied.results("stored") / "data/test.jsonl"
     test.write_text(test.read_text().replace("?", " ?", 1))
