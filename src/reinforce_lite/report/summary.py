@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +145,12 @@ def ledger_sum(path: Path, bytes_read: int | None = None) -> dict[str, Any]:
     Returns:
         bytes, and sha256 of them.
     """
-    content = path.read_bytes()[:bytes_read] if path.exists() else b""
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    digest, length = hashlib.sha256(), 0
+    with path.open("rb") if path.exists() else BytesIO() as handle:
+        while block := handle.read(min(2**20, 2**20 if bytes_read is None else bytes_read - length)):
+            digest.update(block)
+            length += len(block)
+    return {"bytes": length, "sha256": digest.hexdigest()}
 
 
 def _records(settings: Settings, folder: Path) -> list[Path]:

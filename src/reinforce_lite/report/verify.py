@@ -87,12 +87,12 @@ def _verify(folder: Path) -> list[Check]:
     experiment = Experiment.read(folder)
     if not (folder / PAGE).exists():
         raise UserError(f"{folder / PAGE} does not exist", "run the rule report first")
-    known = ledger.reported(experiment)
+    read = ledger.Read.of(experiment)
     with TemporaryDirectory() as temporary:
         derived = Derived(experiment, Layout(Path(temporary)))
         checks = [_data(derived), *(_layer(derived, name) for name in LAYERS)]
-        checks += [ledger.ledger(experiment, known), ledger.clocks(experiment, known), _files(experiment)]
-        report = _report(derived, known, sound=agree(checks))
+        checks += [ledger.ledger(read), ledger.clocks(read), _files(experiment)]
+        report = _report(derived, read.known, sound=agree(checks))
     if report is None:
         why = "not derived, because the files beneath differ"
         return [*checks, *(Check(name, why) for name in ("summary", "claims", "page"))]
