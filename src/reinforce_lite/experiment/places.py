@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from reinforce_lite.config import PolicySettings, Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.fits import trainings
+from reinforce_lite.io.files import check_folder
 from reinforce_lite.policy import hub
 from reinforce_lite.resources.memory import GIB, footprint, weights_gib
 
@@ -61,6 +63,24 @@ def existing(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
+TEMPORARY = 2**20
+"""Bytes that have to find room among the temporary files."""
+
+
 def folders(settings: Settings) -> str:
-    """TODO"""
-    return ""
+    """Results have a folder to go to, and temporary files find room.
+
+    Raises:
+        UserError: naming the folder, or the variable.
+    """
+    check_folder(settings.folder)
+    try:
+        with tempfile.TemporaryFile() as handle:
+            handle.write(bytes(TEMPORARY))
+            handle.flush()
+    except OSError as error:
+        where = os.environ.get("TMPDIR") or "neither TMPDIR nor /tmp"
+        raise UserError(
+            f"temporary files find no room ({where}): {error.strerror}", "export TMPDIR=<a folder with room>"
+        ) from error
+    return f"{_seen(settings.folder.absolute())}; temporary files"

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from reinforce_lite.errors import UserError
 
 AGAIN = "delete the file and run its rule again"
+NO_FOLDER = "move it away, or make the folder that it leads to"
 
 
 @contextmanager
@@ -65,6 +66,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def check_folder(path: Path) -> None:
+    """See that a path is a folder, or can become one.
+
+    Raises:
+        UserError: it, or something above it, is a file or a link that leads nowhere.
+    """
+    for place in reversed([path, *path.parents]):
+        if place.is_dir():
+            continue
+        if place.is_symlink():
+            raise UserError(f"{place} is a link to {place.readlink()}, which is no folder", NO_FOLDER)
+        if place.exists():
+            raise UserError(f"{place} is a file, and should be a folder", NO_FOLDER)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; NaN and infinity are refused because JSON has no such numbers."""
     with atomic_text(path) as handle:
@@ -89,6 +105,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist", "run the rule that makes it first") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", "make it a file that this user may read") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
