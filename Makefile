@@ -92,11 +92,11 @@ lint: setup  ## ruff, mypy, snakefmt, snakemake --lint, hadolint, shellcheck, sc
 	check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 
-# With AUTH=1 it asks for a user and a password: README, "What you will see".
+# With AUTH=1 it asks for a user and a password: README, "MLflow's pages".
 AUTH ?=
 ui: setup  ## MLflow UI on the runs' database
 	@test -f results/mlflow.db || { echo "results/mlflow.db does not exist yet: run make tiny first"; exit 1; }
-	@$(if $(AUTH),:,echo "note: every user of this machine may read and change what this server shows; README tells how to ask for a password")
+	@$(if $(AUTH),python -c 'import flask_wtf' 2>/dev/null || { echo "MLflow asks for passwords with its extra: $(PIP) install 'mlflow[auth]'"; exit 1; },echo "note: any user of this machine may read and change what this server shows; make ui AUTH=1 asks for a password (README)")
 	@echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	mlflow server $(if $(AUTH),--app-name basic-auth) --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db \
 		--artifacts-destination $(CURDIR)/results/mlartifacts --host 127.0.0.1 --port 5000
