@@ -287,10 +287,23 @@ def test_temporary_files_need_room(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     assert places.folders(configured(tmp_path)).endswith("tiny; temporary files")
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="/tiny cannot be written by user"):
+        (tmp_path / "tiny").mkdir()
+        patch.setattr(places.os, "access", lambda place, _: place.name != "tiny")
+        places.folders(configured(tmp_path))
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     monkeypatch.setenv("TMPDIR", "/full")
     with pytest.raises(
         UserError, match=r"folders: temporary files find no room \(/full\): No space left.*\n  fix: .*TMPDIR"
+    ):
+        checks.preflight(configured(tmp_path))
+
+
+def test_a_home_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(
+        UserError, match=r"folders: HOME is not set, and user \d+ has no home folder\n  fix: export HOME"
     ):
         checks.preflight(configured(tmp_path))
 

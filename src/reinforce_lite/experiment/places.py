@@ -39,12 +39,16 @@ def disk(settings: Settings) -> str:
             raise UserError(
                 f"{place} has {free:.1f} GiB free, and about {needed:.1f} are needed", "free some disk space"
             )
-        if not os.access(place, os.W_OK):
-            raise UserError(
-                f"{place} cannot be written by user {os.getuid()}", "run as its owner, or make the folder writable"
-            )
+        _check_writable(place)
         said.append(f"{_seen(place)}: about {needed:.1f} GiB needed, {free:.0f} free")
     return "; ".join(said)
+
+
+def _check_writable(place: Path) -> None:
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{place} cannot be written by user {os.getuid()}", "run as its owner, or make the folder writable"
+        )
 
 
 def to_download(policy: PolicySettings) -> bool:
@@ -74,6 +78,14 @@ def folders(settings: Settings) -> str:
         UserError: naming the folder, or the variable.
     """
     check_folder(settings.folder)
+    for place in (settings.results, settings.folder):
+        _check_writable(existing(place))
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise UserError(
+            f"HOME is not set, and user {os.getuid()} has no home folder", "export HOME=<a folder that may be written>"
+        ) from error
     try:
         with tempfile.TemporaryFile() as handle:
             handle.write(bytes(TEMPORARY))
