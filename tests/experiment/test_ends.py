@@ -70,8 +70,9 @@ def unsavable(folder: Path) -> None:
     raise RuntimeError("some tensors share memory")
 
 
-def without_template(folder: Path) -> None:
-    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+def with_another_template(folder: Path) -> None:
+    path = folder / "chat_template.jinja"
+    path.write_text("tom " + path.read_text())
 
 
 def with_other_ids(folder: Path) -> None:
@@ -92,7 +93,7 @@ def with_other_weights(folder: Path) -> None:
     ("kind", "change", "said"),
     [
         ("model", unsavable, "saving the policy tiny-llama"),
-        ("tokenizer", without_template, "the chat template leaves the answer out"),
+        ("tokenizer", with_another_template, "does not survive saving: the ids of a prompt"),
         ("tokenizer", with_other_ids, "does not survive saving: the ids of a prompt"),
         ("model", with_other_weights, "its weights do not survive saving"),
     ],

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from reinforce_lite.budget.ledger import Ledger, ledger_path
+from reinforce_lite.budget.ledger import Ledger
 from reinforce_lite.config import PolicySettings, Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import compare, evaluate, train
@@ -194,8 +194,7 @@ def finish(few: Settings) -> None:
     """
     plan = {"limit_usd": few.budget.limit_usd, "enough_usd": None, "steps": None, "refused": None}
     write_json(Layout.of(few).preflight, {"checks": [], "environment": environment(), "plan": plan})
-    ledger = Ledger(ledger_path(few))  # whose rows the report counts
-    ledger.close(ledger.open("preflight", few.hardware), "finished")
+    Ledger(Layout.of(few).ledger).open("preflight", few.hardware)  # results without a ledger would be an error
     workflow = few.results / "workflow"
     workflow.mkdir()
     (workflow / "Snakefile").touch()
