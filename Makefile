@@ -96,7 +96,7 @@ lint: setup  ## ruff, mypy, snakefmt, snakemake --lint, hadolint, shellcheck, sc
 AUTH ?=
 ui: setup  ## MLflow UI on the runs' database
 	@test -f results/mlflow.db || { echo "results/mlflow.db does not exist yet: run make tiny first"; exit 1; }
-	@$(if $(AUTH),python -c 'import flask_wtf' 2>/dev/null || { echo "MLflow asks for passwords with its extra: $(PIP) install 'mlflow[auth]'"; exit 1; },echo "note: any user of this machine may read and change what this server shows; make ui AUTH=1 asks for a password (README)")
+	@$(if $(AUTH),python -c 'import flask_wtf' 2>/dev/null || { echo "MLflow asks for passwords only with its extra: install mlflow[auth] into $(VENV) first"; exit 1; },echo "note: any user of this machine may read and change what this server shows; make ui AUTH=1 asks for a password (README)")
 	@echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 	mlflow server $(if $(AUTH),--app-name basic-auth) --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db \
 		--artifacts-destination $(CURDIR)/results/mlartifacts --host 127.0.0.1 --port 5000
