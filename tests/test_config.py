@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from reinforce_lite.config import Training, json_schema, load, merge, validate
 from reinforce_lite.errors import UserError
@@ -201,3 +202,67 @@ def test_the_schema_accepts_every_configuration_and_refuses_an_unknown_key() -> 
         jsonschema.validate(json.loads(json.dumps(overlaid, default=str)), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(json.dumps({**base, "x": 1}, default=str)), schema)
+
+
+@pytest.mark.parametrize("key", ["policies/phi-3.5-mini-instruct/revision", "task/revision"])
+@pytest.mark.parametrize(
+    "revision", ["main", "v1.0", "2fe1924", "refs/pr/1", "2FE192450127E6A83F7441AEF6E3CA586C338B77"]
+)
+def test_what_may_move_is_no_revision(key: str, revision: str) -> None:
+    with pytest.raises(UserError, match=rf"{revision} is no commit .*repo_info\('REPO', revision='{revision}'"):
+        validate(changed(key, revision))
+    assert list(Draft202012Validator(json.loads(json_schema())).iter_errors(plain(changed(key, revision))))
+
+
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("tracking", {"uri": f"https://ana:{SECRET}@mlflow.example"}, "tracking.uri: a user or a password"),
+        ("tracking", {"uri": f"https://{SECRET}@mlflow.example"}, "tracking.uri: a user or a password"),
+        ("tracking", {"uri": f"postgresql://ana:{SECRET}@db/mlflow"}, "tracking.uri: a user or a password"),
+        ("tracking", {"uri": f"postgresql+psycopg2://ana:x/{SECRET}@db/mlflow"}, "tracking.uri: a user or a password"),
+        ("tracking", {"uri": f"mysql://db/m?user=ana&password={SECRET}"}, "tracking.uri: password in the address"),
+        ("tracking", {"artifacts": f"https://a.example/x?X-Amz-Signature={SECRET}"}, "tracking.artifacts: X-Amz-Sig"),
+        ("http_proxy", f"http://ana:{SECRET}@proxy:3128", "http_proxy: a user or a password"),
+        ("task/path", f"https://a.example/?access_token={SECRET}", "task.path: access_token in the address"),
+        ("container", {"image": f"docker://ana:{SECRET}@registry.example/image"}, "container.image: a user"),
+        ("models", [f"https://u:{SECRET}@x"], "models.0: a user or a password"),
+        ("policies/phi-3.5-mini-instruct/gated", f"hf_{SECRET}{SECRET}{SECRET}", "gated: a token of the hub"),
+    ],
+)
+def test_secrets_are_refused_and_not_repeated(key: str, value: Any, said: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(changed(key, value)))
+    with pytest.raises(UserError, match=rf"(?s)must stay secret.*{said}.*\n  fix: .*MLFLOW_TRACKING_TOKEN") as error:
+        load([tmp_path / "c.yaml"])
+    assert SECRET not in str(error.value)
+    if key == "tracking" or key == "container":
+        refused = Draft202012Validator(json.loads(json_schema())).iter_errors(plain(changed(key, value)))
+        assert any(part.validator == "pattern" for part in refused) or "x/" in str(value), "where the package is not"
+
+
+def test_a_line_that_is_no_yaml_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(f"tracking:\n  uri: https://ana:{SECRET}@host: 5\n")
+    with pytest.raises(UserError, match=r"c.yaml is not valid YAML: line 2, column \d+: ") as error:
+        load([tmp_path / "c.yaml"])
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tracking", {"uri": "sqlite:////home/ana@work/mlflow.db"}),
+        ("tracking", {"uri": "https://mlflow.example:5000", "artifacts": "s3://bucket/a@b"}),
+        ("container", {"image": f"docker://registry.example/image@sha256:{'0' * 64}"}),
+        ("description", "Read https://medium.example/@author?page=2, or write to ana@example.org"),
+    ],
+)
+def test_what_holds_no_secret_passes(key: str, value: Any) -> None:
+    validate(changed(key, value))
+    assert not list(Draft202012Validator(json.loads(json_schema())).iter_errors(plain(changed(key, value))))
+
+
+def plain(config: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(config, default=str))

@@ -50,7 +50,7 @@ GUARDS = [
     ),
     Guard(
         "key of a training", f"{SRC}/learning/progress.py",
-        'self._check_key(candidate.facts["key"])', "pass",
+        "self._check_key(candidate)", "pass",
         "learning/test_progress.py::test_another_key_is_refused_and_named",
     ),
     Guard(
@@ -194,6 +194,72 @@ GUARDS = [
         "the gate after each step", f"{SRC}/budget/gate.py",
         "return allowed.share_usd is None or", "return True or",
         "budget/test_gate.py",
+    ),
+    Guard(
+        "what computes is in the key", f"{SRC}/experiment/keys.py",
+        "found[COMPUTED_WITH] = computing(config, job)", "pass",
+        "experiment/test_keys.py::test_what_computes_otherwise_is_refused_named_and_accepted",
+    ),
+    Guard(
+        "a finished result is not bought again for another machine", f"{SRC}/io/keyed.py",
+        "if name != COMPUTED_WITH}", "}",
+        "experiment/test_keys.py::test_what_computes_otherwise_is_refused_named_and_accepted",
+    ),
+    Guard(
+        "what is saved is loaded again", f"{SRC}/experiment/ends.py",
+        "if not moved <= TOLERANCE:", "if False:",
+        "experiment/test_ends.py::test_a_policy_that_cannot_be_saved_is_refused",
+    ),
+    Guard(
+        "the report is rehearsed", f"{SRC}/experiment/ends.py",
+        "build.build(few, few.folder)", "return",
+        "experiment/test_ends.py::test_an_error_in_a_template_of_the_page_is_named",
+    ),
+    Guard(
+        "how to generate is saved in a valid form", f"{SRC}/policy/load.py",
+        "policy.model.generation_config = savable(policy.model.generation_config)", "pass",
+        "experiment/test_ends.py::test_a_policy_with_settings_of_no_sampling_is_saved",
+    ),
+    Guard(
+        "results without times are adopted", "workflow/Snakefile",
+        "adopt_results()", "pass",
+        "workflow/test_adopted.py::test_a_copy_without_times_is_adopted",
+    ),
+    Guard(
+        "a change is seen where Snakemake has no records", f"{SRC}/experiment/adopt.py",
+        "results.disown(job, reason)", "pass",
+        "workflow/test_adopted.py::test_a_change_is_seen_whatever_the_times",
+    ),
+    Guard(
+        "an answer ends where the chat template ends it", f"{SRC}/policy/turns.py",
+        "return Stops(known | {end}, True, f", "return Stops(known, False, f",
+        "policy/test_turns.py::test_a_policy_stops_there_and_is_taught_to",
+    ),
+    Guard(
+        "a file of weights is whole", f"{SRC}/policy/files.py",
+        "if size != needed:", "if False:",
+        "policy/test_policy_files.py::test_a_file_cut_short_is_named",
+    ),
+    Guard(
+        "what was downloaded is all there", f"{SRC}/policy/fetch.py",
+        "    files.weights(hub.snapshot(settings))", "    pass",
+        "policy/test_policy_files.py::test_offline_a_cache_with_holes_is_refused_and_counted",
+    ),
+    Guard(
+        "code that comes with a model is never run", f"{SRC}/policy/load.py",
+        "AutoConfig.from_pretrained(name, trust_remote_code=False, **source)",
+        "AutoConfig.from_pretrained(name, **source)",
+        "policy/test_policy_files.py::test_code_that_comes_with_a_model_is_never_run",
+    ),
+    Guard(
+        "no secret in a configuration", f"{SRC}/config.py",
+        "if leaks := list(secrets.found(config)):", "if leaks := []:",
+        "test_config.py::test_secrets_are_refused_and_not_repeated",
+    ),
+    Guard(
+        "a user of a bare number", "workflow/rules/common.smk",
+        "check_folders()\nname_user()\n", "check_folders()\n",
+        "workflow/test_hostile.py::test_a_user_without_a_name_and_a_bare_environment",
     ),
 ]  # fmt: skip
 

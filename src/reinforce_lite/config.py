@@ -16,6 +16,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializeAsAny,
     ValidationError,
     model_validator,
@@ -23,6 +24,7 @@ from pydantic import (
 
 from reinforce_lite import tasks
 from reinforce_lite.errors import UserError
+from reinforce_lite.io import secrets
 from reinforce_lite.learning import ESTIMATORS
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=64)]
@@ -115,7 +117,9 @@ class PolicySettings(Section):
     """One policy: where its weights come from and how they are loaded."""
 
     repo: str | None = Field(None, description="Model on the hub.")
-    revision: str | None = Field(None, description="Pinned revision of that model; a commit, not a branch.")
+    revision: tasks.Commit | None = Field(
+        None, description="Pinned revision of that model: the 40 digits of a commit, not a branch or a tag."
+    )
     gated: bool = Field(False, description="True if the hub asks for a licence click and a token (HF_TOKEN).")
     path: Path | None = Field(None, description="Local folder or .gguf file, used instead of the hub.")
     from_scratch: Scratch | None = Field(None, description="Build a tiny model instead of loading one.")
@@ -123,9 +127,24 @@ class PolicySettings(Section):
     dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="Precision of the weights.")
     attention: Literal["sdpa", "eager", "flash_attention_2"] = Field("sdpa", description="Attention implementation.")
     parameters: float | None = Field(
-        None, gt=0, description="Parameters in billions, for the memory estimate at preflight."
+        None,
+        gt=0,
+        description="Parameters in billions, for the estimates at preflight. Null: they are counted in the policy's "
+        "files, or the hub is asked.",
     )
     published: Published | None = Field(None, description="The article's figures, shown beside ours.")
+    _counted: float | None = PrivateAttr(None)
+
+    @property
+    def billions(self) -> float | None:
+        """Parameters in billions: as configured, or as `counted` in the files; None if neither is known."""
+        return self.parameters or self._counted
+
+    def counted(self, weights: int) -> "PolicySettings":
+        """The same with the size that its files have; it is no part of the configuration."""
+        copy = self.model_copy()
+        copy._counted = weights / 1e9 or None
+        return copy
 
     @model_validator(mode="after")
     def _one_source(self) -> "PolicySettings":
@@ -401,10 +420,14 @@ class Tracking(Section):
 
     uri: str = Field(
         "sqlite:///results/mlflow.db",
-        description="Tracking database; a relative sqlite path starts at the working directory.",
+        json_schema_extra={"pattern": secrets.SCHEMA},
+        description="Tracking database; a relative sqlite path starts at the working directory. Without user and "
+        "password: MLflow's server is told by MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (or "
+        "MLFLOW_TRACKING_TOKEN) in the environment.",
     )
     artifacts: str = Field(
         "results/mlartifacts",
+        json_schema_extra={"pattern": secrets.SCHEMA},
         description="Folder of the artifacts, the `--artifacts-destination` of MLflow's server; or an address.",
     )
 
@@ -413,7 +436,8 @@ class Container(Section):
     """The image that `--use-singularity` runs the rules in."""
 
     image: str = Field(
-        description="docker:// address, or the path of a local .sif file or of a .tar that `docker save` wrote."
+        json_schema_extra={"pattern": secrets.SCHEMA},
+        description="docker:// address, or the path of a local .sif file or of a .tar that `docker save` wrote.",
     )
 
 
@@ -561,8 +585,15 @@ def validate(config: Mapping[str, Any], source: str = "the configuration") -> Se
     """Check a merged configuration.
 
     Raises:
-        UserError: one line for every key that is unknown, absent or has a bad value.
+        UserError: one line for every key that is unknown, absent, has a bad value or holds a secret.
     """
+    if leaks := list(secrets.found(config)):
+        raise UserError(
+            f"{source} holds what must stay secret, and would be in the report, the crate and the logs:\n"
+            + "\n".join(f"  - {line}" for line in leaks),
+            "take it out and export it instead: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+            "MLFLOW_TRACKING_TOKEN, for MLflow's server; a database's own (PGUSER, PGPASSWORD); HF_TOKEN for the hub",
+        )
     try:
         return Settings.model_validate(config)
     except ValidationError as error:
@@ -656,11 +687,17 @@ def load(paths: Iterable[Path]) -> Settings:
             raise UserError(f"{path} does not exist", "name a file of config/") from error
         except (yaml.YAMLError, json.JSONDecodeError) as error:
             kind = "JSON" if path.suffix == ".json" else "YAML"
-            raise UserError(f"{path} is not valid {kind}: {error}", "correct the file") from error
+            raise UserError(f"{path} is not valid {kind}: {_place(error)}", "correct the file") from error
         if not isinstance(layer, dict):
             raise UserError(f"{path} holds no mapping of keys", "start from config/config.yaml")
         config = merge(config, located(layer, path))
     return validate(config, " + ".join(map(str, paths)))
+
+
+def _place(error: Exception) -> str:
+    """Where a file breaks the rules; YAML's own text would show the line, and what is secret in it."""
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}" if mark else str(error)
 
 
 def json_schema() -> str:

@@ -1,4 +1,7 @@
 import datetime
+import errno
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +10,12 @@ import pytest
 from reinforce_lite.budget.ledger import Ledger
 from reinforce_lite.config import Settings, load, merge, validate
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import checks
+from reinforce_lite.experiment import checks, places, questions, weights
 from reinforce_lite.experiment.preflight import plan_experiment
+from reinforce_lite.policy import hub
+from reinforce_lite.policy import load as load_policy
+from reinforce_lite.resources.memory import GIB
+from toys import toy_policy
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +29,7 @@ def configured(tmp_path: Path, name: str = "tiny", **changes: Any) -> Settings:
 def test_tiny_passes_everywhere(tmp_path: Path) -> None:
     passed = checks.preflight(configured(tmp_path))
     assert {check["name"] for check in passed} == {
-        "device", "memory", "engine", "price", "budget", "disk", "task", "policies", "hub", "prompts",
+        "device", "memory", "engine", "price", "budget", "folders", "disk", "task", "policies", "hub", "prompts",
     }  # fmt: skip
     assert all(check["ok"] for check in passed)
 
@@ -38,7 +45,7 @@ def test_no_gpu_names_the_tiny_config(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_gpu_without_a_compiler_is_told_before_a_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    card = type("Card", (), {"name": "a card", "total_memory": 48 * checks.GIB})
+    card = type("Card", (), {"name": "a card", "total_memory": 48 * GIB})
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: card)
@@ -71,17 +78,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, changes: dict[str, Any], said: s
 def test_what_is_kept_on_the_cpu_must_fit_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Phi-3.5, the larger one: 3.82 billion weights of 12 bytes, and 4 while drift is measured, are 56.9 GiB.
     config = configured(tmp_path, "config", training={"weights": "offload"})
-    memory = type("Memory", (), {"total": 64 * checks.GIB})
+    memory = type("Memory", (), {"total": 64 * GIB})
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     assert checks.memory(config).endswith("(training.weights: offload, 56.9 of 64 GiB beside the device)")
-    memory.total = 60 * checks.GIB
+    memory.total = 60 * GIB
     with pytest.raises(UserError, match=r"offload needs about 56.9 GiB of the CPU's memory, and there are 60.0\n  fix"):
         checks.memory(config)
 
 
 @pytest.mark.parametrize(("gib", "way"), [(80, "master"), (48, "kahan"), (32, "8bit"), (24, "offload")])
 def test_the_scheme_that_auto_took_is_told(tmp_path: Path, gib: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = type("Memory", (), {"total": 256 * checks.GIB})
+    memory = type("Memory", (), {"total": 256 * GIB})
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     config = configured(tmp_path, "config", models=["phi-3.5-mini-instruct"], hardware={"memory_gib": gib})
     assert f"(training.weights: {way}" in checks.memory(config)
@@ -107,9 +114,119 @@ def test_what_does_not_fit_names_the_keys(tmp_path: Path) -> None:
     assert "(training.weights: stochastic)" in checks.memory(smaller)
 
 
-def test_of_a_model_of_unknown_size_nothing_is_said(tmp_path: Path) -> None:
+def test_a_size_that_nobody_tells_is_refused(tmp_path: Path) -> None:
     config = configured(tmp_path, policies={"tiny-llama": {"parameters": None}})
-    assert "tiny-llama: policies.tiny-llama.parameters is not set" in checks.memory(config)
+    with pytest.raises(
+        UserError, match=r"policies.tiny-llama.parameters is not set, .*\n  fix: set policies.tiny-llama"
+    ):
+        checks.memory(config)
+    counted = {check["name"]: check["detail"] for check in checks.preflight(config)}
+    assert "tiny-llama needs about 0.2 of 4 GiB" in counted["memory"]
+
+
+def with_weights(folder: Path, **policy: Any) -> dict[str, Any]:
+    """Changes that put a toy policy in a folder in the place of tiny-llama."""
+    load_policy.save(toy_policy("llama"), folder, {})
+    own = {"from_scratch": None, "start": None, "parameters": None, "path": str(folder / "weights"), **policy}
+    return {"models": ["tiny-llama"], "policies": {"tiny-llama": own}}
+
+
+def test_weights_in_a_folder_are_looked_at_before_anything_is_spent(tmp_path: Path) -> None:
+    changes = with_weights(tmp_path / "policy")
+    passed = {check["name"]: check["detail"] for check in checks.preflight(configured(tmp_path, **changes))}
+    assert passed["prompts"].endswith("the chat template writes no end of turn, so answers end at <eos> (2)")
+    weights_file = tmp_path / "policy/weights/model.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"policies.tiny-llama.path: .*/model.safetensors has .*: it is cut short"):
+        checks.preflight(configured(tmp_path, **changes))
+    assert not (tmp_path / "tiny").exists(), "nothing was written"
+
+
+def test_what_ends_an_answer_is_settled_before_anything_is_spent(tmp_path: Path) -> None:
+    changes = with_weights(tmp_path / "policy")
+    template = tmp_path / "policy/weights/chat_template.jinja"
+    for written, said in (("<reply>", r"ends a turn with <reply> \(4\), which is not among .* it is added"), (".", "")):
+        template.write_text("{{ bos_token }} {% for m in messages %}{{ m['content'] }} " + written + " {% endfor %}")
+        if said:
+            assert re.search(said, questions.prompts(configured(tmp_path, **changes)))
+            continue
+        with pytest.raises(UserError, match=r"policies.tiny-llama: the chat template ends a turn with '\.'"):
+            questions.prompts(configured(tmp_path, **changes))
+
+
+def test_what_is_to_be_downloaded_is_told_in_bytes_time_and_money(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "ask", lambda *_: None)
+    monkeypatch.setattr(hub, "lacking", lambda *_: {"model.safetensors": 720_000_000_000})
+    usage = type("Usage", (), {"free": 10**12})
+    monkeypatch.setattr(weights.shutil, "disk_usage", lambda _: usage)
+    config = configured(tmp_path, "smollm")
+    config = config.model_copy(update={"hardware": config.hardware.model_copy(update={"usd_per_hour": 0.5})})
+    assert "1 files of 720.00 GB to download, about 7200 s ($1.00)" in weights.downloads(config)
+    usage.free = 10**11
+    with pytest.raises(UserError, match=r"has 100.0 GB free, and 720.0 GB are to be downloaded"):
+        weights.downloads(config)
+
+
+BAD_TASK = """
+from dataclasses import replace
+from reinforce_lite.tasks import Problem
+from reinforce_lite.tasks.word_world import WordWorld
+
+class Bad(WordWorld):
+    def build(self, options):
+        data = super().build(options.model_copy(update={"name": "word_world"}))
+        CHANGE
+        return data
+
+TASK = Bad()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("data.test.clear()", "prompts: the split test is empty"),
+        ("data.train.clear()", "prompts: the split train is empty"),
+        (
+            "data.test[1] = replace(data.test[1], id='test-0')",
+            "prompts: the id test-0 stands twice: for '.*' and '.*'\n  fix: give each problem",
+        ),
+        ("data.train[3] = replace(data.train[3], id='test-0')", "prompts: the id test-0 stands twice"),
+        (
+            "data.train[3] = replace(data.train[3], question=data.test[0].question)",
+            "prompts: test-0 asks the same question as train-3",
+        ),
+        (
+            "data.train[3] = replace(data.train[3], question='how many ' * 10000)",
+            r"prompts: train-3: its prompt has 20,002 tokens for tiny-llama, and of its 256 positions .* leaves 216",
+        ),
+        (
+            "data.test[3] = replace(data.test[3], question='how many ' * 10000)",
+            r"prompts: test-3: its prompt has 20,002 tokens for tiny-llama, and of its 256 positions .* leaves 216",
+        ),
+        (
+            "data.demonstrations[1] = replace(data.demonstrations[1], question='how many ' * 10000)",
+            r"prompts: demonstration 1: its prompt has 20,002 tokens",
+        ),
+    ],
+)
+def test_data_that_are_not_what_they_should_be_are_named(tmp_path: Path, change: str, said: str) -> None:
+    (tmp_path / "bad.py").write_text(BAD_TASK.replace("CHANGE", change))
+    task = {"name": str(tmp_path / "bad.py"), "train_size": 20, "test_size": 10, "dev_size": 5, "demonstrations": 8}
+    with pytest.raises(UserError, match=f"(?s)nothing was spent.*{said}"):
+        checks.preflight(configured(tmp_path, task=task))
+
+
+def test_a_prompt_that_no_update_has_room_for_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reinforce_lite.policy.scratch.POSITIONS", 10**9)
+    task = {"train_size": 20, "test_size": 10, "dev_size": 5, "demonstrations": 8}
+    questions.prompts(configured(tmp_path, task=task))
+    monkeypatch.setattr(questions, "longest_completion", lambda *_: 0)
+    monkeypatch.setattr(questions, "PROMPT_TOKENS", 50)  # 10 of them beside a completion of 40
+    with pytest.raises(UserError, match=r"train-\d+: .* beside max_new_tokens hardware.memory_gib has room .* of 10\n"):
+        questions.prompts(configured(tmp_path, task=task))
 
 
 @pytest.mark.parametrize("section", ["training", "evaluation"])
@@ -130,8 +247,7 @@ def test_a_prompt_that_no_engine_takes_is_named_before_anything_is_spent(
     monkeypatch.setattr("reinforce_lite.rollout.registry._has_vllm", lambda: True)
     small = {"train_size": 30, "test_size": 20, "dev_size": 10}
     asked = configured(tmp_path, training={"engine": "vllm"}, task=small)
-    assert checks.prompts(asked) == "at most 2,048 tokens"
-    assert checks.prompts(configured(tmp_path, task=small)) == "of any length", "generate takes all"
+    assert questions.prompts(asked).startswith("30 problems to learn from, 20 of the test; tiny-llama: made")
     monkeypatch.setattr("reinforce_lite.rollout.vllm.PROMPT_TOKENS", 10)
     with pytest.raises(UserError, match=r"(?s)prompts: train-\d+: its prompt has \d+ tokens .*takes 10\n"):
         checks.preflight(asked)
@@ -139,31 +255,57 @@ def test_a_prompt_that_no_engine_takes_is_named_before_anything_is_spent(
 
 
 def test_downloads_and_results_may_be_on_two_disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = type("Usage", (), {"free": 170 * checks.GIB})
+    usage = type("Usage", (), {"free": 170 * GIB})
     # 3.21 + 3.82 billion parameters of 2 bytes: 13.1 GiB for each copy. The largest checkpoint is that of the first:
     # 10 bytes a parameter (stochastic rounding), 29.9 GiB, three times. There are three seeds, two controls that take a
     # step and have one seed, and a download.
     config = configured(tmp_path, "config")
-    monkeypatch.setattr(checks.shutil, "disk_usage", lambda _: usage)
-    monkeypatch.setattr(checks, "_cached", lambda *_: False)
-    monkeypatch.setattr(checks, "_hub_cache", lambda: tmp_path / "hub")
-    assert checks.disk(config) == f"{tmp_path}: about 169.3 GiB needed, 170 free"
-    usage.free = 168 * checks.GIB
+    monkeypatch.setattr(places.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(hub, "is_here", lambda *_: False)
+    monkeypatch.setattr(hub, "cache", lambda: tmp_path / "hub")
+    assert places.disk(config) == f"{tmp_path}: about 169.3 GiB needed, 170 free"
+    usage.free = 168 * GIB
     with pytest.raises(UserError, match=r"has 168.0 GiB free, and about 169.3 are needed"):
-        checks.disk(config)
-    monkeypatch.setattr(checks, "_hub_cache", lambda: Path("/dev/shm/hub"))
-    said = checks.disk(config)
+        places.disk(config)
+    monkeypatch.setattr(hub, "cache", lambda: Path("/dev/shm/hub"))
+    said = places.disk(config)
     assert f"{tmp_path}: about 156.2 GiB" in said and "/dev/shm: about 13.1 GiB" in said
-    monkeypatch.setattr(checks.os, "access", lambda place, _: place == tmp_path)
+    monkeypatch.setattr(places.os, "access", lambda place, _: place == tmp_path)
     with pytest.raises(UserError, match="/dev/shm cannot be written by user"):
-        checks.disk(config)
+        places.disk(config)
 
 
 def test_what_is_recorded_names_no_folder_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert checks.disk(configured(tmp_path / "results")).startswith(".: about")
+    assert places.disk(configured(tmp_path / "results")).startswith(".: about")
     (tmp_path / "results").mkdir()
-    assert checks.disk(configured(tmp_path / "results")).startswith("results: about")
+    assert places.disk(configured(tmp_path / "results")).startswith("results: about")
+
+
+def test_temporary_files_need_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert places.folders(configured(tmp_path)).endswith("tiny; temporary files")
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="/tiny cannot be written by user"):
+        (tmp_path / "tiny").mkdir()
+        patch.setattr(places.os, "access", lambda place, _: place.name != "tiny")
+        places.folders(configured(tmp_path))
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    monkeypatch.setenv("TMPDIR", "/full")
+    with pytest.raises(
+        UserError, match=r"folders: temporary files find no room \(/full\): No space left.*\n  fix: .*TMPDIR"
+    ):
+        checks.preflight(configured(tmp_path))
+
+
+def test_a_home_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(
+        UserError, match=r"folders: HOME is not set, and user \d+ has no home folder\n  fix: export HOME"
+    ):
+        checks.preflight(configured(tmp_path))
 
 
 def test_all_failures_are_told_at_once(tmp_path: Path) -> None:
@@ -181,15 +323,15 @@ def test_wrong_checksum_is_named(tmp_path: Path) -> None:
 
 def test_absent_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"policies.smollm2-135m.path: /nowhere.gguf does not exist"):
-        checks.policies(configured(tmp_path, "smollm", policies={"smollm2-135m": {"path": "/nowhere.gguf"}}))
+        weights.policies(configured(tmp_path, "smollm", policies={"smollm2-135m": {"path": "/nowhere.gguf"}}))
 
 
 def test_gated_without_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "_token", lambda: None)
+    monkeypatch.setattr(weights, "_token", lambda: None)
     with pytest.raises(UserError, match=r"meta-llama/.* is gated and no token is set\n  fix: .*HF_TOKEN"):
-        checks.policies(configured(tmp_path, "config"))
-    monkeypatch.setattr(checks, "_token", lambda: "hf_x")
-    assert "llama" in checks.policies(configured(tmp_path, "config"))
+        weights.policies(configured(tmp_path, "config"))
+    monkeypatch.setattr(weights, "_token", lambda: "hf_x")
+    assert "llama" in weights.policies(configured(tmp_path, "config"))
 
 
 def test_unreachable_hub_names_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,8 +341,8 @@ def test_unreachable_hub_names_the_key(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("huggingface_hub.HfApi", Api)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"cannot reach .*no route to host\n  fix: .*path"):
-        checks.hub(configured(tmp_path, "smollm"))
+    with pytest.raises(UserError, match=r"cannot reach .*no route to host\. In the cache: .*\n  fix: .*path"):
+        weights.downloads(configured(tmp_path, "smollm"))
 
 
 def test_a_spent_budget_is_refused_without_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """The rehearsal measures with the real loop, start and harness."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,19 @@ def test_every_rate_is_measured(small: Settings) -> None:
     assert measured.pop("lengths") == (sum(shown) / len(shown), max(shown)), "what it writes untrained says nothing"
     assert measured.pop("warm_up") >= 0
     assert all(value > 0 for value in measured.values()), measured
+
+
+def test_answers_that_never_end_are_told(small: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    from reinforce_lite.policy import fetch
+
+    training = small.variant("leave_one_out")
+    problems = rehearsal.few_problems(small).train
+    policy = fetch.materialise(small.policies["tiny-llama"], WORLD.vocabulary, 0, "cpu")
+    never, always = frozenset({len(policy.tokenizer)}), frozenset(range(len(policy.tokenizer)))
+    for stops, ready, told in ((never, True, True), (never, False, False), (always, True, False)):
+        rehearsal.measure_training(replace(policy, stop_ids=stops), problems, WORLD, "bare", training, ready=ready)
+        warning = "warning: 100% of the rehearsed completions ran to their limit of 24 tokens"
+        assert (warning in capsys.readouterr().err) == told
 
 
 def test_lengths_of_a_policy_that_is_used_as_it_is(small: Settings) -> None:

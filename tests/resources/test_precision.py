@@ -9,7 +9,7 @@ from reinforce_lite.resources import memory, precision
 
 ROOT = Path(__file__).parents[2]
 TRAINING = Training(steps=1, questions_per_step=1, max_new_tokens=8, learning_rate=1e-6)
-LLAMA, PHI = (PolicySettings(repo="a/b", revision="c", parameters=size) for size in (3.21, 3.82))
+LLAMA, PHI = (PolicySettings(repo="a/b", revision="0" * 40, parameters=size) for size in (3.21, 3.82))
 
 
 def hardware(gib: float) -> Hardware:

@@ -48,7 +48,10 @@ def error_lines(error, prefix):
     if error.validator == "anyOf":  # null, or what the error is about
         parts = [part for part in error.context if part.schema != {"type": "null"}]
         return [line for part in parts for line in error_lines(part, prefix)]
-    return [f"  - {'.'.join(where) or 'configuration'}: {error.message}"]
+    # The patterns of addresses keep secrets out, which must not be printed either.
+    address = error.validator == "pattern" and "://" in error.instance
+    said = "a user, a password or a token in the address" if address else error.message
+    return [f"  - {'.'.join(where) or 'configuration'}: {said}"]
 
 
 def names_lines():

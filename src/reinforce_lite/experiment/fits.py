@@ -28,6 +28,11 @@ def memory(settings: Settings) -> str:
 
 def _update(model: str, policy: PolicySettings, training: Training, settings: Settings) -> str:
     hardware, needed = settings.hardware, update_gib(policy, training)
+    if policy.billions is None:
+        raise UserError(
+            f"policies.{model}.parameters is not set, and neither its files nor the hub say how large it is",
+            f"set policies.{model}.parameters, in billions",
+        )
     if needed > usable_gib(hardware):
         raise UserError(
             f"{model} needs about {needed:.1f} GiB for an update (training.weights: {training.weights}, "
@@ -36,9 +41,6 @@ def _update(model: str, policy: PolicySettings, training: Training, settings: Se
             "lower training.micro_batch_tokens, or choose a larger device, policies.*.dtype: bfloat16, or "
             "training.weights: auto",
         )
-    if policy.parameters is None:
-        unknown = f"policies.{model}.parameters is not set, so nothing is known"
-        return f"{model}: {unknown} (training.weights: {training.weights})"
     return (
         f"{model} needs about {needed:.1f} of {hardware.memory_gib:g} GiB for an update with completions of "
         f"{training.max_new_tokens} tokens, and reaches {longest_completion(policy, training, hardware)} "

@@ -13,6 +13,7 @@ from reinforce_lite.learning.progress import Keeper, steps_bar
 from reinforce_lite.optim.optimizer import adamw, learning_rate, set_learning_rate
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.logprobs import chosen_logprobs, packed, pad_right, row_length
+from reinforce_lite.policy.turns import end_of_turn
 from reinforce_lite.tasks import Demonstration, Task
 
 
@@ -101,6 +102,11 @@ def completion_ids(policy: Policy, text: str) -> list[int]:
 
 
 def preferred_stop(policy: Policy) -> int:
-    """The stop id that ends a demonstration: the tokenizer's own if the policy stops on it, else the lowest."""
-    own = policy.tokenizer.eos_token_id
+    """The stop id that ends a demonstration: what the chat template writes there.
+
+    If it writes nothing, the tokenizer's own if the policy stops on it, else the lowest.
+    """
+    end, own = end_of_turn(policy.tokenizer), policy.tokenizer.eos_token_id
+    if end is not None:
+        return end
     return int(own) if own in policy.stop_ids else min(policy.stop_ids)

@@ -1,9 +1,10 @@
 """Policies: a causal language model, its tokenizer, and the token ids that matter."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,8 @@ class Policy:
     Attributes:
         model: any causal language model of transformers.
         tokenizer: its tokenizer, with a chat template.
-        stop_ids: every end-of-sequence id of the model's generation_config.
+        stop_ids: every end-of-sequence id of the model's generation_config, and the one that its chat template writes
+            after an answer.
         pad_id: fills rows of unequal length; never a stop id, and always masked by position, never by value.
     """
 
@@ -23,7 +25,7 @@ class Policy:
     pad_id: int
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> "torch.device":
         """Where the weights are."""
         return next(self.model.parameters()).device
 
@@ -55,15 +57,15 @@ PROMPT_DATE = "26 Jul 2024"
 """Some templates (Llama 3.2's) write today's date unless they are given one: the prompt would change overnight."""
 
 
-def render_prompt(tokenizer: Any, messages: list[dict[str, str]]) -> str:
-    """The text of a chat prompt; a last message by the assistant is continued rather than answered."""
+def render_prompt(tokenizer: Any, messages: list[dict[str, str]], whole: bool = False) -> str:
+    """The text of a chat prompt; a last message by the assistant is to be continued, unless the dialogue is `whole`."""
     prefilled = messages[-1]["role"] == "assistant"
     return str(
         tokenizer.apply_chat_template(
             messages,
             tokenize=False,
             add_generation_prompt=not prefilled,
-            continue_final_message=prefilled,
+            continue_final_message=prefilled and not whole,
             date_string=PROMPT_DATE,
         )
     )

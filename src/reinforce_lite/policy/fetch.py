@@ -7,23 +7,21 @@ from typing import Any
 
 from reinforce_lite.config import PolicySettings
 from reinforce_lite.errors import UserError
-from reinforce_lite.policy import Policy, load, scratch
-
-WEIGHT_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+from reinforce_lite.policy import Policy, files, hub, load, scratch
 
 
 def download(settings: PolicySettings) -> None:
     """Fetch the hub's snapshot into the cache (HF_HOME), unless it is there.
 
     Raises:
-        UserError: the repository is gated or unknown, or the hub cannot be reached.
+        UserError: the repository is gated or unknown, the hub cannot be reached, or a file is not whole.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
     name = f"{settings.repo}@{settings.revision}"
     try:
-        snapshot_download(str(settings.repo), revision=settings.revision, allow_patterns=WEIGHT_FILES)
+        snapshot_download(str(settings.repo), revision=settings.revision, allow_patterns=hub.READ)
     except GatedRepoError as error:
         raise UserError(
             f"{name} is gated and this token may not read it",
@@ -34,6 +32,7 @@ def download(settings: PolicySettings) -> None:
             f"cannot download {name}: {str(error).splitlines()[0]}",
             "check the network, or set policies.<name>.path to a local folder",
         ) from error
+    files.weights(hub.snapshot(settings))  # without a network the client takes what is there for all there is
 
 
 def materialise(settings: PolicySettings, vocabulary: Sequence[str], seed: int, device: str) -> Policy:
@@ -58,19 +57,37 @@ def tokenizer(settings: PolicySettings, vocabulary: Sequence[str]) -> Any:
     Raises:
         UserError: it cannot be loaded.
     """
-    from transformers import AutoTokenizer
-
     if settings.from_scratch is not None:
         return scratch.word_tokenizer(vocabulary)
-    path = settings.path
-    name, source = (str(settings.repo), {"revision": settings.revision}) if path is None else load.source_of(path)
+    name, source = _source(settings)
+    return load.tokenizer(name, **source)
+
+
+def config(settings: PolicySettings) -> Any:
+    """The policy's own configuration (config.json, or a GGUF file's metadata), with the architecture in it known.
+
+    Raises:
+        UserError: it cannot be loaded, or is of no causal language model that transformers has the code of.
+    """
+    name, source = _source(settings)
+    return load.config(name, **source)
+
+
+def named_ends(settings: PolicySettings, config: Any) -> Any:
+    """What the files name as end of a sequence: one id, some, or None; a model says so itself once it is loaded."""
+    from transformers import GenerationConfig
+
+    name, source = _source(settings)
     try:
-        return AutoTokenizer.from_pretrained(name, **source)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot load the tokenizer of {path or settings.repo}: {str(error).splitlines()[0]}",
-            "check policies.<name>, and the network if it is on the hub",
-        ) from error
+        return GenerationConfig.from_pretrained(name, revision=source.get("revision", "main")).eos_token_id
+    except OSError:  # there is no such file
+        return GenerationConfig.from_model_config(config).eos_token_id
+
+
+def _source(settings: PolicySettings) -> tuple[str, dict[str, str]]:
+    if settings.path is not None:
+        return load.source_of(settings.path)
+    return str(settings.repo), {"revision": str(settings.revision)}
 
 
 def weights_source(settings: PolicySettings) -> dict[str, Any]:

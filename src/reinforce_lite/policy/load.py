@@ -1,6 +1,7 @@
 """Load a policy from the hub, a folder, a GGUF file, or what an earlier rule wrote; save one."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,11 @@ import torch
 from reinforce_lite.config import Hardware, PolicySettings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import atomic_folder, read_json, write_json
-from reinforce_lite.policy import Policy
+from reinforce_lite.policy import Policy, files, turns
 from reinforce_lite.stages import POLICY
 
 EXPANDABLE = "expandable_segments:True"
+FIX = "check policies.<name> and its files, and the network if it is on the hub"
 
 
 def prepare_torch(hardware: Hardware, deterministic_update: bool = False) -> None:
@@ -98,12 +100,7 @@ def local(path: Path, settings: PolicySettings, device: str) -> Policy:
     name, source = source_of(path)
     if not source:
         return pretrained(name, settings, device)
-    try:
-        import gguf  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"{path} is a GGUF file, which needs the package gguf", "pip install 'reinforce-lite[gguf]'"
-        ) from error
+    files.gguf(path)
     policy = pretrained(name, settings, device, **source)
     # The weights are plain floats now, but transformers still calls them quantised and would refuse to save them.
     policy.model.hf_quantizer = None
@@ -125,34 +122,76 @@ def pretrained(name: str, settings: PolicySettings, device: str, **source: Any) 
     """Load weights and tokenizer with transformers.
 
     Raises:
-        UserError: the files are not there or cannot be read.
+        UserError: the files are not there or cannot be read, or the model is none that transformers has the code of.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
 
+    config(name, **source)
     precision = {"dtype": getattr(torch, settings.dtype), "attn_implementation": settings.attention}
+    words = tokenizer(name, **source)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, **source)
-        model = AutoModelForCausalLM.from_pretrained(name, **precision, **source)
-    except OSError as error:
+        model = AutoModelForCausalLM.from_pretrained(name, trust_remote_code=False, **precision, **source)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"cannot load the policy {name}: {_first_line(error)}", "run fetch_policy again") from error
+    return assemble(model.to(device), words)
+
+
+def config(name: str, **source: Any) -> Any:
+    """A policy's own configuration. Code that comes with a model is never run, and nobody is asked whether to.
+
+    Raises:
+        UserError: it cannot be loaded, or transformers has no code of its own for such a causal language model.
+    """
+    from transformers import AutoConfig, __version__
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    known, kind = False, "of no known type"
+    try:
+        found = AutoConfig.from_pretrained(name, trust_remote_code=False, **source)
+        known, kind = type(found) in MODEL_FOR_CAUSAL_LM_MAPPING, repr(found.model_type)
+    except ValueError as error:
+        kind = f"of no known type ({_first_line(error)})"
+    except (OSError, KeyError) as error:
+        raise UserError(f"cannot load the policy {name}: {_first_line(error)}", FIX) from error
+    if not known:
         raise UserError(
-            f"cannot load the policy {name}: {str(error).splitlines()[0]}", "run fetch_policy again"
-        ) from error
-    return assemble(model.to(device), tokenizer)
+            f"the model of {name} is {kind}: transformers {__version__} has no causal language model of this type, and "
+            "code that comes with a model is never run",
+            "choose a model whose model_type in config.json transformers knows, or update transformers",
+        )
+    return found
+
+
+def tokenizer(name: str, **source: Any) -> Any:
+    """A policy's tokenizer.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **source)
+    except Exception as error:  # what is written in Rust raises mere Exceptions
+        raise UserError(f"cannot load the tokenizer of {name}: {_first_line(error)}", FIX) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def assemble(model: Any, tokenizer: Any) -> Policy:
     """Put a model and its tokenizer together, and settle the ids that end or pad a row.
 
     Raises:
-        UserError: there is no chat template or no end-of-sequence id.
+        UserError: nothing says what ends an answer (`turns.stops`).
     """
-    if not tokenizer.chat_template:
-        raise UserError("the policy's tokenizer has no chat template", "use an instruction-tuned model")
-    stop = model.generation_config.eos_token_id
-    stop = tokenizer.eos_token_id if stop is None else stop
-    if stop is None:
-        raise UserError("the policy names no end-of-sequence id", "set eos_token_id in its generation_config.json")
-    stop_ids = frozenset([stop] if isinstance(stop, int) else stop)
+    named, words = model.generation_config.eos_token_id, model.get_input_embeddings().num_embeddings
+    stop_ids, added, note = turns.stops(tokenizer, named, words)
+    if added:
+        print(f"note: {note}", file=sys.stderr)
+        model.generation_config.eos_token_id = sorted(stop_ids)  # for whoever reads nothing else
     # Phi-3's window is longer than any completion here, but a window sends attention down a slow path.
     if getattr(model.config, "sliding_window", None) and model.config.model_type == "phi3":
         model.config.sliding_window = None
@@ -162,8 +201,42 @@ def assemble(model: Any, tokenizer: Any) -> Policy:
 
 
 def save(policy: Policy, folder: Path, provenance: dict[str, Any]) -> None:
-    """Write weights and tokenizer to `folder/weights`, then `folder/policy.json`, which makes them count."""
+    """Write weights and tokenizer to `folder/weights`, then `folder/policy.json`, which makes them count.
+
+    Raises:
+        UserError: transformers cannot save them; a training's checkpoints hold its weights.
+    """
+    policy.model.generation_config = savable(policy.model.generation_config)
     with atomic_folder(folder / "weights") as temporary:
-        policy.model.save_pretrained(temporary)
-        policy.tokenizer.save_pretrained(temporary)
+        try:
+            policy.model.save_pretrained(temporary)
+            policy.tokenizer.save_pretrained(temporary)
+        except OSError:  # the disk's, which `atomic_folder` tells
+            raise
+        except Exception as error:  # whatever transformers raises, nothing that was trained is lost by it
+            raise UserError(
+                f"{folder / 'weights'} cannot be saved: {type(error).__name__}: {error}",
+                "mend the policy's files that this names, and run the same command again: what was trained is kept "
+                "in the checkpoints, and no step is taken again",
+            ) from error
     write_json(folder / POLICY, {"weights": {"folder": "weights"}, **provenance})
+
+
+def savable(generation: Any) -> Any:
+    """How to generate, as transformers saves it: many models come with `temperature` but without `do_sample`.
+
+    Nothing here reads more of it than the ids that end a row. What sampling alone does not make valid is left out.
+    """
+    from transformers import GenerationConfig
+
+    sampled = GenerationConfig.from_dict({**generation.to_dict(), "do_sample": True})
+    ids = GenerationConfig(bos_token_id=generation.bos_token_id, eos_token_id=generation.eos_token_id)
+    return next(config for config in (generation, sampled, ids) if _is_valid(config))
+
+
+def _is_valid(generation: Any) -> bool:
+    try:
+        generation.validate(strict=True)
+    except ValueError:
+        return False
+    return True

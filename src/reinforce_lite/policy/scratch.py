@@ -8,8 +8,10 @@ import torch
 from reinforce_lite.config import Scratch
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import assemble
+from reinforce_lite.policy.size import SPECIAL
 
-PAD, BOS, EOS, UNKNOWN, REPLY = "<pad>", "<bos>", "<eos>", "<unk>", "<reply>"
+PAD, BOS, EOS, UNKNOWN, REPLY = SPECIAL
+POSITIONS = 256
 CHAT_TEMPLATE = (
     "{{ bos_token }} {% for message in messages %}{{ message['content'] }} {% endfor %}"
     "{% if add_generation_prompt %}<reply>{% endif %}"
@@ -21,7 +23,7 @@ def word_tokenizer(vocabulary: Sequence[str]) -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = (PAD, BOS, EOS, UNKNOWN, REPLY, *vocabulary)
+    words = (*SPECIAL, *vocabulary)
     core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token=UNKNOWN))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
@@ -44,7 +46,7 @@ def build(settings: Scratch, vocabulary: Sequence[str], seed: int, device: str) 
         "num_hidden_layers": settings.layers,
         "num_attention_heads": settings.heads,
         "num_key_value_heads": settings.key_value_heads,
-        "max_position_embeddings": 256,
+        "max_position_embeddings": POSITIONS,
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,

@@ -95,7 +95,7 @@ def update_bytes(
 
 @dataclass(frozen=True)
 class Footprint:
-    """GiB that a training takes for as long as it runs; all 0 if the policy's size is not set.
+    """GiB that a training takes for as long as it runs; all 0 if the policy's size is not known.
 
     Attributes:
         gradients: there in an update only.
@@ -113,7 +113,7 @@ class Footprint:
 def footprint(policy: PolicySettings, training: Training) -> Footprint:
     """What a training takes beside its activations, once its `weights` are decided (`precision.training_of`).
 
-    >>> policy = PolicySettings(repo="a/b", revision="c", parameters=3.21)
+    >>> policy = PolicySettings(repo="a/b", revision="0" * 40, parameters=3.21)
     >>> one = Training(steps=1, questions_per_step=1, max_new_tokens=1, learning_rate=1e-6)
     >>> of = lambda name: footprint(policy, one.model_copy(update={"weights": name})).device * GIB / 1e9
     >>> [round(of(name), 1) for name in (*BYTES, "lora")]
@@ -134,28 +134,28 @@ def footprint(policy: PolicySettings, training: Training) -> Footprint:
 
 
 def weights_gib(policy: PolicySettings) -> float:
-    """GiB of one copy of the weights; 0 if the policy's size is not set."""
+    """GiB of one copy of the weights; 0 if the policy's size is not known."""
     return _gib(policy, 4 if policy.dtype == "float32" else 2)
 
 
 def _gib(policy: PolicySettings, bytes_each: float) -> float:
-    return bytes_each * (policy.parameters or 0) * 1e9 / GIB
+    return bytes_each * (policy.billions or 0) * 1e9 / GIB
 
 
 def update_gib(policy: PolicySettings, training: Training, completion_tokens: int | None = None) -> float:
-    """GiB on the device at the peak of an update; 0 if the policy's size is not set.
+    """GiB on the device at the peak of an update; 0 if the policy's size is not known.
 
     Its largest forward pass has `micro_batch_tokens`, or one row if that is longer: a prompt and a completion of
     `completion_tokens`, by default `max_new_tokens`. The longer completions are, the more of these tokens are theirs.
     """
-    if policy.parameters is None:
+    if policy.billions is None:
         return 0.0
     length = completion_tokens or training.max_new_tokens
     row = PROMPT_TOKENS + length
     tokens = max(row, training.micro_batch_tokens)
     sizes = tokens, tokens * length / row, training.logprob_chunk_tokens
     itemsize = 4 if policy.dtype == "float32" else 2
-    activations = update_bytes(shape_of(policy.parameters * 1e9), *sizes, itemsize, training.gradient_checkpointing)
+    activations = update_bytes(shape_of(policy.billions * 1e9), *sizes, itemsize, training.gradient_checkpointing)
     return footprint(policy, training).device + activations / GIB
 
 

@@ -77,6 +77,7 @@ class VllmEngine:
             self._llm: Any = vllm.LLM(
                 folder,
                 skip_tokenizer_init=True,
+                trust_remote_code=False,
                 load_format="dummy",  # weights come with the first call
                 generation_config="vllm",  # nothing from the model's own
                 dtype=str(policy.model.dtype).removeprefix("torch."),

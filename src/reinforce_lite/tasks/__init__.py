@@ -6,6 +6,7 @@ its path is the name of the task (`task: {name: my_task.py}`).
 
 import hashlib
 import random
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,9 @@ from functools import cache
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from reinforce_lite.errors import UserError
 
@@ -70,6 +71,24 @@ class Dataset:
     test: list[Problem]
     demonstrations: list[Demonstration]
     source: dict[str, Any]
+
+
+COMMIT = "^[0-9a-f]{40}$"
+
+
+def _is_commit(revision: str) -> str:
+    if not re.fullmatch(COMMIT, revision):
+        raise ValueError(
+            f"{revision} is no commit (40 digits of 0-9a-f); a branch or a tag may move. The hub's page of the model or"
+            ' the data names the commits (History), and so does: python -c "import huggingface_hub as h; '
+            f"print(h.HfApi().repo_info('REPO', revision='{revision}', repo_type='model').sha)\" (repo_type='dataset' "
+            "for data)"
+        )
+    return revision
+
+
+Commit = Annotated[str, AfterValidator(_is_commit), Field(json_schema_extra={"pattern": COMMIT})]
+"""A revision that cannot move."""
 
 
 class Remote(NamedTuple):
@@ -171,6 +190,10 @@ class Task(ABC, Generic[OptionsT]):
         if prompt not in self.prompts:
             raise UserError(f"the prompt '{prompt}' is unknown", f"use one of {', '.join(self.prompts)}")
         return [{**m, "content": m["content"].replace("{question}", question, 1)} for m in self.prompts[prompt]]
+
+    def unread(self, text: str) -> str | None:
+        """Why a completion names no answer; None if it names one, or if the task gives no reasons."""
+        return None
 
     def preflight(self, options: OptionsT) -> str:
         """Check what needs no network, before anything is spent; the result says in a few words what was checked.

@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import Field
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.tasks import Dataset, Demonstration, Options, Problem, Remote
-from reinforce_lite.tasks.answers import normalise
+from reinforce_lite.tasks import Commit, Dataset, Demonstration, Options, Problem, Remote
+from reinforce_lite.tasks.numbers import normalise
 from reinforce_lite.tasks.numeric import NumericTask
 
 ORIGINAL = "https://github.com/openai/grade-school-math (grade_school_math/data)"
@@ -50,7 +50,7 @@ class Gsm8kOptions(Options):
     """Where the files come from."""
 
     repo: str = Field("openai/gsm8k", description="Dataset on the hub.")
-    revision: str = Field("e53f048856ff4f594e959d75785d2c2d37b678ee", description="Pinned revision of that dataset.")
+    revision: Commit = Field("e53f048856ff4f594e959d75785d2c2d37b678ee", description="Pinned revision of that dataset.")
     path: Path | None = Field(
         None, description="Folder with the original train.jsonl and test.jsonl, used instead of the hub."
     )

@@ -13,6 +13,7 @@ SPLITS = ("train", "dev", "test")
 DEMONSTRATIONS = "demonstrations"
 MANIFEST = "manifest.json"
 AGAIN = "delete the folder and run `prepare` again"
+OTHER = "choose another task.seed, or take one of the two out of the data"
 
 
 def prepare(options: Options, folder: Path) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def prepare(options: Options, folder: Path) -> dict[str, Any]:
         UserError: the data cannot be had, are not what they should be, or cannot be written.
     """
     dataset = named(options.name).build(options)
-    _check_disjoint(dataset)
+    check(dataset)
     (folder / MANIFEST).unlink(missing_ok=True)  # a run killed halfway must not leave an old manifest with new files
     parts = {name: [asdict(item) for item in getattr(dataset, name)] for name in (*SPLITS, DEMONSTRATIONS)}
     for name, rows in parts.items():
@@ -90,20 +91,32 @@ def _verified_rows(folder: Path, name: str) -> list[dict[str, Any]]:
     return read_jsonl(path)
 
 
-def _check_disjoint(dataset: Dataset) -> None:
-    """A question in two splits would let training see the test."""
+def check(dataset: Dataset) -> None:
+    """See that there is something to learn from and to be tested on, and that a test is one: nothing stands twice.
+
+    Raises:
+        UserError: a split is empty, an id stands twice, or a question in two splits would let training see the test.
+    """
     seen: dict[str, str] = {}
+    asked: dict[str, str] = {}
     for split in SPLITS:
-        for problem in getattr(dataset, split):
-            if problem.question in seen:
+        problems: list[Problem] = getattr(dataset, split)
+        if not problems and split != "dev":
+            raise UserError(f"the split {split} is empty", f"set task.{split}_size, or mend the data of the task")
+        for problem in problems:
+            if problem.id in asked:
                 raise UserError(
-                    f"{problem.id} asks the same question as {seen[problem.question]}", "choose another task.seed"
+                    f"the id {problem.id} stands twice: for {_start(asked[problem.id])} and {_start(problem.question)}",
+                    "give each problem of train, dev and test an id of its own",
                 )
-            seen[problem.question] = problem.id
+            if problem.question in seen:
+                raise UserError(f"{problem.id} asks the same question as {seen[problem.question]}", OTHER)
+            seen[problem.question], asked[problem.id] = problem.id, problem.question
     held_out = {problem.question for problem in (*dataset.dev, *dataset.test)}
     for item in dataset.demonstrations:
         if item.question in held_out:
-            raise UserError(
-                f"a demonstration asks the question of {seen[item.question]}, which is held out",
-                "choose another task.seed",
-            )
+            raise UserError(f"a demonstration asks the question of {seen[item.question]}, which is held out", OTHER)
+
+
+def _start(question: str) -> str:
+    return repr(question[:60])
