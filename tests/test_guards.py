@@ -50,7 +50,7 @@ GUARDS = [
     ),
     Guard(
         "key of a training", f"{SRC}/learning/progress.py",
-        'self._check_key(candidate.facts["key"])', "pass",
+        "self._check_key(candidate)", "pass",
         "learning/test_progress.py::test_another_key_is_refused_and_named",
     ),
     Guard(
@@ -199,6 +199,41 @@ GUARDS = [
         "a user of a bare number", "workflow/rules/common.smk",
         "check_folders()\nname_user()\n", "check_folders()\n",
         "workflow/test_hostile.py::test_a_user_without_a_name_and_a_bare_environment",
+    ),
+    Guard(
+        "what computes is in the key", f"{SRC}/experiment/keys.py",
+        "found[COMPUTED_WITH] = computing(config, job)", "pass",
+        "experiment/test_keys.py::test_what_computes_otherwise_is_refused_named_and_accepted",
+    ),
+    Guard(
+        "a finished result is not bought again for another machine", f"{SRC}/io/keyed.py",
+        "if name != COMPUTED_WITH}", "}",
+        "experiment/test_keys.py::test_what_computes_otherwise_is_refused_named_and_accepted",
+    ),
+    Guard(
+        "what is saved is loaded again", f"{SRC}/experiment/ends.py",
+        "if not moved <= TOLERANCE:", "if False:",
+        "experiment/test_ends.py::test_a_policy_that_cannot_be_saved_is_refused",
+    ),
+    Guard(
+        "the report is rehearsed", f"{SRC}/experiment/ends.py",
+        "build.build(few, few.folder)", "return",
+        "experiment/test_ends.py::test_an_error_in_a_template_of_the_page_is_named",
+    ),
+    Guard(
+        "how to generate is saved in a valid form", f"{SRC}/policy/load.py",
+        "policy.model.generation_config = savable(policy.model.generation_config)", "pass",
+        "experiment/test_ends.py::test_a_policy_with_settings_of_no_sampling_is_saved",
+    ),
+    Guard(
+        "results without times are adopted", "workflow/Snakefile",
+        "adopt_results()", "pass",
+        "workflow/test_adopted.py::test_a_copy_without_times_is_adopted",
+    ),
+    Guard(
+        "a change is seen where Snakemake has no records", f"{SRC}/experiment/adopt.py",
+        "results.disown(job, reason)", "pass",
+        "workflow/test_adopted.py::test_a_change_is_seen_whatever_the_times",
     ),
 ]  # fmt: skip
 

@@ -21,6 +21,7 @@ from reinforce_lite.evaluation import power_command
 from reinforce_lite.experiment import estimate_command, frame, ledger_command
 from reinforce_lite.io import interrupt
 from reinforce_lite.io.interrupt import Interrupted
+from reinforce_lite.io.keyed import ACCEPT
 from reinforce_lite.report import claims_command, traces_command, verify_command
 from reinforce_lite.stages import STAGES, Job, Layout, Stage
 
@@ -47,6 +48,8 @@ def stage(arguments: Arguments) -> None:
     row = next(row for row in _stages(arguments.command) if row.per == per)
     job = Job(row.name, given.get("model", ""), given.get("variant"), given.get("seed"))
     options = {name: given[name] for name in row.options}
+    if given.get("accept_other_numbers"):
+        os.environ[ACCEPT] = "1"
     frame.execute(config, job, given.get("round"), **options)
 
 
@@ -142,6 +145,8 @@ def _add_stage_options(command: argparse.ArgumentParser, rows: list[Stage]) -> N
         command.add_argument("--variant", required=needed, help="a name under `training_variants`")
         command.add_argument("--seed", type=int, required=needed, help="training seed")
     if any(row.device for row in rows):
+        text = "go on with what was begun with other libraries, on another device or from other policy files"
+        command.add_argument("--accept-other-numbers", action="store_true", help=text)
         command.add_argument("--round", type=int, help="how often the budget was changed; the workflow counts")
     if any("workflow" in row.options for row in rows):
         where = "folder of the Snakefile that was run; a copy of it becomes part of the crate"

@@ -5,7 +5,7 @@ is generated from them (`python -m reinforce_lite.config`).
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -628,8 +628,48 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def located(layer: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A layer; of a written results/<experiment>/config.json its paths start at where it lies.
+
+    Args:
+        layer: what the file holds.
+        path: of the file.
+    """
+    results, folder = Path(layer.get("results", "results")), path.absolute().parent
+    if path.name != "config.json" or folder.name != layer.get("experiment"):
+        return layer
+    if results.is_absolute():
+        return {**layer, "results": str(folder.parent)}
+    home = Path(*folder.parts[: -len(results.parts) - 1])
+
+    def lead(place: str) -> str:
+        """Where a path leads to."""
+        inside = Path(place).is_relative_to(results)
+        return str(folder.parent / Path(place).relative_to(results) if inside else home / place)
+
+    same = home.resolve() == Path.cwd().resolve() and home / results == folder.parent
+    return layer if same else _moved({**layer, "results": str(results)}, lead)
+
+
+def _moved(layer: Any, lead: Callable[[str], str], key: str = "") -> Any:
+    """A part of a configuration with other paths."""
+    if isinstance(layer, Mapping):
+        return {name: _moved(value, lead, name) for name, value in layer.items()}
+    if not isinstance(layer, str) or key not in _PATHS or (key == "name" and not layer.endswith(".py")):
+        return layer
+    if layer.startswith("sqlite:///"):
+        return f"sqlite:///{lead(layer.removeprefix('sqlite:///'))}"
+    return layer if ":/" in layer else lead(layer)
+
+
+_PATHS = {"results", "path", "uri", "artifacts", "name"}
+"""Keys that may hold a path; `name` only that of a task that is a file."""
+
+
 def load(paths: Iterable[Path]) -> Settings:
     """Read YAML or JSON files, each laid over the one before, and check the result.
+
+    Paths in a written configuration start at where it lies, those in other files at the working directory.
 
     Raises:
         UserError: a file is absent, cannot be parsed, or the result is not valid.
@@ -650,7 +690,7 @@ def load(paths: Iterable[Path]) -> Settings:
             raise UserError(f"{path} is not valid {kind}: {_place(error)}", "correct the file") from error
         if not isinstance(layer, dict):
             raise UserError(f"{path} holds no mapping of keys", "start from config/config.yaml")
-        config = merge(config, layer)
+        config = merge(config, located(layer, path))
     return validate(config, " + ".join(map(str, paths)))
 
 

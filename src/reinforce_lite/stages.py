@@ -35,6 +35,7 @@ class Stage:
         reads: what it reads besides, as patterns of paths under results/<experiment>.
         extras: files that are written beside the outputs and are no targets, by name; `*` matches any rest of a path.
         key: names of what decides the result: `settings_of` in workflow/rules/common.smk looks them up.
+        unread: settings among these that change no number: what is done under another value of them is not done again.
         only_after: stages without whose result this one is not run, though it does not read their files.
         like: a key of `training` that names another variant, whose job comes first.
         command: the subcommand that does the job; by default the name.
@@ -57,6 +58,7 @@ class Stage:
     reads: tuple[str, ...] = ()
     extras: Mapping[str, str] = field(default_factory=dict)
     key: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     only_after: tuple[str, ...] = ()
     like: str | None = None
     command: str = ""
@@ -90,7 +92,7 @@ def _table(*rows: Stage) -> dict[str, Stage]:
 
 EVALUATION: Mapping[str, Any] = {
     "outputs": {"summary": "evaluation.json", "outcomes": "items.jsonl"}, "extras": {"samples": "samples.jsonl"},
-    "key": ("evaluation", "prompt", "arithmetic"), "command": "evaluate", "device": True,
+    "key": ("evaluation", "prompt", "arithmetic"), "unread": ("kv_cache_gib",), "command": "evaluate", "device": True,
 }  # fmt: skip
 """What an evaluation before training and one after it have in common."""
 
@@ -112,7 +114,8 @@ STAGES: Mapping[str, Stage] = _table(
         "fetch_policy", "model", "policies/{model}", {"policy": "policy.json"},
         "Fetching {wildcards.model}, with its supervised start if it has one",
         needs={"demonstrations": "prepare_dataset.demonstrations"},
-        extras={"weights": "weights/*", "start": "start.jsonl"}, key=("policy", "arithmetic"), device=True,
+        extras={"weights": "weights/*", "start": "start.jsonl"}, key=("policy", "arithmetic"),
+        unread=("parameters", "published", "gated"), device=True,
         # Before training: the plan shares by what all models need, and seeds are trained whole, over all models.
         resume="checkpoints/fetch_policy/{model}", priority=60,
     ),
@@ -130,6 +133,8 @@ STAGES: Mapping[str, Stage] = _table(
         "Training {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})",
         needs={"policy": "fetch_policy.policy", "problems": "prepare_dataset.train"},
         extras={"weights": "weights/*"}, key=("training", "prompt", "count", "arithmetic"),
+        # What is measured, when a training gives up, and memory.
+        unread=("kl_every", "max_skipped", "sampler_gap_limit", "kv_cache_gib"),
         only_after=("evaluate_baseline",), like="same_cost_as", device=True,
         resume="checkpoints/train/{model}/{variant}/seed{seed}", priority=40,
         keyed="policy", seed_by_seed=True, all_devices=True,
@@ -338,7 +343,7 @@ def _benchmark(stage: Stage) -> str:
     return f"benchmarks/{stage.name}{OF[stage.per]}.jsonl"
 
 
-PASSED_ON = ("key", "device", "priority", "message", "captions", "options", "seed_by_seed", "all_devices")
+PASSED_ON = ("key", "unread", "device", "priority", "message", "captions", "options", "seed_by_seed", "all_devices")
 
 
 def described() -> Iterator[dict[str, Any]]:

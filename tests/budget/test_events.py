@@ -5,6 +5,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import shutil
 import threading
 import warnings
 
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_lines import HARDWARE, close, opened, touch, write
-from reinforce_lite.budget.events import check, torn_lines
+from reinforce_lite.budget.chain import head_path
 from reinforce_lite.budget.ledger import Ledger, attempts
+from reinforce_lite.budget.reader import check, torn_lines
 from reinforce_lite.errors import UserError
 
 
@@ -31,6 +33,7 @@ def test_wherever_a_line_is_cut_at_most_one_touch_interval_is_lost(tmp_path):
     for whole, line in enumerate(text):
         for cut in range(len(line) + 1):
             path = tmp_path / "cut"
+            head_path(path).unlink(missing_ok=True)
             path.write_text("".join(done + "\n" for done in text[:whole]) + line[:cut])
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
@@ -48,8 +51,8 @@ def test_wherever_a_line_is_cut_at_most_one_touch_interval_is_lost(tmp_path):
 def test_the_next_writer_ends_a_torn_line_of_any_kind(path, kind):
     line = json.dumps({"open": opened(), "touch": touch(1), "close": close(2)}[kind], separators=(",", ":"))
     for cut in range(1, len(line)):
-        path.unlink(missing_ok=True)
-        path.parent.mkdir(exist_ok=True)
+        shutil.rmtree(path.parent, ignore_errors=True)
+        path.parent.mkdir()
         path.write_text(line[:cut])
         ledger = Ledger(path)
         closed = ledger.close(ledger.open("train", HARDWARE), "finished")
@@ -118,7 +121,7 @@ def test_a_corrupt_line_is_named(tmp_path, line, reason):
     with pytest.raises(UserError) as caught:
         attempts(path)
     assert f"{path}, line 2" in caught.value.problem and reason in caught.value.problem
-    assert "restore the line" in caught.value.fix
+    assert "restore the ledger" in caught.value.fix
     assert check(path) == [caught.value.problem] and torn_lines(path) == []
 
 

@@ -11,8 +11,8 @@ import pytest
 from full_disk import full_disk
 from reinforce_lite.budget import device_lock
 from reinforce_lite.budget.device_lock import lock_path, look
-from reinforce_lite.budget.events import check
 from reinforce_lite.budget.ledger import Ledger, attempts, ledger_path
+from reinforce_lite.budget.reader import check
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.attempt import stage
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ledger_lines import HARDWARE, NOON, OPEN, at, close, opened, touch, write
 from reinforce_lite.budget.costs import idle_seconds
-from reinforce_lite.budget.events import check, torn_lines
 from reinforce_lite.budget.ledger import Ledger, attempts
+from reinforce_lite.budget.reader import check, torn_lines
 from reinforce_lite.io import clock
 
 
@@ -182,12 +182,12 @@ def test_after_a_reboot_only_the_wall_clock_is_left(tmp_path):
 )
 def test_no_history_costs_less_than_nothing_or_less_than_its_beginning(tmp_path_factory, history, age):
     path = tmp_path_factory.getbasetemp() / "history.jsonl"
+    kinds = [kind for kind, *_ in history]
+    history = history[: kinds.index("close") + 1] if "close" in kinds else history
     make = {"touch": touch, "close": close}
     lines = [{**make[kind](steady, wall=wall), "boot": boot} for kind, steady, wall, boot in history]
     (attempt,) = attempts(write(path, {**opened(age=age), "boot": "b"}, *lines))
-    kinds = [kind for kind, *_ in history]
-    end = kinds.index("close") + 1 if "close" in kinds else len(kinds)
-    ends = [age + (steady if boot == "b" else wall) for _, steady, wall, boot in history[:end]]
+    ends = [age + (steady if boot == "b" else wall) for _, steady, wall, boot in history]
     assert attempt.seconds == pytest.approx(max([age, *ends]), abs=1e-5)
     assert attempt.usd >= 0
     assert attempt.outcome == ("finished" if "close" in kinds else "killed")

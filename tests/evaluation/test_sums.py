@@ -61,3 +61,37 @@ def test_the_same_sum_is_corrected_by_another_result_only(left: int, right: int,
 )
 def test_turned_round_worked(text: str, tests: bool) -> None:
     assert turned_round(text) == tests
+
+
+OPERATORS = [
+    "+",
+    "- ",
+    "*",
+    "/",
+    "\u00d7",
+    "\u00b7",
+    "\u00f7",
+    "\u2212 ",
+    "\\times ",
+    "\\cdot ",
+    "\\div ",
+    " x ",
+    "\t*  ",
+    " - ",
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_a_chain_without_an_end_is_read_in_time_linear_in_it(operator: str) -> None:
+    """A quadratic reading of so many terms would take hours."""
+    chain = f"3{operator}" * 60_000
+    assert sums(chain) == []
+    assert not corrected(chain) and not turned_round(chain)
+    assert sums(f"{chain}3.\n2 + 2 = 4 .") == [(("2", "+", "2"), 4.0)]
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_operator_joins_a_chain(operator: str) -> None:
+    (only,) = sums(f"3{operator}4{operator}5 = 60")
+    assert only.terms[::2] == ("3", "4", "5") and only.terms[1] == only.terms[3] and only.terms[1] in "+-*/"

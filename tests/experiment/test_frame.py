@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ledger_lines import close, opened, write
 from reinforce_lite.budget import decision, status
 from reinforce_lite.budget.forecast import Rates
 from reinforce_lite.budget.gate import Gate, StoppedByBudgetError
@@ -40,6 +41,9 @@ def configured(tmp_path: Path) -> Callable[..., Settings]:
         changes |= {"tracking": {"uri": "gopher://nowhere"}}
         made = validate(merge(base, changes))
         write_json(Layout.of(made).preflight, {"plan": {"refused": refused, "limit_usd": limit}})
+        of = {"id": "preflight", "stage": "preflight"}
+        if not ledger_path(made).exists():
+            write(ledger_path(made), opened(**of, model=None, seed=None, age=0.0), close(0, id="preflight"))
         status.keep_rates(made, "digest", {"tiny-phi": RATES})
         return made
 
@@ -68,7 +72,7 @@ def ended(settings: Settings, job: Job) -> decision.Decision:
 def test_what_fits_is_run(configured: Callable[..., Settings]) -> None:
     settings = configured(1000)
     work(settings, FETCH, lambda *_: finish(settings, FETCH))
-    (attempt,) = attempts(ledger_path(settings))
+    _, attempt = attempts(ledger_path(settings))
     assert (attempt.stage, attempt.model, attempt.outcome) == ("fetch_policy", "tiny-phi", "finished")
     assert ended(settings, FETCH).unfinished is None and status.state(settings, FETCH) == "done"
     assert [plan["by"] for plan in read_json(Layout.of(settings).plan)["plans"]] == ["fetch_policy tiny-phi"]
@@ -82,7 +86,7 @@ def test_what_does_not_fit_is_recorded_and_costs_nothing(configured: Callable[..
     assert error.value.code == 0
     told = read_json(Layout.of(settings).path(job))
     assert "of $0.5000 are spent" in told["not_run"] and "would be enough" in told["not_run"]
-    assert not ledger_path(settings).exists()
+    assert [attempt.stage for attempt in attempts(ledger_path(settings))] == ["preflight"]
     assert ended(settings, job).kind == "not run"
 
 
@@ -119,7 +123,7 @@ def test_a_part_of_an_evaluation_counts_as_none(configured: Callable[..., Settin
         raise StoppedByBudgetError("stopped by budget at batch 1 of 4")
 
     work(settings, BASELINE, cut)
-    (attempt,) = attempts(ledger_path(settings))
+    _, attempt = attempts(ledger_path(settings))
     assert attempt.outcome == "interrupted" and "batch 1 of 4" in str(attempt.error)
     told = read_json(Layout.of(settings).path(BASELINE))
     assert "was stopped by budget at batch 1 of 4" in told["not_run"]

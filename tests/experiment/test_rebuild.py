@@ -12,10 +12,11 @@ import pytest
 
 from full_disk import full_disk
 from ledger_lines import close, opened, touch, write
+from reinforce_lite.budget.chain import head_path
 from reinforce_lite.budget.device_lock import hold, lock_path
-from reinforce_lite.budget.ledger import Attempt, attempts, ledger_path
+from reinforce_lite.budget.ledger import Attempt, accept_loss, attempts, ledger_path
 from reinforce_lite.experiment.attempt import stage
-from reinforce_lite.experiment.tracking import rebuild, results_of
+from reinforce_lite.experiment.tracking import open_experiment, rebuild, results_of, stage_seconds
 from reinforce_lite.io.files import write_json, write_jsonl
 from reinforce_lite.stages import Layout
 
@@ -303,3 +304,54 @@ def test_results_that_are_gone_are_left_out(settings, attempt):
     results = results_of(settings, attempt)
     assert not [key for row in results.rows for key in row if key != "step"]
     assert not [path for path in results.artifacts if path.exists()] and not results.origin
+
+
+def test_after_its_results_were_deleted_an_experiment_costs_only_what_its_ledger_says(settings, database):
+    train(settings, seed=0)
+    evaluate(settings)
+    shutil.rmtree(settings.folder)
+    train(settings, seed=1)
+    (attempt,) = attempts(ledger_path(settings))
+    for _ in range(2):
+        seconds = stage_seconds(settings)
+        assert seconds == {"train": pytest.approx(attempt.seconds, abs=0.002)}
+        experiment, parent = open_experiment(settings)
+        run = experiment.client.get_run(parent.info.run_id)
+        assert run.data.metrics["cost_usd"] == attempt.usd and run.data.metrics["gpu_hours"] == attempt.device_hours
+        assert [child.data.tags["attempt"] for child in experiment.children(parent)] == [attempt.id]
+        assert rebuild(settings) == 1
+    assert len(view(settings)["parent"]) == 2, "what was deleted stays under a parent of its own"
+
+
+def test_runs_of_lost_rows_do_not_double_what_was_accepted_for_them(settings):
+    train(settings)
+    path = ledger_path(settings)
+    kept = path.read_bytes(), head_path(path).read_bytes()
+    evaluate(settings)
+    path.write_bytes(kept[0])
+    accept_loss(path, settings.hardware, 0.5)
+    rebuild(settings)
+    experiment, parent = open_experiment(settings)
+    known = {attempt.id for attempt in attempts(path)}
+    assert {child.data.tags["attempt"] for child in experiment.children(parent)} == known and len(known) == 2
+
+
+def test_a_rebuild_of_many_asks_mlflow_for_the_same_few_things_for_each(settings, monkeypatch):
+    def calls(many):
+        lines = [line for n in range(many) for line in (opened(id=str(n)), close(50, id=str(n)))]
+        ledger_path(settings).parent.mkdir(exist_ok=True)
+        write(ledger_path(settings), *lines)
+        counted.clear()
+        rebuild(settings)
+        return len(counted)
+
+    from mlflow import MlflowClient
+
+    open_experiment(settings)
+    counted, names = [], ("create_run", "log_batch", "set_terminated", "get_metric_history", "get_run", "set_tag")
+    for name in names:
+        real = getattr(MlflowClient, name)
+        monkeypatch.setattr(MlflowClient, name, lambda *a, real=real, **k: counted.append(1) or real(*a, **k))
+    calls(3)
+    six, twelve = calls(6), calls(12)
+    assert twelve - six == 3 * 3, "three calls for each of 3 and then 6 new ones, none for one that is there"

@@ -88,7 +88,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     path.write_text('{"a": 1}\n{"a": \n')
     with pytest.raises(UserError, match=r"x\.jsonl, line 2: not valid JSON"):
         read_jsonl(path)
-    with pytest.raises(UserError, match=r"x\.jsonl is not valid JSON"):
+    with pytest.raises(UserError, match=r"x\.jsonl: not valid JSON"):
         read_json(path)
 
 

@@ -282,5 +282,6 @@ def test_lines_for_people() -> None:
         "       data: 1 file: agree",
     ]
     assert as_json([Check("data", "1 file")]) == {
-        "agree": True, "checks": [{"name": "data", "looked_at": "1 file", "differences": [], "notes": []}],
+        "agree": True, "verified": True,
+        "checks": [{"name": "data", "looked_at": "1 file", "differences": [], "notes": [], "unverified": []}],
     }  # fmt: skip

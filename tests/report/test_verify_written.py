@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from planted import TRAIN, TRAINED, change_line, change_row, found, named
+from reinforce_lite.cli import main
 from reinforce_lite.config import Settings
 from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.report import build as build_module
 from reinforce_lite.report import verify as module
 from reinforce_lite.report.build import build
-from reinforce_lite.report.verify import agree, verify
+from reinforce_lite.report.verify import agree, verified, verify
 
 
 def test_a_page_that_shows_the_derived_point_is_not_accused(folder: Path) -> None:
@@ -81,12 +83,12 @@ def test_a_page_of_another_version_is_not_called_a_fraud(folder: Path, monkeypat
     assert not agree(verify(folder)), "the same version must make the same page"
     monkeypatch.setattr(module, "origin", lambda: {"git_commit": "f" * 40, "image": None})
     checks = verify(folder)
-    assert agree(checks)
-    assert any("made by commit" in note and "could not be compared" in note for note in checks[-1].notes)
+    assert agree(checks) and not verified(checks)
+    assert any("made by commit" in why and "could not be compared" in why for why in checks[-1].unverified)
     monkeypatch.undo()
     monkeypatch.setattr(build_module, "page_of", lambda *arguments: "<p>another page</p>")
     monkeypatch.setattr(module, "version_of", lambda package: "99")
-    assert agree(verify(folder)) and "this is 99" in verify(folder)[-1].notes[-1]
+    assert agree(verify(folder)) and "this is 99" in verify(folder)[-1].unverified[-1]
     change_line(folder / "report.html", 0, "<!doctype html>", "<!doctype HTML>")
     assert named(folder) == {("report.html", "", "SHA-256")}, "but a changed one is"
 
@@ -95,7 +97,18 @@ def test_plots_of_another_machine_are_not_called_a_fraud(folder: Path, monkeypat
     made = build_module.page_of
     monkeypatch.setattr(build_module, "page_of", lambda *arguments: made(*arguments).replace("L 1", "L 2"))
     checks = verify(folder)
-    assert agree(checks) and any("on this machine" in note for note in checks[-1].notes)
+    assert agree(checks) and verified(checks) and any("on this machine" in note for note in checks[-1].notes)
+
+
+def test_words_in_a_plot_are_no_matter_of_the_machine(folder: Path) -> None:
+    """The sum of the page is made anew with it, so that only the lines can tell."""
+    path = folder / "report.html"
+    page = path.read_text(encoding="utf-8")
+    path.write_text(page.replace("</svg>", '<text x="9" y="9">+20 points</text></svg>', 1), encoding="utf-8")
+    summary = read_json(folder / "summary.json")
+    summary["provenance"]["files"]["report.html"] = sha256_file(path)
+    write_json(folder / "summary.json", summary)
+    assert any(one.file == "report.html" and "+20 points" in str(one.stated) for one in found(folder))
 
 
 def test_results_of_an_earlier_version_are_not_accused(folder: Path, ready: Settings) -> None:
@@ -109,10 +122,19 @@ def test_results_of_an_earlier_version_are_not_accused(folder: Path, ready: Sett
         for key in keys:
             del summary[section][key]
     write_json(folder / "summary.json", summary)
+    assert {one.file for one in found(folder) if one.key == "sums"} >= {"summary.json", "report.html"}, (
+        "of this version"
+    )
+    summary["provenance"]["versions"]["reinforce-lite"] = "0.0.1"
+    write_json(folder / "summary.json", summary)
     checks = verify(folder)
     assert [str(one) for check in checks for one in check.differences] == []
-    notes = " ".join(note for check in checks for note in check.notes)
-    assert notes.count("no sum") == 5  # items, trainings, ledger, records, page
+    assert not verified(checks)
+    with pytest.raises(SystemExit) as exit:
+        main(["verify", str(folder)])
+    assert exit.value.code == 3
+    lacking = {check.name for check in checks if any("no sums" in why for why in check.unverified)}
+    assert lacking == {"evaluations", "trainings", "files", "page"}
     # What can be derived is looked at all the same.
     change_row(folder / TRAINED / "items.jsonl", 17, lambda row: {"strict": not row["strict"]})
     assert (f"{TRAINED}/items.jsonl", "line 18 (test-17)", "strict") in named(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.tasks import REGISTRY, Problem, answers, named, reward, verdicts
+from reinforce_lite.tasks import REGISTRY, Problem, article, named, reward, verdicts
 from toys import WORLD
 
 GSM8K_DIR = os.environ.get("GSM8K_DIR")
@@ -122,15 +122,15 @@ def test_a_gold_answer_that_is_no_number():
     ],
 )
 def test_published_glues_digits_together(text, reading):
-    assert answers.published(text) == reading
+    assert article.published(text) == reading
 
 
 def test_published_verdict_fails_commas_and_signs_of_the_gold_answer():
-    assert answers.published_is_correct("<answer>18</answer>", "18")
-    assert not answers.published_is_correct("<answer>1,080</answer>", "1,080")
-    assert answers.published_is_correct("<answer>1,080</answer>", "1080")
-    assert not answers.published_is_correct("<answer>-5</answer>", "-5")
-    assert answers.published_is_correct("<answer>-5</answer>", "5")
+    assert article.published_is_correct("<answer>18</answer>", "18")
+    assert not article.published_is_correct("<answer>1,080</answer>", "1,080")
+    assert article.published_is_correct("<answer>1,080</answer>", "1080")
+    assert not article.published_is_correct("<answer>-5</answer>", "-5")
+    assert article.published_is_correct("<answer>-5</answer>", "5")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_published_verdict_fails_commas_and_signs_of_the_gold_answer():
     ],
 )
 def test_released_verdict(text, gold, paid):
-    assert answers.released_is_correct(text, gold) is paid
+    assert article.released_is_correct(text, gold) is paid
 
 
 @needs_gsm8k
@@ -170,5 +170,5 @@ def test_released_verdict_pays_gold_reasoning_with_a_wrong_answer():
     paid = 0
     for line in (sample := rng.sample(lines, 500)):
         solution, _, gold = json.loads(line)["answer"].partition("\n#### ")
-        paid += answers.released_is_correct(f"{solution}\n<answer>999983</answer>", gold)
+        paid += article.released_is_correct(f"{solution}\n<answer>999983</answer>", gold)
     assert paid / len(sample) > 0.9

@@ -14,7 +14,7 @@ from disturbance import Blow, Watch, disturb
 from test_dag import without_times
 
 from reinforce_lite.budget import ledger
-from reinforce_lite.budget.events import check
+from reinforce_lite.budget.reader import check
 from reinforce_lite.config import load
 from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.stages import jobs

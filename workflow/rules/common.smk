@@ -109,6 +109,7 @@ RESULTS = f"{config.get('results', 'results')}/{EXPERIMENT}"
 LOGS = f"logs/{EXPERIMENT}"
 CONFIG = f"{RESULTS}/config.json"
 WORKFLOW = workflow_folder()
+SCHEMA = read_schema()
 
 check_folders()
 name_user()
@@ -194,8 +195,35 @@ def settings_of(stage):
         values = [part(wildcards) for part in parts]
         if len(values) == 1:
             return values[0]
-        return {key: value for part in values for key, value in part.items()}
+        every = {key: value for part in values for key, value in part.items()}
+        return unread_as_made(stage, wildcards, every) if stage["unread"] else every
 
+    return settings
+
+
+def unread_as_made(stage, wildcards, settings):
+    """The settings with those that change no number as they were when the job was done: it is not done again for them.
+
+    A key that had its default then is taken for absent.
+    """
+    path = f"{RESULTS}/{stage['decision']}".format(**dict(wildcards.items()))
+    if not os.path.exists(path):
+        return settings
+    with open(path) as handle:
+        under = json.load(handle)["under"]
+    sections = {
+        "training": ("Training", lambda: {**under["training"], **under["training_variants"].get(wildcards.variant, {})}),
+        "evaluation": ("Evaluation", lambda: under["evaluation"]),
+        "policy": ("PolicySettings", lambda: under["policies"][wildcards.model]),
+    }
+    section, made = sections[stage["key"][0]]
+    made, known = made(), SCHEMA["$defs"][section]["properties"]
+    for name in stage["unread"]:
+        default = known[name].get("default")
+        if name in made and differs(made[name], settings.get(name, default)):
+            settings = {**settings, name: made[name]}
+            if made[name] == default:
+                del settings[name]
     return settings
 
 

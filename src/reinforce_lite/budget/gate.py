@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from reinforce_lite.budget.books import Books
 from reinforce_lite.budget.costs import spent_usd
 from reinforce_lite.budget.ledger import Attempt, attempts, ledger_path
 from reinforce_lite.budget.plan import Plan, dollars, given_up
@@ -42,23 +43,19 @@ class Meter(Protocol):
 
 
 class LedgerMeter:
-    """Reads the ledger, and adds the running attempt up to now."""
+    """Reads the ledger, and adds the running attempt up to now.
+
+    Of a ledger that is deleted or replaced meanwhile, what it said before counts: its writer says what has happened.
+    """
 
     def __init__(self, settings: Settings, attempt: Attempt) -> None:
-        self._path = ledger_path(settings)
-        self._attempt = attempt
-        self._size, self._others = -1, 0.0
+        self._books, self._attempt, self._others = Books(ledger_path(settings)), attempt, 0.0
 
     def spent(self) -> float:
-        """By every attempt, in US dollars.
-
-        Raises:
-            UserError: the ledger has become corrupt.
-        """
-        size = self._path.stat().st_size
-        if size != self._size:
-            self._others = spent_usd(other for other in attempts(self._path) if other.id != self._attempt.id)
-            self._size = size
+        """By every attempt, in US dollars; only what was written since the last time is read."""
+        if self._books.update() - {self._attempt.id}:
+            every = self._books.attempts(running=set())
+            self._others = spent_usd(other for other in every if other.id != self._attempt.id)
         return self._others + self.own()
 
     def own(self) -> float:

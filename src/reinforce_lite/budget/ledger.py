@@ -2,8 +2,8 @@
 
 Three events are written: `open` when a process starts to use the device, `touch` every few seconds while it does,
 `close` when it stops. Together they make an attempt. A process that is killed writes no `close`; its attempt ends at
-its last `touch`, so at most one touch interval is lost. A line is never changed or removed. A line torn by a killed
-writer stays in the file, and is skipped with a warning; any other line that is not an event is an error.
+its last `touch`, so at most one touch interval is lost. A line is never changed or removed; a chain through all of them
+shows if one was (see `chain`). A line torn by a killed writer stays in the file, and is skipped with a warning.
 
 An attempt runs if its process holds the device (see `device_lock`). Without a lock file, as older versions left it, an
 attempt is judged by pid and birth on the same host, and by silence elsewhere.
@@ -11,80 +11,31 @@ attempt is judged by pid and birth on the same host, and by silence elsewhere.
 
 import socket
 import sys
-import warnings
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 import psutil
 
-from reinforce_lite.budget import device_lock, events
+from reinforce_lite.budget import chain, device_lock, events
+from reinforce_lite.budget.books import Attempt as Attempt
+from reinforce_lite.budget.books import Books, Unclosed, between
+from reinforce_lite.budget.books import Ending as Ending
+from reinforce_lite.budget.books import Outcome as Outcome
 from reinforce_lite.budget.device_lock import LockState
-from reinforce_lite.budget.events import Close, Event, Open, Touch
+from reinforce_lite.budget.events import Close, Open, Row, Touch
+from reinforce_lite.budget.reader import Reader, findings
 from reinforce_lite.config import Hardware, Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io import clock
-from reinforce_lite.stages import Job, Layout
-
-Ending = Literal["finished", "failed", "interrupted"]
-"""How a process can end an attempt; interrupted: it was asked to stop, and can be continued."""
-
-Outcome = Literal["finished", "failed", "interrupted", "running", "killed"]
+from reinforce_lite.stages import Layout
 
 SILENCE_SECONDS = 60.0
 """A process of another host can't be looked up: without a sign of life for so long it counts as killed."""
 
 _billed_until = float("-inf")  # steady seconds at this process's last close, where its next attempt starts
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One process's use of the device, from the process's creation, or the end of its wait, to its end."""
-
-    id: str
-    stage: str
-    model: str | None
-    variant: str | None
-    seed: int | None
-    started: datetime
-    ended: datetime  # of a running or killed attempt: its last sign of life
-    outcome: Outcome
-    device: str
-    count: int
-    usd_per_hour: float
-    price_source: str
-    price_date: date
-    error: str | None = None
-    boot: str = ""  # which boot of which machine
-    clock: float = 0.0  # steady seconds of the boot at the start
-
-    @property
-    def job(self) -> Job:
-        """What the attempt was at; one of the whole experiment, such as preflight, has no model."""
-        return Job(self.stage, self.model or "", self.variant, self.seed)
-
-    @cached_property
-    def seconds(self) -> float:
-        """Seconds of wall time, never negative."""
-        return max(0.0, (self.ended - self.started).total_seconds())
-
-    @property
-    def device_hours(self) -> float:
-        """Hours times rented devices."""
-        return self.seconds * self.count / 3600
-
-    @property
-    def usd(self) -> float:
-        """Cost in US dollars: device hours times the price of one device for one hour."""
-        return self.device_hours * self.usd_per_hour
-
-
-_COPIED = {field.name for field in fields(Attempt)} & Open.model_fields.keys() - {"clock"}
 
 
 class Ledger:
@@ -98,6 +49,7 @@ class Ledger:
         self.path = path
         self._spare, self._spared = spare, False
         self._opened: dict[str, Open] = {}
+        self._last: Row | None = None
 
     def open(
         self,
@@ -127,8 +79,7 @@ class Ledger:
         Raises:
             UserError: the file cannot be written.
         """
-        process, now = psutil.Process(), _now()
-        birth = clock.steady_seconds() - clock.age_seconds(process)
+        now, birth = _now(), clock.steady_seconds() - clock.age_seconds(psutil.Process())
         opened = Open(
             id=attempt_id or uuid4().hex,
             **now,
@@ -136,14 +87,10 @@ class Ledger:
             model=model,
             variant=variant,
             seed=seed,
-            device=hardware.name,
-            **hardware.model_dump(include={"count", "usd_per_hour", "price_source", "price_date"}),
-            host=socket.gethostname(),
-            pid=process.pid,
-            born=clock.born_seconds(process),
+            **_here(hardware),
             age=max(0.0, now["clock"] - max(birth, _billed_until, since or 0.0)),
         )
-        events.append(self.path, opened)
+        self._last = events.append(self.path, opened)
         self._opened[opened.id] = opened
         return opened.id
 
@@ -167,7 +114,7 @@ class Ledger:
         closed = Close(id=attempt_id, **_now(), outcome=outcome, error=error)
         self._append(closed)
         _billed_until = closed.clock
-        return _fold(opened, [closed], "killed")
+        return Unclosed(opened, closed, max(0.0, between(opened, closed))).attempt("killed")
 
     def attempt(self, attempt_id: str) -> Attempt:
         """An attempt as it was when this object opened it.
@@ -175,17 +122,17 @@ class Ledger:
         Raises:
             KeyError: this object did not open the attempt.
         """
-        return _fold(self._opened[attempt_id], [], "running")
+        return Unclosed(self._opened[attempt_id], self._opened[attempt_id]).attempt("running")
 
     def _append(self, event: Touch | Close) -> None:
         try:
-            events.append(self.path, event)
+            self._last = events.append(self.path, event, after=self._last)
         except UserError as problem:
             if self._spare is None:
                 raise
             self._spare(event)
             if not self._spared:
-                print(f"warning: {problem.problem}; until it can, the end is kept beside it", file=sys.stderr)
+                print(f"warning: {problem}\n  until then the attempt's end is kept beside it", file=sys.stderr)
             self._spared = True
         else:
             if self._spared and self._spare is not None:
@@ -199,94 +146,106 @@ def ledger_path(settings: Settings) -> Path:
 
 
 def attempts(path: Path) -> list[Attempt]:
-    """Read the ledger; no file means that nothing was spent yet.
-
-    Events of unknown attempts and events after a `close` do not count; `check` lists them.
+    """Read the ledger; no file means that nothing was spent yet, unless there are results.
 
     Returns:
         The attempts in the order in which they were opened.
 
     Raises:
-        UserError: a line is corrupt (the message names it).
+        UserError: money may be missing (the message names the line).
     """
-    opens, later = _collect(path, warn=True)
-    running: set[str] = set()
-    if not all(_is_closed(later[name]) for name in opens):
-        state = device_lock.look(device_lock.lock_path(path))
-        running = _running(state, opens, later)
-        later = _collect(path)[1]  # a process that has gone since closed its attempt before
-        if state and state.holder and state.holder.unwritten:
-            later[state.holder.unwritten.id].append(state.holder.unwritten)
-    return [_fold(opened, later[name], "running" if name in running else "killed") for name, opened in opens.items()]
+    books = Books(path)
+    running = look_up(books)
+    books.require_sound()
+    return books.attempts(running)
+
+
+def first_attempt(path: Path) -> str | None:
+    """The id of the first attempt of a ledger, by which a ledger is known; None if there is none yet."""
+    return next((event.id for _, event in Reader(path).events()), None)
+
+
+def look_up(books: Books) -> set[str]:
+    """Bring books up to date, with the last sign of life that is kept beside the ledger; returns who runs, by id."""
+    books.update()
+    if not books.unclosed:
+        return set()
+    state = device_lock.look(device_lock.lock_path(books.path))
+    running = _running(state, books.unclosed)
+    books.update()  # a process that has gone since closed its attempt before
+    unwritten = state.holder.unwritten if state and state.holder else None
+    if unwritten and unwritten.id in books.unclosed:
+        books.unclosed[unwritten.id].add(unwritten)
+    return running
 
 
 def settle(path: Path, event: Touch | Close | None) -> None:
     """Write the event that an earlier process had no room for, unless it is there.
 
     Raises:
-        UserError: there is still no room, or a line is corrupt.
+        UserError: there is still no room, the ledger lacks the attempt, or it is not sound.
     """
-    if event is not None:
-        opens, later = _collect(path)
-        if event.id in opens and event not in later[event.id] and not _is_closed(later[event.id]):
-            events.append(path, event)
+    if event is None:
+        return
+    books = Books(path)
+    books.update()
+    accepted = books.reader.accepted
+    if event.id not in books.lines and (accepted is None or accepted < event.time):
+        raise UserError(
+            f"the ledger {path} lacks attempt {event.id}, whose last sign of life of {event.time} is kept beside it",
+            chain.FIX,
+        )
+    known = books.unclosed.get(event.id)
+    if known and (isinstance(event, Close) or between(known.opened, event) > known.elapsed):
+        events.append(path, event)
 
 
-def _collect(path: Path, warn: bool = False) -> tuple[dict[str, Open], dict[str, list[Touch | Close]]]:
-    """The opens, and what came after them, by attempt."""
-    opens: dict[str, Open] = {}
-    later: dict[str, list[Touch | Close]] = defaultdict(list)
-    for number, event in events.read(path):
-        if event is None:
-            if warn:
-                warnings.warn(f"{path}, line {number}: skipped a line torn by a killed writer", stacklevel=3)
-        elif isinstance(event, UserError):
-            raise event
-        elif isinstance(event, Open):
-            opens.setdefault(event.id, event)
-        else:
-            later[event.id].append(event)
-    return opens, later
+def accept_loss(path: Path, hardware: Hardware, usd: float) -> None:
+    """Go on with a ledger that lacks rows: take what is there as it is, and write down what the rows have cost.
+
+    The cost becomes an attempt of its own, `unrecorded`, which has failed. A new chain begins with it.
+
+    Args:
+        path: of the ledger.
+        hardware: the device and its price, for so long as it must have been used.
+        usd: what the lost rows have cost, US dollars.
+
+    Raises:
+        UserError: the amount is negative or cannot have been spent at this price, or the file cannot be written.
+    """
+    price = hardware.usd_per_hour * hardware.count / 3600
+    if not 0 <= usd < float("inf") or (usd and not price):
+        raise UserError(f"--accept-loss {usd:g} is no sum that {hardware.name} can have cost", "give US dollars")
+    found = [one.of(path) for one in findings(path) if one.kind in ("lost", "headless")] or [
+        "nothing is seen to be missing"
+    ]
+    who: dict[str, Any] = {"stage": events.UNRECORDED, "model": None, "variant": None, "seed": None}
+    opened = Open(id=uuid4().hex, **_now(), **who, **_here(hardware), age=usd / price if usd else 0.0)
+    events.append(path, opened, anew=True)
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    events.append(path, Close(id=opened.id, **_now(), outcome="failed", error=f"accepted: {found[0]}{more}"))
 
 
-def _running(state: LockState | None, opens: dict[str, Open], later: dict[str, list[Touch | Close]]) -> set[str]:
+def _here(hardware: Hardware) -> dict[str, Any]:
+    """What an attempt of this process says of its device and of itself."""
+    process = psutil.Process()
+    price = hardware.model_dump(include={"count", "usd_per_hour", "price_source", "price_date"})
+    me = {"host": socket.gethostname(), "pid": process.pid, "born": clock.born_seconds(process)}
+    return {"device": hardware.name, **price, **me}
+
+
+def _running(state: LockState | None, unclosed: dict[str, Unclosed]) -> set[str]:
     """Ids of the attempts whose process still runs."""
     if state is not None:
         return {state.holder.attempt} if state.held and state.holder else set()
-    return {name for name, opened in opens.items() if _lives(opened, [opened, *later[name]][-1])}
-
-
-def _is_closed(later: Sequence[Touch | Close]) -> bool:
-    return any(isinstance(event, Close) for event in later)
+    return {name for name, known in unclosed.items() if _lives(known.opened, known.last)}
 
 
 def _now() -> dict[str, Any]:
     return {"time": datetime.now(UTC), "clock": clock.steady_seconds(), "boot": clock.boot_id()}
 
 
-def _fold(opened: Open, later: Sequence[Touch | Close], unclosed: Literal["running", "killed"]) -> Attempt:
-    close = next((event for event in later if isinstance(event, Close)), None)
-    counted = later if close is None else later[: later.index(close) + 1]
-    elapsed = max([0.0, *(_between(opened, event) for event in counted)])
-    started = opened.time - timedelta(seconds=opened.age)
-    return Attempt(
-        started=started,
-        ended=started + timedelta(seconds=opened.age + elapsed),
-        outcome=close.outcome if close else unclosed,
-        error=close.error if close else None,
-        clock=opened.clock - opened.age,
-        **opened.model_dump(include=_COPIED),
-    )
-
-
-def _between(first: Event, second: Event) -> float:
-    """Seconds between two events: by the steady clock within one boot, else by wall time."""
-    if first.boot == second.boot:
-        return second.clock - first.clock
-    return (second.time - first.time).total_seconds()
-
-
-def _lives(opened: Open, last: Event) -> bool:
+def _lives(opened: Open, last: Open | Touch | Close) -> bool:
     if opened.host != socket.gethostname():
         return abs((datetime.now(UTC) - last.time).total_seconds()) < SILENCE_SECONDS
     return opened.boot == clock.boot_id() and clock.is_alive(opened.pid, opened.born)

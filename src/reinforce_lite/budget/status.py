@@ -1,8 +1,8 @@
 """How an experiment stands: what is done, what that took, and the plan for the rest."""
 
 import fcntl
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any
@@ -48,30 +48,32 @@ def survey(settings: Settings, rates: Mapping[str, Rates], spent: float | None =
         UserError: the ledger is corrupt.
     """
     ledger = attempts(ledger_path(settings))
-    known = evidence(settings, ledger)
+    known, begun = evidence(settings, ledger), set(_by_job(ledger))
     entries = []
     for job in jobs(settings):
         standing = state(settings, job)
         duration = forecast(settings, job, rates[job.model], known)
         left = plan.nothing_left() if standing == "done" else plan.left(duration, _steps_done(settings, job))
-        entries.append(Entry(job, standing, left, begun=bool(_own(job, ledger))))
-    return plan.make(
+        entries.append(Entry(job, standing, left, begun=job in begun))
+    price = settings.hardware.usd_per_hour
+    made = plan.make(
         settings.budget.limit_usd,
         spent_usd(ledger) if spent is None else spent,
-        settings.hardware.usd_per_hour / 3600,
+        price / 3600,
         entries,
         settings.budget.min_steps,
     )
+    return replace(made, paid_at=sorted({attempt.usd_per_hour for attempt in ledger if attempt.seconds} - {price}))
 
 
 def evidence(settings: Settings, ledger: list[Attempt]) -> Evidence:
     """What finished stages took and wrote."""
     layout = Layout.of(settings)
-    every = jobs(settings)
+    every, own = jobs(settings), _by_job(ledger)
     seconds = {
         job: taken
         for job in every
-        if job.stage.startswith("evaluate") and (taken := _seconds(settings, job, ledger)) is not None
+        if job.stage.startswith("evaluate") and (taken := _seconds(settings, job, own)) is not None
     }
     lengths, trained = {}, {}
     for model in settings.models:
@@ -80,7 +82,7 @@ def evidence(settings: Settings, ledger: list[Attempt]) -> Evidence:
         if items:
             lengths[model] = (fmean(item["length"] for item in items), float(max(item["length"] for item in items)))
         runs = [job for job in every if job.stage == "train" and job.model == model]
-        likes = [_trained(settings, run, ledger) for run in runs if plain(settings.variant(str(run.variant)))]
+        likes = [_trained(settings, run, own) for run in runs if plain(settings.variant(str(run.variant)))]
         known = [like for like in likes if like is not None]
         if known:
             trained[model] = Trained(
@@ -89,19 +91,22 @@ def evidence(settings: Settings, ledger: list[Attempt]) -> Evidence:
     return Evidence(seconds, lengths, trained)
 
 
-def _seconds(settings: Settings, job: Job, ledger: list[Attempt]) -> float | None:
+def _seconds(settings: Settings, job: Job, ledger: Mapping[Job, Sequence[Attempt]]) -> float | None:
     """Seconds of a job that was done in one attempt; None of any other: who goes on takes only what was left."""
-    own = _own(job, ledger)
+    own = ledger.get(job, ())
     whole = len(own) == 1 and own[0].outcome == "finished" and state(settings, job) == "done"
     return own[0].seconds if whole else None
 
 
-def _own(job: Job, ledger: list[Attempt]) -> list[Attempt]:
-    """The attempts of a job."""
-    return [attempt for attempt in ledger if attempt.job == job]
+def _by_job(ledger: Iterable[Attempt]) -> dict[Job, list[Attempt]]:
+    """The attempts of every job."""
+    found: dict[Job, list[Attempt]] = {}
+    for attempt in ledger:
+        found.setdefault(attempt.job, []).append(attempt)
+    return found
 
 
-def _trained(settings: Settings, job: Job, ledger: list[Attempt]) -> Trained | None:
+def _trained(settings: Settings, job: Job, ledger: Mapping[Job, Sequence[Attempt]]) -> Trained | None:
     """What a training took that was done in one attempt."""
     seconds = _seconds(settings, job, ledger)
     path = Layout.of(settings).path(job, "metrics")
@@ -165,7 +170,8 @@ def described(made: Plan) -> dict[str, Any]:
         )
     figures = ("limit_usd", "spent_usd", "reserve_usd", "others_usd", "enough_usd", "steps", "refused")
     told = {key: getattr(made, key) for key in figures}
-    return {**told, "seeds": list(made.seeds), "given_up": list(made.given_up), "jobs": rows}
+    listed = {key: list(getattr(made, key)) for key in ("seeds", "given_up", "paid_at")}
+    return {**told, **listed, "usd_per_hour": made.usd_per_second * 3600, "jobs": rows}
 
 
 def _change(settings: Settings, change: Any) -> None:

@@ -152,17 +152,19 @@ def evaluate(
     )
     seconds = lm.resumed_seconds + time.perf_counter() - started
     samples = sorted(results["samples"][NAME], key=lambda sample: sample["doc_id"])
-    items = [_item(sample, lm.completions[sample["doc"]["id"]]) for sample in samples]
+    items = [_item(sample, lm.completions[sample["doc"]["id"]], task) for sample in samples]
     if [item["id"] for item in items] != [problem.id for problem in problems]:
         raise RuntimeError("lm-eval returned other items than were asked for")
     harness = {"name": "lm-eval", "version": version("lm_eval"), "task": NAME}
     return {**outcome_means(items), "seconds": seconds, "harness": harness}, items
 
 
-def _item(sample: dict[str, Any], completion: Completion) -> dict[str, Any]:
+def _item(sample: dict[str, Any], completion: Completion, task: Task[Any]) -> dict[str, Any]:
+    text = sample["resps"][0][0]
     return {
         **{key: sample["doc"][key] for key in ("id", "question", "answer")},
-        "completion": sample["resps"][0][0],
+        "completion": text,
+        "unread": task.unread(text),
         **{key: bool(sample[key]) for key in METRICS[:-1]},
         "length": len(completion.token_ids),
     }

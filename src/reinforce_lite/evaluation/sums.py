@@ -13,21 +13,24 @@ from typing import NamedTuple
 
 _NUMBER = r"\$?[0-9]++(?:,[0-9]{3}(?![0-9]))*+(?:\.[0-9]++)?+%?"
 _TERM = rf"{_NUMBER}(?: [a-z]{{2,12}}){{0,2}}"
-_BLANK = r"[ \t]*+"
-_OPERATOR = rf"{_BLANK}(?:[-+*/\u00d7\u00f7\u00b7\u2212]|\\times|\\div|\\cdot|(?<=\s)x(?=\s)){_BLANK}"
+_BLANK = " ?"
+_OPERATOR = rf"{_BLANK}[-+*/]{_BLANK}"
+LONGEST = 40
+"""Operators of one sum. A chain without an end is given up there, so that reading takes time linear in the text."""
 # Not from the middle of a chain whose head cannot be read (in "(3 + 2) * 4 + 2 = 22" no sum begins at 4), but from
 # behind the dash of a list. Mixed numbers ("1 1/2", "1 and 1/4") are not read either.
 _SUM = re.compile(
-    r"(?<![\w.,$*/+)-])(?<![*/+)]\s)(?<![\w)] - )(?<!\sx\s)"
+    r"(?<![\w.,$*/+)-])(?<![*/+)]\s)(?<![\w)] - )"
     r"(?!(?:(?<=[0-9] )|(?<=[0-9] and ))[0-9]+/[0-9])"
-    rf"(?P<terms>{_TERM}(?:{_OPERATOR}{_TERM})+){_BLANK}={_BLANK}"
+    rf"(?P<terms>{_TERM}(?:{_OPERATOR}{_TERM}){{1,{LONGEST}}}){_BLANK}={_BLANK}"
     rf"(?P<result>{_NUMBER})(?!{_OPERATOR}[0-9($])(?! (?:and )?[0-9]+/[0-9])",
     re.IGNORECASE,
 )
 _TERMS = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?%?|[-+*/]")
-_NAMES = str.maketrans({"\u00d7": "*", "\u00b7": "*", "\u00f7": "/", "\u2212": "-"})
+_SIGNS = str.maketrans({"\u00d7": "*", "\u00b7": "*", "\u00f7": "/", "\u2212": "-", "\t": " "})
 _TIMES = re.compile(r"\\(?:times|cdot)|(?<=\s)x(?=\s)", re.IGNORECASE)
 _DIVIDED = re.compile(r"\\div", re.IGNORECASE)
+_BLANKS = re.compile(r" {2,}")
 _NUMBERS = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?")
 
 _TOLERANCE = 0.01  # relative; 10 / 3 = 3.33 and = 3.3 are the same result
@@ -42,7 +45,8 @@ class Sum(NamedTuple):
 
 def sums(text: str) -> list[Sum]:
     """The sums of a text in their order."""
-    return [Sum(_terms(match["terms"]), _value(match["result"])) for match in _SUM.finditer(text)]
+    plain = _BLANKS.sub(" ", _DIVIDED.sub("/", _TIMES.sub("*", text.translate(_SIGNS))))
+    return [Sum(_terms(match["terms"]), _value(match["result"])) for match in _SUM.finditer(plain)]
 
 
 def corrected(text: str) -> bool:
@@ -85,8 +89,7 @@ def _inverse(first: Sum, later: Sum) -> bool:
 
 
 def _terms(written: str) -> tuple[str, ...]:
-    plain = _DIVIDED.sub("/", _TIMES.sub("*", written)).translate(_NAMES)
-    return tuple(term.replace(",", "") for term in _TERMS.findall(plain))
+    return tuple(term.replace(",", "") for term in _TERMS.findall(written))
 
 
 def _value(written: str) -> float:

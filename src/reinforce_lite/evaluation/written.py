@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from reinforce_lite.io.journal import Journal
+from reinforce_lite.io.keyed import Key
 from reinforce_lite.rollout import Completion
 
 Prompts = dict[str, list[int]]
@@ -31,41 +32,57 @@ def fixed_batches(prompts: Prompts, size: int) -> list[list[str]]:
 
 
 class Written:
-    """A journal with one row for each batch, after a first one with the key.
+    """A journal with one row for each batch, after a first one with the key, and where that changed another.
 
     Args:
         path: the journal.
         key: all that the completions depend on, but the prompts.
+
+    Attributes:
+        accepted: where it went on with other libraries, on another device or from other files: `after` so many
+            batches, and what changed, by name, with the values before and after.
     """
 
     def __init__(self, path: Path, key: Mapping[str, Any]) -> None:
-        self._journal, self._key = Journal(path), dict(key)
+        self._journal, self._key = Journal(path), Key.of(key)
+        self.accepted: list[dict[str, Any]] = []
 
     def resume(self, prompts: Prompts, size: int) -> tuple[dict[str, Completion], float]:
-        """Read what was written for these prompts; what was written under another key is discarded, with a note.
+        """Read what was written for these prompts; what was written under other settings is discarded, with a note.
 
         Returns:
             (completions by id, seconds that their batches took).
+
+        Raises:
+            UserError: other libraries or another device would go on with it, and the user has not accepted that.
         """
         digest = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()
-        key = json.loads(json.dumps({**self._key, "prompts, sha256": digest}))
+        key = self._key.joined({"prompts, sha256": digest})
         rows = self._journal.rows()
-        if rows and rows[0] != key:
-            names = [name for name in {**rows[0], **key} if rows[0].get(name) != key.get(name)]
-            print(
-                f"note: {self._journal.path} is of another evaluation ({', '.join(names)}); discarded", file=sys.stderr
-            )
+        saved = next((row["key"] for row in reversed(rows) if "accepted" in row), rows[0] if rows else key)
+        changes = key.changes(saved)
+        if any(change.setting for change in changes):
+            names = ", ".join(change.name for change in changes)
+            print(f"note: {self._journal.path} is of another evaluation ({names}); discarded", file=sys.stderr)
             rows = []
-        self._journal.cut(len(rows))
-        if not rows:
+        done = [row for row in rows if "completions" in row]
+        self.accepted = [row["accepted"] for row in rows if "accepted" in row]
+        if done and changes:
+            finished = len(done) == len(fixed_batches(prompts, size))
+            changed = key.resumable(saved, self._journal.path.parent, "an evaluation", finished)
+            self.accepted.append({"after": len(done), "changed": changed})
+        self._journal.cut(len(rows) if done else 0)
+        if not done:
             self._journal.append(key)
-        elif rows[1:]:
+        elif changes:
+            self._journal.append({"accepted": self.accepted[-1], "key": key})
+        if done:
             batches = len(fixed_batches(prompts, size))
-            print(f"continuing after {len(rows) - 1} of {batches} batches, from {self._journal.path}", file=sys.stderr)
-        read = {i: Completion(prompts[i], **row) for each in rows[1:] for i, row in each["completions"].items()}
-        if list(read) != [i for batch in fixed_batches(prompts, size)[: len(rows[1:])] for i in batch]:
+            print(f"continuing after {len(done)} of {batches} batches, from {self._journal.path}", file=sys.stderr)
+        read = {i: Completion(prompts[i], **row) for each in done for i, row in each["completions"].items()}
+        if list(read) != [i for batch in fixed_batches(prompts, size)[: len(done)] for i in batch]:
             raise RuntimeError(f"{self._journal.path} does not hold the first batches of this evaluation")
-        return read, sum(each["seconds"] for each in rows[1:])
+        return read, sum(each["seconds"] for each in done)
 
     def append(self, completions: Mapping[str, Completion], seconds: float) -> None:
         """Keep a batch."""

@@ -1,6 +1,7 @@
 """The stage that evaluates a policy, before training or after it: greedy answers, and sampled ones if wanted."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reinforce_lite.evaluation import avg_at_k, harness, sampling
@@ -21,7 +22,7 @@ def run(run: Run, paid: Paid) -> None:
     problems = load_split(run.layout.data, "test")[: evaluation.limit]
     greedy = -(-len(problems) // evaluation.size)
     gate.begin(greedy + evaluation.sampled_batches(len(problems)), "batch")
-    files = [run.path("outcomes")]
+    samples: list[dict[str, Any]] = []
     run.path("samples").unlink(missing_ok=True)  # of an earlier evaluation
     # One engine for both kinds of answers: vLLM cannot be opened twice in a process.
     with sampling.opened_for(policy, evaluation) as engine:
@@ -31,15 +32,30 @@ def run(run: Run, paid: Paid) -> None:
         )
         if evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, run.task, evaluation)
-        write_jsonl(run.path("outcomes"), items)
+        accepted = written.accepted
         if evaluation.samples:
             drawn = Written(run.layout.resume(run.job) / sampling.SAMPLES, run.key)
             after = lambda done: gate.check(greedy + done)  # noqa: E731
             samples = sampling.sample(policy, problems, run.task, run.prompt, evaluation, drawn, after, engine)
-            write_jsonl(run.path("samples"), samples)
-            files.append(run.path("samples"))
-            summary["sampled"] = avg_at_k.figures(samples)
-    record: dict[str, Any] = {**run.job.run, **summary, "sums": sums(*files)}
-    made = {"policy": read_json(run.need("policy")), "engine": evaluation.engine, **run.provenance()}
-    write_json(run.path(), {**record, **made})
+            accepted = [*accepted, *drawn.accepted]
+    write(run, summary, items, samples, accepted)
     print(f"{run.job}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)
+
+
+def write(
+    run: Run,
+    summary: Mapping[str, Any],
+    items: list[dict[str, Any]],
+    samples: list[dict[str, Any]],
+    accepted: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Write items.jsonl, samples.jsonl if there are any, and evaluation.json over them."""
+    files, sampled = [run.path("outcomes")], {}
+    write_jsonl(run.path("outcomes"), items)
+    if samples:
+        write_jsonl(run.path("samples"), samples)
+        files.append(run.path("samples"))
+        sampled = {"sampled": avg_at_k.figures(samples)}
+    record: dict[str, Any] = {**run.job.run, **summary, **sampled, "sums": sums(*files)}
+    made = {"policy": read_json(run.need("policy")), "engine": run.evaluation.engine, **run.provenance(accepted)}
+    write_json(run.path(), {**record, **made})

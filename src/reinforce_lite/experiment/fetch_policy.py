@@ -16,9 +16,9 @@ def run(run: Run, paid: Paid) -> None:
     load.prepare_torch(settings.hardware)
     policy = fetch.materialise(run.policy, run.task.vocabulary, start.seed if start else 0, settings.hardware.device)
     provenance = {"model": model, **fetch.describe(policy, run.policy)}
-    provenance |= {"start": start.model_dump(mode="json") if start else None, **run.provenance()}
+    provenance["start"] = start.model_dump(mode="json") if start else None
     if start is None:
-        write_json(run.path(), {"weights": fetch.weights_source(run.policy), **provenance})
+        write_json(run.path(), {"weights": fetch.weights_source(run.policy), **provenance, **run.provenance()})
         return
     demonstrations = load_demonstrations(run.layout.data)
     if not demonstrations:
@@ -33,5 +33,5 @@ def run(run: Run, paid: Paid) -> None:
     )
     paid.gate.complete()
     write_jsonl(run.path("start"), history)
-    load.save(policy, run.path().parent, provenance)
+    load.save(policy, run.path().parent, {**provenance, **run.provenance(progress.accepted)})
     progress.finish()

@@ -1,65 +1,75 @@
-"""What determines the result of a job, by name: work that was begun under another key is not resumed."""
+"""What determines the result of a job, by name: work that was begun under another key is not resumed.
+
+A key has what is asked for, by the configuration and the files that are read, and beside it what computes. A finished
+result is the job's if the first agrees; an unfinished one goes on if both do.
+"""
 
 import hashlib
-import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from reinforce_lite.config import Settings
+from reinforce_lite.experiment.policy_files import Sum, place_key, policy_key
 from reinforce_lite.io.files import read_json
-from reinforce_lite.io.provenance import sha256_file
+from reinforce_lite.io.keyed import ACCEPT, COMPUTED_WITH, Key
+from reinforce_lite.io.provenance import computed_with, sha256_file
 from reinforce_lite.resources.precision import evaluation_of, training_of
 from reinforce_lite.stages import POLICY, STAGES, Job, Layout
 from reinforce_lite.tasks import file_sum
 
-Key = dict[str, Any]
+Entries = dict[str, Any]
+
+ONCE_READ = ("kl_every", "sampler_gap_limit")
+"""Keys of `training` that change no number, but stood in older keys."""
 
 
-def training_key(config: Settings, job: Job) -> Key:
-    """All that a training's weights depend on; `max_skipped` only says when to give up, and `lora` is for adapters."""
+def training_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
+    """All that a training's weights depend on; `lora` is for adapters, and the prompt stands among the task's."""
     needs = Layout.of(config).needs(job)
     chosen = training_of(config, job.model, str(job.variant))
-    unread = {"max_skipped", "prompt", "kv_cache_gib", *(() if chosen.weights == "lora" else ("lora",))}
+    unread = {*STAGES["train"].unread, "prompt", *(() if chosen.weights == "lora" else ("lora",))}
     training = chosen.model_dump(mode="json", exclude=unread)
     return {
         **_numbers(config, job),
-        **_engine(training["engine"]),
         **{f"training.{name}": value for name, value in training.items()},
         "hardware.count": config.hardware.count,
         "seed": job.seed,
-        "start policy, sha256": policy_sha256(needs["policy"].parent),
-        "train.jsonl, sha256": sha256_file(needs["problems"]),
+        **policy_key("start policy", needs["policy"].parent, sum_of),
+        "train.jsonl, sha256": sum_of(needs["problems"]),
     }
 
 
-def start_key(config: Settings, job: Job) -> Key:
+def start_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
     """All that a supervised start's weights depend on."""
-    policy = config.policies[job.model].model_dump(mode="json", exclude={"parameters", "published", "gated"})
+    chosen = config.policies[job.model]
+    policy = chosen.model_dump(mode="json", exclude={*STAGES["fetch_policy"].unread, "path"})
     return {
         **_numbers(config, job),
         **{f"policies.{job.model}.{name}": value for name, value in policy.items()},
-        "demonstrations.jsonl, sha256": sha256_file(Layout.of(config).needs(job)["demonstrations"]),
+        **(place_key("policy", chosen.path, sum_of) if chosen.path else {}),
+        "demonstrations.jsonl, sha256": sum_of(Layout.of(config).needs(job)["demonstrations"]),
     }
 
 
-def evaluation_key(config: Settings, job: Job) -> Key:
-    """All that an evaluation's completions depend on, but the prompts, which the harness adds."""
-    chosen = evaluation_of(config, job.model)
+def evaluation_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
+    """All that an evaluation's completions depend on; the harness adds the prompts as the tokenizer writes them."""
+    needs, chosen = Layout.of(config).needs(job), evaluation_of(config, job.model)
     of_samples = () if chosen.samples else ("samples", "samples_limit")
-    unrelated = {"bootstrap_resamples", "cross_check", "kv_cache_gib", *of_samples}
+    unrelated = {"bootstrap_resamples", "cross_check", *STAGES[job.stage].unread, *of_samples}
     evaluation = chosen.model_dump(mode="json", exclude=unrelated)
     return {
         **_numbers(config, job),
-        **_engine(evaluation["engine"]),
         **{f"evaluation.{name}": value for name, value in evaluation.items()},
-        "policy, sha256": policy_sha256(Layout.of(config).needs(job)["policy"].parent),
+        **policy_key("policy", needs["policy"].parent, sum_of),
+        "test.jsonl, sha256": sum_of(needs["problems"]),
     }
 
 
-KEYS: dict[str, Callable[[Settings, Job], Key]] = {
+KEYS: dict[str, Callable[[Settings, Job, Sum], Entries]] = {
     "fetch_policy": start_key,
     "evaluate_baseline": evaluation_key,
     "train": training_key,
@@ -67,50 +77,101 @@ KEYS: dict[str, Callable[[Settings, Job], Key]] = {
 }
 
 
+def asked(config: Settings, job: Job, sum_of: Sum = sha256_file) -> Key:
+    """The key of a job without what computes; of a stage that has no key of its own, the files that it reads."""
+    if job.stage not in KEYS:
+        return Key({f"{path.name}, sha256": sum_of(path) for path in Layout.of(config).needs(job).values()})
+    entries = KEYS[job.stage](config, job, sum_of)
+    accept = os.environ.get(ACCEPT, "") not in ("", "0")
+    return Key(
+        entries, lambda saved: _older(config, job, entries, {"torch": version("torch"), **_once_read(saved)}), accept
+    )
+
+
 def key(config: Settings, job: Job) -> Key:
-    """The key of a job; of a stage that has no key of its own, the files that it reads."""
+    """The whole key of a job."""
+    found = asked(config, job)
     if job.stage in KEYS:
-        return KEYS[job.stage](config, job)
-    return {f"{path.name}, sha256": sha256_file(path) for path in Layout.of(config).needs(job).values()}
+        found[COMPUTED_WITH] = computing(config, job)
+    return found
 
 
-def digest(key: Key) -> str:
-    """A short name for a key, to stand in a result."""
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+def computing(config: Settings, job: Job) -> dict[str, Any]:
+    """The libraries and the device that compute a job's numbers here; imports torch."""
+    packages, hardware = ["torch", "transformers", "tokenizers"], config.hardware
+    cpu = hardware.device == "cpu"
+    if job.stage == "train":
+        training = training_of(config, job.model, str(job.variant))
+        packages += ["vllm"] * (training.engine == "vllm") + ["accelerate"] * (hardware.count > 1)
+        cpu = cpu or training.weights == "offload"
+    elif job.stage != "fetch_policy":
+        packages += ["vllm"] * (evaluation_of(config, job.model).engine == "vllm")
+    return computed_with(packages, hardware.device, cpu, count_threads=hardware.cpu_threads is None)
 
 
-def is_done(config: Settings, job: Job) -> bool:
+def is_done(config: Settings, job: Job, sum_of: Sum = sha256_file) -> bool:
     """Whether the results of a job are there, all of them, and were made under its present key.
 
     All of them: a Snakemake that begins while a process of an earlier one still writes deletes what is there already.
+    Other libraries and another device make no other result: what is paid for is not bought again for them.
     """
     layout, stage = Layout.of(config), STAGES[job.stage]
     files = list(layout.outputs(job).values())
     if config.evaluation.samples and "samples" in stage.extras:
         files.append(layout.path(job, "samples"))
-    there = all(path.exists() for path in files)
-    return there and read_json(layout.path(job, stage.keyed)).get("key") == digest(key(config, job))
+    if not all(path.exists() for path in files):
+        return False
+    made = read_json(layout.path(job, stage.keyed))
+    return "key" in made and made["key"] in _digests(config, job, made, sum_of)
 
 
-def policy_sha256(folder: Path) -> str:
-    """A sum of policy.json and of the weights it points to; weights on the hub are named by their commit."""
+def _digests(config: Settings, job: Job, made: Entries, sum_of: Sum) -> Iterator[str]:
+    """The names of a job's key: as it is written now, and as versions before `computed_with` wrote it.
+
+    Their keys held the version of torch, which preflight has recorded, and keys of a training that change no number.
+    """
+    now = asked(config, job, sum_of)
+    yield now.digest
+    if job.stage in KEYS and COMPUTED_WITH not in made:
+        preflight, training = Layout.of(config).preflight, made.get("training", {})
+        packages = read_json(preflight).get("environment", {}).get("packages", {}) if preflight.exists() else {}
+        once = _once_read({f"training.{name}": value for name, value in training.items()})
+        for torch in dict.fromkeys((version("torch"), packages.get("torch"))):
+            yield Key(_older(config, job, now, {"torch": torch, **once}, sum_of)).digest
+
+
+def _once_read(saved: Mapping[str, Any]) -> Entries:
+    """Of what an older version has recorded, the entries of its key that change no number."""
+    return {f"training.{name}": saved[f"training.{name}"] for name in ONCE_READ if f"training.{name}" in saved}
+
+
+def _older(config: Settings, job: Job, now: Entries, more: Entries, sum_of: Sum = sha256_file) -> Entries:
+    """The key as versions before `computed_with` wrote it: with one sum for all files of a policy, and `more`."""
+    needs = Layout.of(config).needs(job)
+    left_out = ("policy ", "start policy ", "test.jsonl")
+    kept = {**more, **{name: part for name, part in now.items() if not name.startswith(left_out)}}
+    if job.stage == "fetch_policy":
+        path = config.policies[job.model].path
+        return {**kept, f"policies.{job.model}.path": None if path is None else str(path)}
+    engine = now["training.engine" if job.stage == "train" else "evaluation.engine"]
+    if engine == "vllm" and find_spec("vllm") is not None:
+        kept["vllm"] = version("vllm")
+    name = "start policy, sha256" if job.stage == "train" else "policy, sha256"
+    return {**kept, name: _policy_sha256(needs["policy"].parent, sum_of)}
+
+
+def _policy_sha256(folder: Path, sum_of: Sum) -> str:
+    """One sum of policy.json and of every file beside the weights it points to."""
     weights = read_json(folder / POLICY)["weights"]
     files = [folder / POLICY]
     if "folder" in weights or "path" in weights:
         place = folder / weights["folder"] if "folder" in weights else Path(weights["path"])
         files += [place] if place.is_file() else sorted(path for path in place.iterdir() if path.is_file())
-    sums = [f"{path.name} {sha256_file(path)}\n" for path in files]
+    sums = [f"{path.name} {sum_of(path)}\n" for path in files]
     return hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
-def _engine(name: str) -> dict[str, str]:
-    """The version of the library that decodes, if it is not the policy's own forward pass that does."""
-    if name != "vllm" or find_spec("vllm") is None:  # preflight says that it is absent
-        return {}
-    return {"vllm": version("vllm")}
-
-
-def _numbers(config: Settings, job: Job) -> Key:
+def _numbers(config: Settings, job: Job) -> Entries:
     """What every forward pass depends on."""
     policy, hardware = config.policies[job.model], config.hardware
     return {
@@ -121,5 +182,4 @@ def _numbers(config: Settings, job: Job) -> Key:
         **file_sum(config.task.name),
         "hardware.device": hardware.device,
         "hardware.cpu_threads": hardware.cpu_threads,
-        "torch": version("torch"),
     }

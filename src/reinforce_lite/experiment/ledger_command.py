@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC
 
 from reinforce_lite.budget import costs
-from reinforce_lite.budget.events import check
-from reinforce_lite.budget.ledger import Attempt, attempts, ledger_path
+from reinforce_lite.budget.ledger import Attempt, accept_loss, attempts, ledger_path
+from reinforce_lite.budget.reader import check
 from reinforce_lite.budget.table import aligned
 from reinforce_lite.config import Settings
 
@@ -23,6 +23,10 @@ it is on the bill, but the ledger cannot know that, so it counts neither as spen
 
   reinforce-lite ledger --config results/paper/config.json
   reinforce-lite ledger --config results/paper/config.json --check && echo sound
+
+Every row holds a sum over itself and the row before it, and .ledger.head holds the last one. A row that was
+changed, removed, added or moved, an older copy and a deleted ledger are errors, here and before a stage
+spends. Restore both files from a copy. If there is none, --accept-loss says what the lost rows have cost.
 """
 
 
@@ -34,8 +38,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     instead.add_argument(
         "--check",
         action="store_true",
-        help="only say what is wrong with the file: corrupt or torn lines, events that cannot be, clocks that run "
-        "backwards; exit code 1 if anything is",
+        help="only say what is wrong with the file: lines that were changed, lost or torn, events that cannot be, "
+        "clocks that run backwards; exit code 1 if anything is",
     )
     instead.add_argument(
         "--rebuild-mlflow",
@@ -43,13 +47,20 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="complete MLflow's runs from the ledger and the results, one run an attempt; a database that is damaged, "
         "or locked for a minute, is moved aside first",
     )
+    instead.add_argument(
+        "--accept-loss",
+        type=float,
+        metavar="USD",
+        help="go on with a ledger that lacks rows and cannot be restored: what is there counts as it is, and what the "
+        "lost rows have cost becomes an attempt of its own, `unrecorded`; the report shows it",
+    )
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> None:
     """Do what the options ask for; what is found goes to stdout.
 
     Raises:
-        UserError: the ledger is corrupt (not with --check), or MLflow cannot be used.
+        UserError: the ledger lacks rows (not with --check), or MLflow cannot be used.
         SystemExit: --check has found something; the code is 1.
     """
     path = ledger_path(settings)
@@ -59,6 +70,9 @@ def run(settings: Settings, arguments: argparse.Namespace) -> None:
         print("\n".join(problems) or f"{path}: {sound}")
         if problems:
             raise SystemExit(1)
+    elif arguments.accept_loss is not None:
+        accept_loss(path, settings.hardware, arguments.accept_loss)
+        print(f"{path}: accepted as it is, with ${arguments.accept_loss:,.4f} for what it lacks")
     elif arguments.rebuild_mlflow:
         from reinforce_lite.experiment.tracking import rebuild
 

@@ -12,9 +12,11 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from reinforce_lite.budget.ledger import Attempt, Outcome
 from reinforce_lite.config import Settings
 from reinforce_lite.io import provenance
 
-PARENT_TAG, ATTEMPT_TAG = "reinforce_lite.experiment", "attempt"
+PARENT_TAG, LEDGER_TAG, ATTEMPT_TAG = "reinforce_lite.experiment", "reinforce_lite.ledger", "attempt"
 CHILDREN = f"tags.`{ATTEMPT_TAG}` != ''"
 """The query for the runs of attempts."""
 PROXIED = "mlflow-artifacts:/"
@@ -81,11 +83,28 @@ class Experiment:
         order = ["attributes.start_time ASC"]
         return list(self.client.search_runs([self.id], query, order_by=order, max_results=MOST_RUNS))
 
-    def parent(self) -> Any:
-        """The run under which all attempts stand, created if it is not there."""
+    def parent(self, ledger: str | None) -> Any:
+        """The run under which all attempts of a ledger stand, created if it is not there.
+
+        A ledger is known by its first attempt, None before there is one. What was spent under another ledger of this
+        name, whose results were deleted since, stays under the parent of its own.
+        """
         parents = self.runs(f"tags.`{PARENT_TAG}` = '{self.settings.experiment}'")
-        tags = {PARENT_TAG: self.settings.experiment, "mlflow.note.content": self.settings.description}
-        return parents[0] if parents else self.client.create_run(self.id, tags=tags, run_name=self.settings.experiment)
+        by_ledger = {parent.data.tags.get(LEDGER_TAG): parent for parent in reversed(parents)}
+        found, free = by_ledger.get(ledger), by_ledger.get(None)
+        if found is None and free is not None:
+            own = {run.data.tags[ATTEMPT_TAG] for run in self.children(free)}
+            found = free if ledger in own or not own else None
+        if found is None:
+            tags = {PARENT_TAG: self.settings.experiment, "mlflow.note.content": self.settings.description}
+            found = self.client.create_run(self.id, tags=tags, run_name=self.settings.experiment)
+        if ledger is not None and found.data.tags.get(LEDGER_TAG) != ledger:
+            self.client.set_tag(found.info.run_id, LEDGER_TAG, ledger)
+        return found
+
+    def children(self, parent: Any) -> list[Any]:
+        """The runs of attempts that stand under a parent."""
+        return self.runs(f"{CHILDREN} and tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
 
     def log_settings(self, parent: Any) -> None:
         """Log the configuration, and what made it.
@@ -117,40 +136,45 @@ class Experiment:
         known = {key: str(value) for key, value in origin.items() if value is not None}
         return {**known, "config_sha256": hashlib.sha256(text.encode()).hexdigest()}
 
-    def terminate(self, run_id: str, attempt: Attempt) -> None:
-        """Give a run the status and the end of an attempt."""
-        self.client.set_terminated(run_id, _STATUS[attempt.outcome], milliseconds(attempt.ended))
+    def terminate(self, run: Any, attempt: Attempt) -> None:
+        """Give a run the status and the end of an attempt, unless it has both."""
+        status, ended = _STATUS[attempt.outcome], milliseconds(attempt.ended)
+        if (run.info.status, run.info.end_time) != (status, ended):
+            self.client.set_terminated(run.info.run_id, status, ended)
 
     def log_params(self, run: Any, params: Mapping[str, Any]) -> None:
         """Log the settings that a run lacks; a nested mapping becomes dotted names."""
-        from mlflow.entities import Param
-
-        missing = {key: value for key, value in flatten(params).items() if key not in run.data.params}
-        entities = [Param(key, value[:_VALUE_CHARACTERS]) for key, value in missing.items()]
-        for first in range(0, len(entities), _PARAMS):
-            self.client.log_batch(run.info.run_id, params=entities[first : first + _PARAMS])
+        self.log_missing(run, [], params)
 
     def log_metrics(self, run_id: str, rows: Iterable[Row]) -> None:
         """Log rows, in as few calls as MLflow allows."""
-        from mlflow.entities import Metric
+        self._log(run_id, rows, {})
+
+    def log_missing(self, run: Any, rows: Sequence[Row], params: Mapping[str, Any]) -> None:
+        """Log the points of the rows, and the settings, that a run lacks; `run` is as MLflow has it now."""
+        there = {key for row in rows for key in row} & run.data.metrics.keys()
+        same = {key for key in there if len(rows) == 1 and rows[0][key] == run.data.metrics[key]}
+        histories = {key: self.client.get_metric_history(run.info.run_id, key) for key in there - same}
+        logged = {(key, point.step) for key, points in histories.items() for point in points}
+        logged |= {(key, rows[0]["step"]) for key in same}
+        missing = ({key: row[key] for key in row if (key, row["step"]) not in logged} for row in rows)
+        values = {key: value for key, value in flatten(params).items() if key not in run.data.params}
+        self._log(run.info.run_id, missing, values)
+
+    def _log(self, run_id: str, rows: Iterable[Row], params: Mapping[str, str]) -> None:
+        """Log rows and flat settings, a thousand values a call."""
+        from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
-        entities = [
+        metrics = (
             Metric(key, float(value), row.get("when", now), int(row["step"]))
             for row in rows
             for key, value in row.items()
             if key not in ("step", "when") and isinstance(value, Real)
-        ]
-        for first in range(0, len(entities), _METRICS):
-            self.client.log_batch(run_id, metrics=entities[first : first + _METRICS])
-
-    def log_missing(self, run: Any, rows: Sequence[Row]) -> None:
-        """Log the points of the rows that a run lacks; `run` is as MLflow has it now."""
-        there = {key for row in rows for key in row} & run.data.metrics.keys()
-        histories = {key: self.client.get_metric_history(run.info.run_id, key) for key in there}
-        logged = {(key, point.step) for key, points in histories.items() for point in points}
-        missing = [{key: row[key] for key in row if (key, row["step"]) not in logged} for row in rows]
-        self.log_metrics(run.info.run_id, missing)
+        )
+        settings = (Param(key, value[:_VALUE_CHARACTERS]) for key, value in params.items())
+        while any(batch := (list(islice(metrics, _METRICS - _PARAMS)), list(islice(settings, _PARAMS)))):
+            self.client.log_batch(run_id, metrics=batch[0], params=batch[1])
 
     def log_dataset(self, run_id: str, path: Path, context: str) -> None:
         """Log a file as an input of a stage (the context): its path, size and SHA-256."""
@@ -185,6 +209,27 @@ def client_of(settings: Settings) -> Any:
     if path is not None and not path.exists():
         _create_database(path)
     return MlflowClient(_address(settings))
+
+
+@contextmanager
+def unsynced() -> Iterator[None]:
+    """Let SQLite not wait for the disk at every commit of a connection that is made in the block.
+
+    That takes most of the time of many small writes. If the machine loses power meanwhile, the database may be damaged;
+    a rebuild then moves it aside.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def relax(connection: Any, record: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", relax)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", relax)
 
 
 def monitor(settings: Settings, run_id: str) -> Any:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import sys
 import time
+from tempfile import TemporaryFile
 from typing import Any
 
 from reinforce_lite.budget import decision, status
@@ -12,6 +13,7 @@ from reinforce_lite.budget.gate import Allowance, Gate, LedgerMeter, StoppedByBu
 from reinforce_lite.budget.ledger import attempts, ledger_path
 from reinforce_lite.budget.plan import dollars, refused, table
 from reinforce_lite.config import Settings
+from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import checks, places
 from reinforce_lite.experiment.attempt import Account, stage
 from reinforce_lite.experiment.run import Run
@@ -20,6 +22,7 @@ from reinforce_lite.io.files import write_json
 from reinforce_lite.io.provenance import environment
 from reinforce_lite.policy.size import sized
 from reinforce_lite.resources.precision import evaluation_of, training_of
+from reinforce_lite.stages import STAGES, Layout, jobs
 
 METHOD = 3
 """Counts the changes in how rates are measured, so that no plan is made from rates of an older method."""
@@ -52,11 +55,34 @@ def plan_experiment(settings: Settings) -> dict[str, Any]:
     limit, spent = settings.budget.limit_usd, spent_usd(attempts(ledger_path(settings)))
     if spent >= limit:
         return _unknown(limit, f"not run: {dollars(spent)} are spent and budget.limit_usd is {limit:g}; raise it")
+    _check_writable(settings)
     began = time.monotonic()
     open_experiment(settings)  # makes the database the first time, which no other stage has to do
     elsewhere = time.monotonic() - began
     with stage(settings, "preflight") as account:
         return _plan(settings, account, elsewhere)
+
+
+def _check_writable(settings: Settings) -> None:
+    """See that every stage can write where it will, before anything is spent.
+
+    Raises:
+        UserError: a folder cannot be written.
+    """
+    layout = Layout.of(settings)
+    for job in jobs(settings, device=False):
+        wanted = [layout.folder(job), layout.decision(job).parent, layout.benchmark(job).parent]
+        wanted += [layout.resume(job)] if STAGES[job.stage].resume else []
+        for folder in wanted:
+            place = next(place for place in (folder, *folder.parents) if place.exists())
+            try:
+                with TemporaryFile(dir=place):
+                    pass
+            except OSError as error:
+                raise UserError(
+                    f"{place}, where {job} will write, cannot be written: {error.strerror}",
+                    "make it a folder that this user can write, with room on its disk",
+                ) from error
 
 
 def _plan(settings: Settings, account: Account, elsewhere: float) -> dict[str, Any]:

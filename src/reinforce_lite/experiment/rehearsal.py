@@ -15,6 +15,7 @@ import torch
 from reinforce_lite.budget.forecast import Interval, Rates, pushed_per_question, rollout_batches, step_tokens
 from reinforce_lite.budget.gate import Gate
 from reinforce_lite.config import Evaluation, Settings, Start, Training
+from reinforce_lite.experiment import ends
 from reinforce_lite.io import clock
 from reinforce_lite.io.alone import alone
 from reinforce_lite.learning.loop import Step, train
@@ -30,6 +31,8 @@ STEPS = 5
 """Steps of training; the first one warms up, the last one measures drift, and the median step counts."""
 CAP = 128
 """Most tokens of a rehearsed completion: enough to see what a token costs, not enough to cost much."""
+PROMPTS = 4
+"""Prompts by which a saved policy is held against the one before, and questions that get sampled answers."""
 CUT = 0.5
 """If so many of the completions reach the cap, their length says nothing."""
 ENDLESS = 0.95
@@ -47,7 +50,7 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
 
     Raises:
         StoppedByBudgetError: the rehearsal costs more than there is.
-        UserError: weights or data cannot be loaded.
+        UserError: weights or data cannot be loaded, or what a stage does at its end fails in small.
     """
     # vLLM cannot be opened for one model after the other in a process.
     apart = {model for model in settings.models if "vllm" in engines_of(settings, model)}
@@ -64,18 +67,25 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
         gate.check(done)
 
     part(False)
-    for model in settings.models:
-        if to_download(model):
-            print(f"downloading {settings.policies[model].repo}", file=sys.stderr, flush=True)
-        if model in apart:
-            measured[model] = alone(_measure, settings, model, data, None, hear=part)
-        else:
-            measured[model] = _measure(part, settings, model, data, process)
+    with ends.small(settings, few_sizes(settings)) as few:
+        for model in settings.models:
+            if to_download(model):
+                print(f"downloading {settings.policies[model].repo}", file=sys.stderr, flush=True)
+            if model in apart:
+                measured[model] = alone(_measure, settings, few, model, data, None, hear=part)
+            else:
+                measured[model] = _measure(part, settings, few, model, data, process)
+        ends.finish(few)
     return measured
 
 
 def few_problems(settings: Settings) -> Dataset:
     """As many problems and demonstrations as a rehearsal needs, made as the real ones are."""
+    return named(settings.task.name).build(settings.task.model_copy(update=few_sizes(settings)))
+
+
+def few_sizes(settings: Settings) -> dict[str, int]:
+    """How many problems and demonstrations a rehearsal needs, by their keys."""
     training = settings.variant(settings.variants[0])
     starts = [start.batch_size for model in settings.models if (start := settings.policies[model].start)]
     wanted = {
@@ -84,17 +94,17 @@ def few_problems(settings: Settings) -> Dataset:
         "demonstrations": max(starts, default=0),
     }
     task = settings.task
-    sizes = {key: min(number, getattr(task, key) or number) for key, number in wanted.items()}
-    return named(task.name).build(task.model_copy(update=sizes))
+    return {key: min(number, getattr(task, key) or number) for key, number in wanted.items()}
 
 
 def _measure(
-    part: Callable[[bool], None], settings: Settings, model: str, data: Dataset, process: float | None
+    part: Callable[[bool], None], settings: Settings, few: Settings, model: str, data: Dataset, process: float | None
 ) -> Rates:
     """Everything about one policy; its weights are dropped afterwards.
 
-    `part` is called after each part (True), and after each step of a part (False). `process` are the seconds that a
-    process needs to begin; None where this one has just begun.
+    `part` is called after each part (True), and after each step of a part (False). `few` is the experiment in small,
+    for what stages do at their ends. `process` are the seconds that a process needs to begin; None where this one has
+    just begun.
     """
     process = process_seconds(0.0) if process is None else process
     prepare_torch(settings.hardware)
@@ -108,6 +118,7 @@ def _measure(
     load = time.perf_counter() - began
     part(True)
     usual, evaluation = training_of(settings, model, settings.variants[0]), evaluation_of(settings, model)
+    steps: list[Step] = []
     began = time.perf_counter()
     with engines(policy, usual, evaluation) as (writer, answerer):
         _wait()
@@ -117,22 +128,32 @@ def _measure(
             demonstrated = demonstrated_lengths(policy, data)
             limit = min(usual.max_new_tokens, math.ceil(demonstrated[0]))
             usual = usual.model_copy(update={"max_new_tokens": limit})
-        ready = chosen.start is None
-        training = measure_training(policy, data.train, task, prompt, usual, lambda: part(False), writer, ready)
+        ready, each = chosen.start is None, lambda: part(False)
+        training = measure_training(policy, data.train, task, prompt, usual, each, writer, ready, steps)
         part(True)
         if chosen.start is not None:
             start_step = _start_step(policy, data, task, prompt, chosen.start)
             part(True)
-        harness, position = _evaluation(policy, data.test, task, prompt, evaluation, answerer)
+        around, summary, items, samples = _evaluation(policy, data.test, task, prompt, evaluation, answerer)
         part(True)
-    del policy
-    gc.collect()
-    if torch.cuda.is_available():  # give the memory back before the next one comes
-        torch.cuda.empty_cache()
+    prompts = [task.messages(prompt, problem.question) for problem in data.test[:PROMPTS]]
+    described, saved = fetch.describe(policy, chosen), ends.save_once(policy, prompts, few, model)
+    del policy, writer, answerer
+    _free()  # before the next one comes
+    ends.load_again(saved, prompts, few, model, chosen)
+    _free()
+    ends.write(few, model, described, ends.Written(steps, summary, items, samples))
     return Rates(
-        process=process, engine=opening, harness=harness, load=load, start_step=start_step,
-        evaluation_position=position, **{**training, **({"lengths": demonstrated} if demonstrated else {})},
+        process=process, engine=opening, harness=around[0], load=load, start_step=start_step,
+        evaluation_position=around[1], **{**training, **({"lengths": demonstrated} if demonstrated else {})},
     )  # fmt: skip
+
+
+def _free() -> None:
+    """Give back the memory of what nothing points to any more."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def process_seconds(elsewhere: float) -> float:
@@ -174,11 +195,12 @@ def measure_training(
     after_step: Callable[[], None] = lambda: None,
     engine: Engine | None = None,
     ready: bool = True,
+    steps: list[Step] | None = None,
 ) -> dict[str, Any]:
     """Take a few steps of the real loop, with a coin for a reward, so that there is a gradient to push.
 
     `after_step` is called after each; what it raises ends them. Without an open engine, one is opened. Completions of a
-    policy that is `ready`, used as it is, are expected to end.
+    policy that is `ready`, used as it is, are expected to end. The steps are added to `steps`.
 
     Returns:
         warm_up, rollout_position, update_token, drift_token (seconds), prompt_tokens, lengths: see `Rates`.
@@ -186,7 +208,7 @@ def measure_training(
     shorter = {"steps": STEPS, "reward": "random", "kl_every": STEPS, "max_skipped": STEPS + 1}
     shorter["max_new_tokens"] = min(CAP, training.max_new_tokens)
     few = training.model_copy(update=shorter)
-    steps: list[Step] = []
+    steps = [] if steps is None else steps
 
     def keep(step: Step) -> None:
         steps.append(step)
@@ -250,10 +272,16 @@ def _start_step(policy: Policy, data: Dataset, task: Task[Any], prompt: str, sta
 
 def _evaluation(
     policy: Policy, problems: list[Problem], task: Task[Any], prompt: str, usual: Evaluation, engine: Engine
-) -> tuple[float, float]:
-    """(seconds that the harness needs around its batches, seconds of one more token in every row of a batch)."""
+) -> tuple[tuple[float, float], dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Evaluate in small.
+
+    Returns:
+        (seconds that the harness needs around its batches, seconds of one more token in every row of a batch), then
+        summary, items, and sampled answers to a few questions if the experiment samples some.
+    """
     began = time.perf_counter()  # the harness' imports are a part of its cost
     from reinforce_lite.evaluation.harness import evaluate
+    from reinforce_lite.evaluation.sampling import sample
     from reinforce_lite.evaluation.written import Written
 
     class Watch(Written):
@@ -271,9 +299,11 @@ def _evaluation(
     watch = Watch()
     limit = min(CAP, usual.max_new_tokens)
     shorter = usual.model_copy(update={"max_new_tokens": limit, "cross_check": False})
-    _, items = evaluate(policy, problems[: shorter.size], task, prompt, shorter, watch, engine=engine)
+    summary, items = evaluate(policy, problems[: shorter.size], task, prompt, shorter, watch, engine=engine)
     around = time.perf_counter() - began - watch.seconds
-    return around, watch.seconds / max(item["length"] for item in items)
+    asked = shorter.model_copy(update={"samples_limit": min(PROMPTS, usual.samples_limit or PROMPTS)})
+    samples = sample(policy, problems, task, prompt, asked, engine=engine) if usual.samples else []
+    return (around, watch.seconds / max(item["length"] for item in items)), summary, items, samples
 
 
 def _wait() -> None:

@@ -5,7 +5,6 @@ whose end nobody saw, and runs it again. Then these files are still here, and th
 that reads a result was started by a Snakemake that knows of it.
 """
 
-import json
 import shutil
 
 from reinforce_lite.config import Settings
@@ -35,7 +34,10 @@ def drop_other_key(settings: Settings, job: Job) -> None:
     """
     folder = Layout.of(settings).resume(job)
     finished = folder / FINISHED
-    if finished.exists() and read_json(finished) != json.loads(json.dumps(keys.key(settings, job))):
+    if not finished.exists():
+        return
+    changes = keys.key(settings, job).changes(read_json(finished))
+    if any(change.setting for change in changes):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,5 +1,6 @@
 """What a stage works on: whose job it is, its settings with every `auto` decided, its files, its key."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from reinforce_lite.config import Evaluation, PolicySettings, Settings, Training
 from reinforce_lite.experiment import keys
+from reinforce_lite.io.keyed import COMPUTED_WITH, Key
 from reinforce_lite.io.provenance import origin
 from reinforce_lite.resources.precision import evaluation_of, training_of
 from reinforce_lite.stages import Job, Layout
@@ -59,10 +61,15 @@ class Run:
         return self.layout.needs(self.job)[name]
 
     @cached_property
-    def key(self) -> dict[str, Any]:
+    def key(self) -> Key:
         """Everything that its result depends on, by name."""
         return keys.key(self.settings, self.job)
 
-    def provenance(self) -> dict[str, Any]:
-        """What made a result, to stand in it: commit, image, and the digest of the key."""
-        return {"made_with": origin(), "key": keys.digest(self.key)}
+    def provenance(self, accepted: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """What made a result, to stand in it: commit, image, the digest of the key, libraries and device.
+
+        `accepted` says where it went on with other ones, if the user wanted that.
+        """
+        computed = {COMPUTED_WITH: self.key[COMPUTED_WITH]} if COMPUTED_WITH in self.key else {}
+        others = {"other_numbers": list(accepted)} if accepted else {}
+        return {"made_with": origin(), "key": self.key.digest, **computed, **others}

@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.budget.costs import remaining_usd, spent_usd
-from reinforce_lite.budget.ledger import Attempt, attempts, ledger_path
+from reinforce_lite.budget.ledger import Attempt, attempts, first_attempt, ledger_path
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.mlflow_runs import (
@@ -27,6 +27,7 @@ from reinforce_lite.experiment.mlflow_runs import (
     milliseconds,
     monitor,
     move_unusable,
+    unsynced,
 )  # fmt: skip
 from reinforce_lite.io import provenance
 from reinforce_lite.io.files import read_json, read_jsonl
@@ -35,6 +36,9 @@ from reinforce_lite.stages import STAGES, Layout
 
 PAUSE_SECONDS = 60.0
 """After a failed call MLflow is left alone for so long: a locked database makes every call wait, on rented time."""
+MOST_POINTS = 2000
+"""Of a longer curve a rebuild logs every n-th step: MLflow takes minutes for all of it, and draws fewer. The file has
+them all."""
 LOCKED_SECONDS = 60.0
 """A database that somebody keeps locked for so long counts as locked for ever."""
 
@@ -100,7 +104,7 @@ def open_experiment(settings: Settings) -> tuple[Experiment, Any]:
         with lock.open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             experiment = Experiment.of(settings)
-            parent = experiment.parent()
+            parent = experiment.parent(first_attempt(ledger_path(settings)))
             experiment.log_settings(parent)
     except Exception as problem:
         raise UserError(
@@ -110,40 +114,49 @@ def open_experiment(settings: Settings) -> tuple[Experiment, Any]:
     return experiment, parent
 
 
-def complete(experiment: Experiment, parent: Any, run: Any, spent: Sequence[Attempt], results: Results) -> None:
+def complete(experiment: Experiment, parent: Any, run: Any, attempt: Attempt, spent: float, results: Results) -> None:
     """Log all that the run of an ended attempt lacks: its end and its cost, and what its result files hold.
 
     Args:
         experiment: in MLflow.
         parent: its parent run.
         run: the attempt's, as MLflow has it now.
-        spent: every attempt up to this one, which is the last.
+        attempt: the ended one.
+        spent: by every attempt up to this one, US dollars.
         results: what its files hold.
     """
-    run_id, attempt, ended = run.info.run_id, spent[-1], milliseconds(spent[-1].ended)
-    experiment.log_missing(run, [cost_row(experiment, [attempt], spent)])
-    experiment.terminate(run_id, attempt)
+    run_id, ended = run.info.run_id, milliseconds(attempt.ended)
+    row = cost_row(experiment, 1, attempt, attempt.device_hours, attempt.usd, spent)
+    experiment.log_missing(run, [row], results.params)
+    experiment.log_missing(run, [{**one, "when": ended} for one in results.rows], {})
+    experiment.terminate(run, attempt)
     for key, value in experiment.tags(parent, attempt, results.origin).items():
         if run.data.tags.get(key) != value and (key not in run.data.tags or key == "mlflow.parentRunId"):
             experiment.client.set_tag(run_id, key, value)
-    experiment.log_params(run, results.params)
-    experiment.log_missing(run, [{**row, "when": ended} for row in results.rows])
     if results.dataset is not None and results.dataset.exists() and not run.inputs.dataset_inputs:
         experiment.log_dataset(run_id, results.dataset, attempt.stage)
     experiment.log_artifacts(run, results.artifacts)
 
 
-def cost_row(experiment: Experiment, own: Sequence[Attempt], spent: Sequence[Attempt]) -> Row:
-    """A point of the curves of cost: hours and US dollars of the own attempts, the limit, and what is left of it."""
+def cost_row(experiment: Experiment, step: int, last: Attempt, hours: float, usd: float, spent: float) -> Row:
+    """A point of the curves of cost at the end of an attempt: hours and US dollars, the limit, and what is left."""
     limit = experiment.settings.budget.limit_usd
     return {
-        "step": len(own),
-        "when": milliseconds(spent[-1].ended),
-        "gpu_hours": sum(attempt.device_hours for attempt in own),
-        "cost_usd": spent_usd(own),
+        "step": step,
+        "when": milliseconds(last.ended),
+        "gpu_hours": hours,
+        "cost_usd": usd,
         "budget_limit_usd": limit,
-        "budget_remaining_usd": remaining_usd(limit, spent),
+        "budget_remaining_usd": limit - spent,
     }
+
+
+def totals(experiment: Experiment, spent: Sequence[Attempt]) -> list[Row]:
+    """The curves of cost of the parent: a point for every attempt, with the sums up to it."""
+    hours = accumulate(attempt.device_hours for attempt in spent)
+    usd = accumulate(attempt.usd for attempt in spent)
+    rows = enumerate(zip(spent, hours, usd, strict=True), 1)
+    return [cost_row(experiment, step, *sums, sums[-1]) for step, sums in rows]
 
 
 class LiveRun:
@@ -182,12 +195,13 @@ class LiveRun:
 
     def _end(self, experiment: Experiment, attempt: Attempt) -> None:
         others = [row for row in attempts(ledger_path(self._settings)) if row.id != attempt.id]
-        spent, parent_id = [*others, attempt], self._parent.info.run_id
-        experiment.log_metrics(parent_id, [cost_row(experiment, spent, spent)])
+        last = totals(experiment, [*others, attempt])[-1]
+        experiment.log_metrics(self._parent.info.run_id, [last])
         if not any(other.outcome == "running" for other in others):
-            experiment.terminate(parent_id, attempt)
+            experiment.terminate(experiment.client.get_run(self._parent.info.run_id), attempt)
         results = results_of(self._settings, attempt) if attempt.outcome == "finished" else Results()
-        complete(experiment, self._parent, experiment.client.get_run(self._run_id), spent, results)
+        run = experiment.client.get_run(self._run_id)
+        complete(experiment, self._parent, run, attempt, last["cost_usd"], results)
 
     def _guard(self, action: Callable[..., None], *arguments: Any) -> None:
         if time.monotonic() < self._paused_until:
@@ -209,7 +223,8 @@ def _end_killed(experiment: Experiment, parent: Any) -> None:
         place = places.get(run.data.tags[ATTEMPT_TAG])
         if place is not None and everything[place].outcome != "running":
             results = results_of(experiment.settings, everything[place]) if place in owners else Results()
-            complete(experiment, parent, run, everything[: place + 1], results)
+            spent = sum(attempt.usd for attempt in everything[: place + 1])
+            complete(experiment, parent, run, everything[place], spent, results)
 
 
 def rebuild(settings: Settings, locked_seconds: float = LOCKED_SECONDS) -> int:
@@ -225,27 +240,42 @@ def rebuild(settings: Settings, locked_seconds: float = LOCKED_SECONDS) -> int:
         UserError: the ledger is corrupt, a result is not JSON, or MLflow cannot be used.
     """
     everything = attempts(ledger_path(settings))
+    if not everything:
+        return 0  # and no database is made for nothing
     if moved := move_unusable(settings, locked_seconds):
         _warn(moved)
+    with unsynced():
+        return _rebuild(settings, everything)
+
+
+def _rebuild(settings: Settings, everything: Sequence[Attempt]) -> int:
     (experiment, parent), owners = open_experiment(settings), _owners(everything)
     known: dict[str, list[Any]] = {}
     for run in experiment.runs():
         known.setdefault(run.data.tags[ATTEMPT_TAG], []).append(run)
-    totals = []
-    for place, attempt in enumerate(everything):
+    curves = totals(experiment, everything)
+    for place, (attempt, total) in enumerate(zip(everything, curves, strict=True)):
+        own = known.pop(attempt.id, [])
         if attempt.outcome == "running":
             continue
         results = results_of(settings, attempt) if place in owners else Results()
-        spent, own = everything[: place + 1], known.get(attempt.id, [])
-        for double in own[1:]:
-            experiment.client.delete_run(double.info.run_id)  # MLflow keeps it among the deleted runs
         run = own[0] if own else experiment.create_run(parent, attempt, results.origin)
-        complete(experiment, parent, run, spent, results)
-        totals.append(cost_row(experiment, spent, spent))
-    experiment.log_missing(experiment.client.get_run(parent.info.run_id), totals)
-    if everything and len(totals) == len(everything):
-        experiment.terminate(parent.info.run_id, everything[-1])
-    return len(totals)
+        complete(experiment, parent, run, attempt, total["cost_usd"], results)
+        _delete(experiment, own[1:])
+    mine = {run.info.run_id for run in experiment.children(parent)}
+    _delete(experiment, [run for runs in known.values() for run in runs if run.info.run_id in mine])
+    ended = [total for attempt, total in zip(everything, curves, strict=True) if attempt.outcome != "running"]
+    parent = experiment.client.get_run(parent.info.run_id)
+    experiment.log_missing(parent, ended, {})
+    if len(ended) == len(everything):
+        experiment.terminate(parent, everything[-1])
+    return len(ended)
+
+
+def _delete(experiment: Experiment, runs: Iterable[Any]) -> None:
+    """Delete runs that double a cost, or whose attempt the ledger does not have; MLflow keeps deleted runs."""
+    for run in runs:
+        experiment.client.delete_run(run.info.run_id)
 
 
 def _owners(everything: Sequence[Attempt]) -> set[int]:
@@ -272,13 +302,18 @@ def publish(settings: Settings, note: str, figures: Mapping[str, float], files: 
 
 
 def stage_seconds(settings: Settings) -> dict[str, float] | None:
-    """Seconds of all child runs by stage, as MLflow has them; None, with a warning, if it cannot be asked."""
+    """Seconds of the ledger's attempts by stage, as MLflow has them; None, with a warning, if it cannot be asked.
+
+    Raises:
+        UserError: the ledger is not sound.
+    """
     seconds: dict[str, float] = {}
+    known = {attempt.id for attempt in attempts(ledger_path(settings))}
     try:
         client = client_of(settings)
         experiment_id = client.get_experiment_by_name(settings.experiment).experiment_id
         for run in client.search_runs([experiment_id], CHILDREN, max_results=MOST_RUNS):
-            if run.info.end_time is not None:
+            if run.info.end_time is not None and run.data.tags[ATTEMPT_TAG] in known:
                 stage = run.data.tags["stage"]
                 seconds[stage] = seconds.get(stage, 0.0) + (run.info.end_time - run.info.start_time) / 1000
     except Exception as problem:
@@ -301,4 +336,5 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    return read_jsonl(path) if path.exists() else []
+    rows = read_jsonl(path) if path.exists() else []
+    return rows[:: -(-len(rows) // MOST_POINTS) or 1]

@@ -1,6 +1,7 @@
 """The stage that trains a policy: one of several processes if accelerate launch has started them."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from reinforce_lite.experiment.frame import Paid
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.io import interrupt
 from reinforce_lite.io.files import read_json, write_json, write_jsonl
-from reinforce_lite.io.provenance import origin, sums
+from reinforce_lite.io.provenance import sums
 from reinforce_lite.learning import parallel
 from reinforce_lite.learning.curves import training_summary
 from reinforce_lite.learning.loop import train
@@ -39,8 +40,8 @@ def run(run: Run, paid: Paid) -> None:
         "same_cost": matched and matched.reached,
         "processes": parallel.processes(),
     }
-    write_record(run, rows, how)
-    provenance = {**read_json(run.need("policy")), **described(run)}
+    write_record(run, rows, how, progress.accepted)
+    provenance = {**read_json(run.need("policy")), **described(run, progress.accepted)}
     del provenance["weights"]
     save(policy, run.path().parent, provenance)
     if gate.reason is None:  # else a larger budget resumes from there
@@ -82,17 +83,17 @@ def policy_of(run: Run) -> Policy:
     return load(run.need("policy").parent, run.policy, parallel.device(run.settings.hardware.device))
 
 
-def described(run: Run) -> dict[str, Any]:
+def described(run: Run, accepted: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """What policy.json says of a training."""
     who = {"variant": run.job.variant, "seed": run.job.seed}
-    return {**who, "training": run.training.model_dump(mode="json"), **run.provenance()}
+    return {**who, "training": run.training.model_dump(mode="json"), **run.provenance(accepted)}
 
 
-def write_record(run: Run, rows: list[Any], how: dict[str, Any]) -> None:
+def write_record(run: Run, rows: list[Any], how: dict[str, Any], accepted: Sequence[Mapping[str, Any]] = ()) -> None:
     """Write metrics.jsonl and completions.jsonl from the recorded steps, and training.json from both."""
     metrics = [row["metrics"] for row in rows]
     write_jsonl(run.path("metrics"), metrics)
     write_jsonl(run.path("completions"), (completion for row in rows for completion in row["completions"]))
     files = sums(run.path("metrics"), run.path("completions"))
-    summary = {**training_summary(metrics, run.training), **how, "sums": files, "made_with": origin()}
+    summary = {**training_summary(metrics, run.training), **how, "sums": files, **run.provenance(accepted)}
     write_json(run.path(), summary)

@@ -92,12 +92,17 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: the file is absent or is not JSON.
+        UserError: the file is absent, cannot be read, or is not JSON.
     """
+    return _parsed(path, "", _read(path))
+
+
+def _parsed(path: Path, place: str, text: str) -> Any:
     try:
-        return json.loads(_read(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON ({error})", AGAIN) from error
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # also a number of too many digits, and brackets that are too deep
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"{path}{place}: not valid JSON ({reason})", AGAIN) from error
 
 
 def _read(path: Path) -> str:
@@ -105,6 +110,9 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist", "run the rule that makes it first") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 (byte 0x{error.object[error.start]:02x})", AGAIN) from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}", "make it a file that this user may read") from error
 
@@ -119,15 +127,12 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Read one JSON object a line.
 
     Raises:
-        UserError: the file is absent, or a line is not JSON (the message names the line).
+        UserError: the file is absent or cannot be read, or a line is not JSON (the message names the line).
     """
     rows = []
     lines = _read(path).split("\n")  # splitlines() would also cut at a U+2028 in a text
     for number, line in enumerate(lines, 1):
         if not line and number == len(lines):
             break
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not valid JSON", AGAIN) from error
+        rows.append(_parsed(path, f", line {number}", line))
     return rows

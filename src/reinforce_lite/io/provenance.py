@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,25 @@ def origin() -> dict[str, str | None]:
     Each result says its own, for an experiment may be continued by another version, or outside a container.
     """
     return {"git_commit": git_commit(), "image": image()}
+
+
+def computed_with(packages: Iterable[str], device: str, cpu: bool, count_threads: bool) -> dict[str, Any]:
+    """The libraries and the device that compute here, as far as another one would round otherwise.
+
+    Args:
+        packages: the libraries.
+        device: "cuda" or "cpu"; its model is named.
+        cpu: whether the CPU computes, with the instructions that torch uses.
+        count_threads: whether it does so with as many threads as torch takes by itself.
+    """
+    import torch
+
+    found: dict[str, Any] = {name: _version(name) for name in packages}
+    found["device"] = _cpu_model() if device == "cpu" else torch.cuda.get_device_name()
+    if cpu:
+        found["CPU capability"] = torch.backends.cpu.get_cpu_capability()
+        found |= {"threads": torch.get_num_threads()} if count_threads else {}
+    return found
 
 
 def image() -> str | None:

@@ -4,7 +4,6 @@ Checkpoints hold the state after a completed step, a journal the record of each 
 checkpoints change at step boundaries only, so a step that is not completed leaves no trace.
 """
 
-import json
 import shutil
 import sys
 import time
@@ -21,6 +20,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import write_json
 from reinforce_lite.io.interrupt import Interrupted, uninterrupted
 from reinforce_lite.io.journal import Journal
+from reinforce_lite.io.keyed import Key
 from reinforce_lite.learning import checkpoint
 from reinforce_lite.policy import Policy
 from reinforce_lite.stages import FINISHED
@@ -70,14 +70,19 @@ class Progress(Keeper):
 
     Args:
         folder: holds checkpoints and journals; belongs to one training, and to no rule's outputs.
-        key: every setting that determines the training; a folder with another key is refused.
+        key: all that determines the training; a folder with another key is refused.
         settings: how often a checkpoint is written.
+
+    Attributes:
+        accepted: where it went on with other libraries, on another device or from other files: `after` so many steps,
+            and what changed, by name, with the values before and after.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any], settings: CheckpointSettings) -> None:
         self.folder = folder
         self.seconds = 0.0
-        self._key: dict[str, Any] = json.loads(json.dumps(key))
+        self.accepted: list[dict[str, Any]] = []
+        self._key = Key.of(key)
         self._settings = settings
         self._journal = Journal(folder / "steps.jsonl")
         self._costs = Journal(folder / "checkpoints.jsonl")
@@ -162,7 +167,7 @@ class Progress(Keeper):
             except checkpoint.DamagedError as problem:
                 _warn(f"the checkpoint {path} is damaged ({problem}); it is not used")
                 continue
-            self._check_key(candidate.facts["key"])
+            self._check_key(candidate)
             candidate.restore(self._policy.model, self._optimizer)
             self._completed = self._saved = candidate.step
             self._good = [path]
@@ -173,14 +178,11 @@ class Progress(Keeper):
                 _warn("no checkpoint is whole: the training starts anew")
         self._journal.cut(self._completed)
 
-    def _check_key(self, saved: Mapping[str, Any]) -> None:
-        names = [name for name in {**saved, **self._key} if saved.get(name) != self._key.get(name)]
-        if names:
-            lines = [f"  - {name}: {saved.get(name)!r} there, {self._key.get(name)!r} now" for name in names]
-            raise UserError(
-                f"{self.folder} holds a training of other settings:\n" + "\n".join(lines),
-                f"restore the old values to resume it, or delete the folder {self.folder} to start anew",
-            )
+    def _check_key(self, saved: checkpoint.Checkpoint) -> None:
+        finished = (self.folder / FINISHED).exists()
+        changed = self._key.resumable(saved.facts["key"], self.folder, "a training", finished)
+        before = saved.facts.get("accepted", [])
+        self.accepted = [*before, {"after": saved.step, "changed": changed}] if changed else before
 
     def _reach_boundary(self) -> None:
         self._random = checkpoint.random_state()
@@ -199,7 +201,7 @@ class Progress(Keeper):
         with uninterrupted():
             try:
                 self._journal.sync()  # a checkpoint without the rows before it would be worth nothing
-                facts = {"step": self._completed, "key": self._key}
+                facts = {"step": self._completed, "key": self._key, "accepted": self.accepted}
                 path, size = checkpoint.write(self.folder, self._policy.model, self._optimizer, self._random, facts)
             except OSError as error:
                 _warn(f"no checkpoint after {self._completed} steps: {error.strerror}; the one before it is kept")

@@ -201,8 +201,42 @@ def assemble(model: Any, tokenizer: Any) -> Policy:
 
 
 def save(policy: Policy, folder: Path, provenance: dict[str, Any]) -> None:
-    """Write weights and tokenizer to `folder/weights`, then `folder/policy.json`, which makes them count."""
+    """Write weights and tokenizer to `folder/weights`, then `folder/policy.json`, which makes them count.
+
+    Raises:
+        UserError: transformers cannot save them; a training's checkpoints hold its weights.
+    """
+    policy.model.generation_config = savable(policy.model.generation_config)
     with atomic_folder(folder / "weights") as temporary:
-        policy.model.save_pretrained(temporary)
-        policy.tokenizer.save_pretrained(temporary)
+        try:
+            policy.model.save_pretrained(temporary)
+            policy.tokenizer.save_pretrained(temporary)
+        except OSError:  # the disk's, which `atomic_folder` tells
+            raise
+        except Exception as error:  # whatever transformers raises, nothing that was trained is lost by it
+            raise UserError(
+                f"{folder / 'weights'} cannot be saved: {type(error).__name__}: {error}",
+                "mend the policy's files that this names, and run the same command again: what was trained is kept "
+                "in the checkpoints, and no step is taken again",
+            ) from error
     write_json(folder / POLICY, {"weights": {"folder": "weights"}, **provenance})
+
+
+def savable(generation: Any) -> Any:
+    """How to generate, as transformers saves it: many models come with `temperature` but without `do_sample`.
+
+    Nothing here reads more of it than the ids that end a row. What sampling alone does not make valid is left out.
+    """
+    from transformers import GenerationConfig
+
+    sampled = GenerationConfig.from_dict({**generation.to_dict(), "do_sample": True})
+    ids = GenerationConfig(bos_token_id=generation.bos_token_id, eos_token_id=generation.eos_token_id)
+    return next(config for config in (generation, sampled, ids) if _is_valid(config))
+
+
+def _is_valid(generation: Any) -> bool:
+    try:
+        generation.validate(strict=True)
+    except ValueError:
+        return False
+    return True

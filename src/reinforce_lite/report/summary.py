@@ -1,8 +1,10 @@
 """The report's figures for machines: summary.json, and where they came from."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.io.keyed import COMPUTED_WITH
 from reinforce_lite.io.provenance import origin, sha256_file
 from reinforce_lite.report import money
 from reinforce_lite.report.summary_model import AttemptCost, RunResult, StageSeconds, Summary
@@ -142,8 +145,12 @@ def ledger_sum(path: Path, bytes_read: int | None = None) -> dict[str, Any]:
     Returns:
         bytes, and sha256 of them.
     """
-    content = path.read_bytes()[:bytes_read] if path.exists() else b""
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    digest, length = hashlib.sha256(), 0
+    with path.open("rb") if path.exists() else BytesIO() as handle:
+        while block := handle.read(min(2**20, 2**20 if bytes_read is None else bytes_read - length)):
+            digest.update(block)
+            length += len(block)
+    return {"bytes": length, "sha256": digest.hexdigest()}
 
 
 def _records(settings: Settings, folder: Path) -> list[Path]:
@@ -200,22 +207,26 @@ def reconcile(
 
 def _policy(folder: Path, model: str) -> dict[str, Any]:
     policy = read_json(Layout(folder).policy(model) / POLICY)
-    return {key: value for key, value in policy.items() if key not in ("made_with", "key")}
+    return {
+        key: value for key, value in policy.items() if key not in ("made_with", "key", COMPUTED_WITH, "other_numbers")
+    }
 
 
 def _origins(settings: Settings, folder: Path) -> list[dict[str, Any]]:
-    """Which commit and which container image made each result; results of the same origin stand together.
+    """Which commit, container image, libraries and device made each result; those of the same origin stand together.
 
-    An experiment may be continued by another version or in another image: the finished results are not made again.
+    An experiment may be continued by another version or elsewhere: the finished results are not made again. A result
+    that went on with other libraries or on another device (`other_numbers`) stands alone.
     """
-    made: dict[tuple[str | None, str | None], list[str]] = {}
+    made: dict[str, dict[str, Any]] = {}
     for file in _records(settings, folder):
         record = read_json(file)
         if "not_run" not in record:
-            who = record.get("made_with", {})
-            results = made.setdefault((who.get("git_commit"), who.get("image")), [])
+            who = {key: record.get("made_with", {}).get(key) for key in ("git_commit", "image")}
+            who |= {key: record[key] for key in (COMPUTED_WITH, "other_numbers") if key in record}
+            results = made.setdefault(json.dumps(who, sort_keys=True), {**who, "results": []})["results"]
             results.append(str(file.parent.relative_to(folder)))
-    return [{"git_commit": commit, "image": image, "results": results} for (commit, image), results in made.items()]
+    return list(made.values())
 
 
 def _model(settings: Settings, name: str, comparisons: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -272,8 +272,13 @@ class Origin(Part):
 
 
 class ResultsOrigin(Origin):
-    """What made some of the results: their folders, under the experiment's own."""
+    """What made some of the results: their folders, under the experiment's own.
 
+    Results of earlier versions do not say what computed them; `other_numbers` is there if it was changed in between.
+    """
+
+    computed_with: dict[str, str | int | None] | None = None
+    other_numbers: list[dict[str, Any]] | None = None
     results: Annotated[list[str], Field(min_length=1)]
 
 

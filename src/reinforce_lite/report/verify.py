@@ -32,6 +32,7 @@ from reinforce_lite.report.verification.difference import (
     differing_lines,
     differing_rows,
     differing_sums,
+    record_of,
     rows_of,
 )
 from reinforce_lite.stages import EVALUATED, TRAINED, Layout
@@ -72,17 +73,26 @@ def verify(folder: Path) -> list[Check]:
         One check a layer, from the data to the page.
 
     Raises:
-        UserError: a file is absent or cannot be read.
+        UserError: a file is absent or cannot be read, or holds a value of another kind than is written there.
     """
+    try:
+        return _verify(folder)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # What the files are read for is typed where it is read; this is for the rest of what a forger may write.
+        what = f"a file of {folder} holds a value of another kind than is written there: {error}"
+        raise UserError(what, "restore the folder from a copy") from error
+
+
+def _verify(folder: Path) -> list[Check]:
     experiment = Experiment.read(folder)
     if not (folder / PAGE).exists():
         raise UserError(f"{folder / PAGE} does not exist", "run the rule report first")
-    known = ledger.reported(experiment)
+    read = ledger.Read.of(experiment)
     with TemporaryDirectory() as temporary:
         derived = Derived(experiment, Layout(Path(temporary)))
         checks = [_data(derived), *(_layer(derived, name) for name in LAYERS)]
-        checks += [ledger.ledger(experiment, known), ledger.clocks(experiment, known), _files(experiment)]
-        report = _report(derived, known, sound=agree(checks))
+        checks += [ledger.ledger(read), ledger.clocks(read), _files(experiment)]
+        report = _report(derived, read.known, sound=agree(checks))
     if report is None:
         why = "not derived, because the files beneath differ"
         return [*checks, *(Check(name, why) for name in ("summary", "claims", "page"))]
@@ -94,22 +104,34 @@ def as_text(checks: Sequence[Check]) -> str:
     """One line a check, and under it one line a difference and a note."""
     lines = []
     for check in checks:
-        count = len(check.differences)
-        result = "agree" if not count else f"{count} difference{'s' if count > 1 else ''}"
-        lines.append(f"{check.name:>11}: {check.looked_at}: {result}")
+        lines.append(f"{check.name:>11}: {check.looked_at}: {check.result}")
         lines += [f"{'':>13}{difference}" for difference in check.differences]
+        lines += [f"{'':>13}not verified: {reason}" for reason in check.unverified]
         lines += [f"{'':>13}note: {note}" for note in check.notes]
     return "\n".join(lines)
 
 
 def as_json(checks: Sequence[Check]) -> dict[str, Any]:
-    """The same for machines: `agree`, and each check with its differences and notes."""
-    return {"agree": agree(checks), "checks": [asdict(check) for check in checks]}
+    """The same for machines: `agree`, `verified`, and each check with its differences and notes."""
+    return {"agree": agree(checks), "verified": verified(checks), "checks": [asdict(check) for check in checks]}
 
 
 def agree(checks: Sequence[Check]) -> bool:
     """Whether nothing differs."""
     return not any(check.differences for check in checks)
+
+
+def verified(checks: Sequence[Check]) -> bool:
+    """Whether all was compared with something, so that a change would have shown."""
+    return not any(check.unverified for check in checks)
+
+
+def _without_sums(experiment: Experiment, check: Check, file: str, what: str) -> None:
+    """Record that sums are absent: every result of this version has them, those of an earlier one may not."""
+    if experiment.version == __version__:
+        check.differences.append(Difference(file, "", "sums", ABSENT, f"recorded by {__version__} with every result"))
+    else:
+        check.unverified.append(f"{file}: no sums recorded by {experiment.version or 'its version'}, so {what}")
 
 
 def _data(derived: Derived) -> Check:
@@ -128,7 +150,7 @@ def _data(derived: Derived) -> Check:
 
 def _layer(derived: Derived, name: str) -> Check:
     """The files of a layer against the derived ones, and against the sums that are recorded of them."""
-    check, without, folder = Check(name), [], derived.source.folder
+    check, folder = Check(name), derived.source.folder
     rows, files = Counter[str](), Counter[str]()
     for path in sorted(
         path for path in derived.target.root.rglob("*.json*") if _kind(derived, path) in LAYERS[name][0]
@@ -140,15 +162,13 @@ def _layer(derived: Derived, name: str) -> Check:
             rows[kind] += len(stated)
             check.differences += differing_rows(file, stated, read_jsonl(path) + derived.missing[folder / file])
             continue
-        record = read_json(folder / file)
+        record = record_of(folder / file, sums=dict)
         check.differences += differing(file, "", record, read_json(path))
         check.differences += differing_sums((folder / file).parent, folder, record.get("sums", {}))
         if kind != "compare" and "not_run" in record:
             check.notes.append(f"{Path(file).parent}: not run")
         elif kind != "compare" and "sums" not in record:
-            without.append(str(Path(file).parent))
-    if without:
-        check.notes.append(f"no sums recorded, so {UNDERIVED} could not be checked: {', '.join(without)}")
+            _without_sums(derived.source, check, file, f"{UNDERIVED} could not be checked")
     check.notes += derived.failed if name == "comparisons" else []
     check.looked_at = LAYERS[name][1].format(rows=rows, files=files)
     return check
@@ -179,9 +199,7 @@ def _files(experiment: Experiment) -> Check:
     """The records that the report was made of, against the sums that it kept of them."""
     check, recorded = Check("files"), experiment.recorded("files")
     if recorded is None:
-        check.notes.append(
-            "no sums recorded by the report; seconds and checkpoints of the records could not be checked"
-        )
+        _without_sums(experiment, check, SUMMARY, "seconds and checkpoints of the records could not be checked")
     sums = {name: kept for name, kept in (recorded or {}).items() if name != PAGE}
     check.differences += differing_sums(experiment.folder, experiment.folder, sums)
     check.looked_at = f"{len(sums)} records, by their SHA-256"
@@ -221,7 +239,7 @@ def _claims(experiment: Experiment, report: Report) -> Check:
     """verdicts.json and traces.json, key by key."""
     check = Check("claims")
     for name, derived in ((VERDICTS, report.verdicts), (TRACES, report.traces)):
-        stated = read_json(experiment.folder / name)
+        stated = record_of(experiment.folder / name, runs=list)
         for run in stated.get("runs", []):
             run.pop("within_question", None)  # made by an earlier version; nothing shows it any more
         check.differences += differing(name, "", stated, json.loads(json.dumps(derived)))
@@ -243,14 +261,14 @@ def _page(experiment: Experiment, report: Report, sound: bool) -> Check:
     present = sha256_file(path)
     check.looked_at = f"{len(text.splitlines()):,} lines, made anew"
     if recorded is None:
-        check.notes.append(f"{PAGE}: no sum recorded")
+        _without_sums(experiment, check, PAGE, "a change of it would not show")
     elif present != recorded:
         check.differences.append(Difference(PAGE, "", "SHA-256", recorded, present))
     if text == report.page:
         return check
     if other := _other_maker(experiment):
-        check.notes.append(f"{PAGE}: {other}, so its lines could not be compared")
-    elif sound and present == recorded and _without_plots(text) == _without_plots(report.page):
+        check.unverified.append(f"{PAGE}: {other}, so its lines could not be compared; run that version's verify")
+    elif sound and present == recorded and _without_curves(text) == _without_curves(report.page):
         check.notes.append(f"{PAGE}: its plots come out otherwise on this machine; the page is as it was written")
     else:
         check.differences += differing_lines(PAGE, text, report.page)
@@ -260,9 +278,8 @@ def _page(experiment: Experiment, report: Report, sound: bool) -> Check:
 def _other_maker(experiment: Experiment) -> str | None:
     """In words, what made the report if that was another code than this one; None if it was this one."""
     made = experiment.recorded("made_with")
-    version = experiment.summary["provenance"].get("versions", {}).get("reinforce-lite")
-    if made is None or version != __version__:
-        return f"made by reinforce-lite {version} of unknown commit; this is {__version__}"
+    if made is None or experiment.version != __version__:
+        return f"made by reinforce-lite {experiment.version} of unknown commit; this is {__version__}"
     for what, then, now in (
         ("commit", made["git_commit"], origin()["git_commit"]),
         ("matplotlib", made["matplotlib"], version_of("matplotlib")),
@@ -272,9 +289,9 @@ def _other_maker(experiment: Experiment) -> str | None:
     return None
 
 
-def _without_plots(page: str) -> str:
-    """The page without what is inside its SVG elements; what they show in words stays, as it stands in their tags."""
-    return re.sub(r'(<svg role="img" aria-label="[^"]*").*?</svg>', r"\1", page, flags=re.DOTALL)
+def _without_curves(page: str) -> str:
+    """The page without the path data of its plots, which another machine rounds otherwise; all words stay."""
+    return re.sub(r'(?<=\sd=")[^"<>]*(?=")', "", page)
 
 
 def _numbers(value: Any) -> int:

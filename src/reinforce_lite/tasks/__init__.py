@@ -191,6 +191,10 @@ class Task(ABC, Generic[OptionsT]):
             raise UserError(f"the prompt '{prompt}' is unknown", f"use one of {', '.join(self.prompts)}")
         return [{**m, "content": m["content"].replace("{question}", question, 1)} for m in self.prompts[prompt]]
 
+    def unread(self, text: str) -> str | None:
+        """Why a completion names no answer; None if it names one, or if the task gives no reasons."""
+        return None
+
     def preflight(self, options: OptionsT) -> str:
         """Check what needs no network, before anything is spent; the result says in a few words what was checked.
 

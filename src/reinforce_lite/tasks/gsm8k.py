@@ -17,7 +17,7 @@ from pydantic import Field
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.tasks import Commit, Dataset, Demonstration, Options, Problem, Remote
-from reinforce_lite.tasks.answers import normalise
+from reinforce_lite.tasks.numbers import normalise
 from reinforce_lite.tasks.numeric import NumericTask
 
 ORIGINAL = "https://github.com/openai/grade-school-math (grade_school_math/data)"

@@ -1,6 +1,6 @@
 """What tasks share whose answer is a number: prompts that ask for it in a tag, and a grade that reads it there."""
 
-from reinforce_lite.tasks import Grade, Message, OptionsT, Problem, Task, answers
+from reinforce_lite.tasks import Grade, Message, OptionsT, Problem, Task, answers, article
 
 TAGGED_EXAMPLE = "<answer>42</answer>"
 TAGGED = (
@@ -46,6 +46,10 @@ class NumericTask(Task[OptionsT]):
     prompts = PROMPTS
     scores = ("correct", "flexible", "format", "published", "released")
 
+    def unread(self, text: str) -> str | None:
+        """Why the last complete answer tag holds no number; None if it holds one."""
+        return answers.read(text).reason
+
     def grade(self, text: str, problem: Problem) -> Grade:
         """Five verdicts: by the strict and the flexible reading, by the format alone, by the article's two parsers.
 
@@ -61,6 +65,6 @@ class NumericTask(Task[OptionsT]):
             "correct": answers.is_correct(reading, gold),
             "flexible": answers.is_correct(answers.flexible(text), gold),
             "format": reading is not None,
-            "published": answers.published_is_correct(text, gold),
-            "released": answers.released_is_correct(text, gold),
+            "published": article.published_is_correct(text, gold),
+            "released": article.released_is_correct(text, gold),
         }

@@ -11,6 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from pydantic import ValidationError
+
 from reinforce_lite.config import Settings, Training, load
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import avg_at_k
@@ -20,7 +22,8 @@ from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.learning.curves import coin, point, question_seed, training_summary
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
-from reinforce_lite.report.verification.difference import ABSENT, Row, rows_of
+from reinforce_lite.report.summary_model import Summary
+from reinforce_lite.report.verification.difference import ABSENT, Row, record_of, rows_of
 from reinforce_lite.stages import EVALUATED, STAGES, TRAINED, Job, Layout, jobs
 from reinforce_lite.tasks import Problem, Reward, Task, named, reward, verdicts
 from reinforce_lite.tasks.prepare import load_manifest
@@ -76,10 +79,12 @@ class Experiment:
         """
         if not (folder / "config.json").exists():
             raise UserError(f"{folder / 'config.json'} does not exist", "name a folder results/<experiment>")
+        record_of(folder / "config.json")  # its errors name the place
         settings = load([folder / "config.json"])
-        summary = read_json(Layout(folder).path(Job("report")))
+        summary = record_of(Layout(folder).path(Job("report")))
         if not all(isinstance(summary.get(key), dict) for key in ("models", "cost", "provenance")):
             raise UserError(f"{folder / 'summary.json'} is no summary of an experiment", "run the rule report again")
+        _check_kinds(folder / "summary.json", summary)
         return cls(folder, settings, summary, load_manifest(folder / "data"))
 
     @property
@@ -96,10 +101,27 @@ class Experiment:
         """What the report recorded of itself under this key of `provenance`; None if it was made before that was."""
         return self.summary["provenance"].get(name)
 
+    @property
+    def version(self) -> str | None:
+        """The version of this package that made the report; None if that is not known."""
+        version = self.summary["provenance"].get("versions", {}).get("reinforce-lite")
+        return None if version is None else str(version)
+
     def is_sound(self, split: str) -> bool:
         """Whether the file of a split is the one of the manifest."""
         name = f"{split}.jsonl"
         return bool(sha256_file(self.folder / "data" / name) == self.manifest["sha256"].get(name))
+
+
+def _check_kinds(path: Path, summary: Row) -> None:
+    """Refuse a summary with a value of another kind; one that lacks a key, or has one more, is another version's."""
+    try:
+        Summary.model_validate(summary)
+    except ValidationError as error:
+        for one in error.errors(include_url=False):
+            if one["type"] not in ("missing", "extra_forbidden"):
+                key = ".".join(map(str, one["loc"]))
+                raise UserError(f"{path}: {key}: {one['msg']}", "restore the file from a copy") from error
 
 
 @dataclass
@@ -163,7 +185,7 @@ class Derived:
         """Derive one evaluation, of these problems or of its own; returns its items."""
         folder, target, settings = self._at.evaluation(*run), self.target.evaluation(*run), self.source.settings
         stated, rows = (
-            read_json(folder / EVALUATED["summary"]),
+            record_of(folder / EVALUATED["summary"]),
             rows_of(folder / EVALUATED["outcomes"], *ANSWER, *PROBLEM),
         )
         derived, items, limit = dict(stated), list[Row](), settings.evaluation.max_new_tokens
@@ -200,7 +222,7 @@ class Derived:
     def _training(self, run: tuple[str, str, int], gold: dict[str, str]) -> None:
         """Derive one training; `gold` has the answer to each question, or nothing if that is not known."""
         folder, target, settings = self._at.train(*run), self.target.train(*run), self.source.settings.variant(run[1])
-        stated, metrics, completions = read_json(folder / TRAINED["summary"]), list[Row](), list[Row]()
+        stated, metrics, completions = record_of(folder / TRAINED["summary"]), list[Row](), list[Row]()
         expected = settings.questions_per_step * settings.completions_per_question
         steps = defaultdict[int, list[Row]](list)
         for row in rows_of(folder / TRAINED["completions"], *COMPLETION):
@@ -273,7 +295,8 @@ def judge(task: Task[Any], row: Row, problem: Problem, limit: int) -> Row:
         scores = grade(task, row["completion"], problem)
     except ValueError:
         scores = {}
-    return {**row, **scores, **_bounded(row, limit)}
+    reason = {"unread": task.unread(row["completion"])} if "unread" in row else {}
+    return {**row, **reason, **scores, **_bounded(row, limit)}
 
 
 def _bounded(row: Row, limit: int) -> Row:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.io.files import read_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.io.provenance import sha256_file
 
 Row = dict[str, Any]
@@ -22,6 +22,17 @@ ABSENT = "(absent)"
 
 SHOWN = 100
 """Most characters of a value that are shown to people."""
+
+RESTORE = "restore the file from a copy"
+
+NUMBER = (int, float)
+KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("id", "question", "answer", "completion"), str),
+    **dict.fromkeys(("strict", "flexible", "skipped"), bool),
+    **dict.fromkeys(("length", "step", "draw", "tokens"), int),
+    **dict.fromkeys(("reward", "advantage"), NUMBER),
+}
+"""Of the values in rows, by key."""
 
 LINES = 3
 """Of a text, the first lines that differ are reported, at most this many."""
@@ -63,12 +74,21 @@ class Check:
         looked_at: what was derived, with counts.
         differences: what differs; none if all agrees.
         notes: what could not be derived, and why.
+        unverified: what was not compared with anything, so that a change of it would not show, and why.
     """
 
     name: str
     looked_at: str = ""
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
+
+    @property
+    def result(self) -> str:
+        """In a few words."""
+        if count := len(self.differences):
+            return f"{count} difference{'s' if count > 1 else ''}"
+        return "not verified" if self.unverified else "agree"
 
 
 def differing(file: str, place: str, stated: Any, derived: Any, key: str = "") -> Iterator[Difference]:
@@ -136,28 +156,50 @@ def differing_sums(folder: Path, root: Path, stated: dict[str, str]) -> Iterator
         stated: SHA-256 by name.
 
     Raises:
-        UserError: a file does not exist.
+        UserError: a file does not exist, or lies outside of the experiment's folder.
     """
     for name, recorded in stated.items():
         path = folder / name
-        if not path.exists():
-            raise UserError(f"{path} does not exist, though its SHA-256 is recorded", "restore it from a copy")
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise UserError(f"a sum is recorded of {name!r}, which lies outside of {root}", RESTORE)
+        if not path.is_file():
+            raise UserError(f"{path} does not exist, though its SHA-256 is recorded", RESTORE)
         if (present := sha256_file(path)) != recorded:
             yield Difference(str(path.relative_to(root)), "", "SHA-256", recorded, present)
 
 
 def rows_of(path: Path, *keys: str) -> list[Row]:
-    """The rows of a file of JSON lines, each of which has these keys.
+    """The rows of a file of JSON lines, each of which has these keys, with values of their kind.
 
     Raises:
-        UserError: the file is absent, a line is no JSON object, or lacks a key (the message names it).
+        UserError: the file is absent, a line is no JSON object, lacks a key, or has a value of another kind.
     """
     rows = read_jsonl(path)
     for number, row in enumerate(rows, 1):
-        lacking = [key for key in keys if not isinstance(row, dict) or key not in row]
-        if lacking:
-            raise UserError(f"{path}, line {number}: no key {lacking[0]!r}", "restore the file from a copy")
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: not a JSON object", RESTORE)
+        if lacking := [key for key in keys if key not in row]:
+            raise UserError(f"{path}, line {number}: no key {lacking[0]!r}", RESTORE)
+        for key, value in row.items():
+            kind = NUMBER if key.startswith("seconds_") else KINDS.get(key, object)
+            if not isinstance(value, kind) or (kind in (int, NUMBER) and isinstance(value, bool)):
+                raise UserError(f"{path}, line {number}: {key} is {_shown(value)}, which is of another kind", RESTORE)
     return rows
+
+
+def record_of(path: Path, **kinds: type) -> Row:
+    """The one JSON object of a file, in which these keys, where they are there, have values of these kinds.
+
+    Raises:
+        UserError: the file is absent, holds no JSON object, or has a value of another kind.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise UserError(f"{path}: not a JSON object", RESTORE)
+    for key, kind in kinds.items():
+        if not isinstance(record.get(key, kind()), kind):
+            raise UserError(f"{path}: {key} is {_shown(record[key])}, which is of another kind", RESTORE)
+    return record
 
 
 def _same(stated: Any, derived: Any) -> bool:

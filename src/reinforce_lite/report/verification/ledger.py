@@ -1,15 +1,11 @@
 """The ledger: sound, the same as when the report was made, and in step with Snakemake's clock."""
 
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from reinforce_lite.budget import device_lock, events
-from reinforce_lite.budget.events import Open, torn_lines
-from reinforce_lite.budget.events import check as problems_of
-from reinforce_lite.budget.ledger import Attempt, attempts
+from reinforce_lite.budget.books import Books
+from reinforce_lite.budget.ledger import Attempt, look_up
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_json
 from reinforce_lite.report.summary import attempt_row, benchmark_seconds, ledger_sum
@@ -26,31 +22,49 @@ LAUNCHER_SECONDS = 30.0
 """The same for a training on several devices: the launcher that starts its processes imports torch first."""
 
 
-def reported(experiment: Experiment) -> list[Attempt]:
-    """The attempts that the report was made of: what the ledger holds up to where it was read.
+@dataclass(frozen=True)
+class Read:
+    """The ledger of a finished experiment, read once.
 
-    In a ledger that was changed since, that place is no longer known; then they are those that the report has kept.
-
-    Raises:
-        UserError: the ledger is absent though the report has read one, or a line is corrupt.
+    Attributes:
+        experiment: which one.
+        books: of the whole of it.
+        everything: its attempts.
+        known: those that the report was made of: what the ledger holds up to where it was read. In a ledger that was
+            changed since, that place is no longer known; then they are those that the report has kept.
+        present: its length and sum up to where the report has read it; None if the report recorded none.
     """
-    path, recorded = experiment.folder / FILE, experiment.recorded("ledger")
-    if recorded is None:
-        return attempts(path)
-    if recorded["bytes"] and not path.exists():
-        raise UserError(f"{path} does not exist, though the report has read it", "restore it from a copy")
-    if _is_changed(experiment):
-        kept = _kept(experiment)
-        return [attempt for attempt in attempts(path) if attempt.id in kept]
-    if not path.exists() or path.stat().st_size == recorded["bytes"]:
-        return attempts(path)
-    with TemporaryDirectory() as temporary:
-        copy = Path(temporary, FILE)
-        copy.write_bytes(path.read_bytes()[: recorded["bytes"]])
-        lock = device_lock.lock_path(path)
-        if lock.exists():  # it may keep an event for which the ledger had no room
-            shutil.copyfile(lock, device_lock.lock_path(copy))
-        return attempts(copy)
+
+    experiment: Experiment
+    books: Books
+    everything: list[Attempt]
+    known: list[Attempt]
+    present: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Read":
+        """Read it.
+
+        Raises:
+            UserError: it is absent though the report has read one.
+        """
+        path, recorded = experiment.folder / FILE, experiment.recorded("ledger")
+        if recorded and recorded["bytes"] and not path.exists():
+            raise UserError(f"{path} does not exist, though the report has read it", "restore it from a copy")
+        everything = (books := Books(path)).attempts(look_up(books))
+        present = None if recorded is None else ledger_sum(path, recorded["bytes"])
+        known = everything
+        if present != recorded:
+            known = [attempt for attempt in everything if attempt.id in _kept(experiment)]
+        elif recorded and path.exists() and path.stat().st_size != recorded["bytes"]:
+            known = (then := Books(path, until=recorded["bytes"])).attempts(look_up(then))
+        return cls(experiment, books, everything, known, present)
+
+    def place(self, row: Mapping[str, Any]) -> str:
+        """Where an attempt is opened, and what it is."""
+        line = self.books.lines.get(row["id"])
+        what = " ".join(str(row[key]) for key in ("stage", "model", "variant", "seed") if row[key] is not None)
+        return f"{f'line {line}, ' if line else ''}attempt {row['id']} ({what})"
 
 
 def _kept(experiment: Experiment) -> dict[str, dict[str, Any]]:
@@ -58,75 +72,56 @@ def _kept(experiment: Experiment) -> dict[str, dict[str, Any]]:
     return {row["id"]: row for row in experiment.summary["cost"].get("attempts", [])}
 
 
-def _is_changed(experiment: Experiment) -> bool:
-    """Whether lines that the report was made of are not what they were; False if it recorded no sum."""
-    recorded = experiment.recorded("ledger")
-    return recorded is not None and ledger_sum(experiment.folder / FILE, recorded["bytes"]) != recorded
-
-
-def ledger(experiment: Experiment, known: Sequence[Attempt]) -> Check:
-    """Whether the ledger is sound, and the one that the report was made of; `known` is what `reported` returns."""
-    path, check = experiment.folder / FILE, Check("ledger")
-    torn = tuple(f"line {number}: " for number in torn_lines(path))
-    for problem in problems_of(path):
-        place_and_problem = problem.removeprefix(f"{path}, ")
-        place, _, says = place_and_problem.partition(": ")
-        if place_and_problem.startswith(torn):
-            check.notes.append(f"{FILE}, {place_and_problem}")
+def ledger(read: Read) -> Check:
+    """Whether the ledger is sound, and the one that the report was made of."""
+    check = Check("ledger")
+    for finding in read.books.reader.findings:
+        place, says = f"line {finding.line}" if finding.line else "", finding.says
+        if finding.kind in ("torn", "headless"):  # a copy may lack the hidden file; the recorded sum covers the rows
+            check.notes.append(f"{FILE}, {place}: {says}" if place else says)
         else:
             check.differences.append(Difference(FILE, place, "event", says, "a sound ledger"))
-    if experiment.recorded("ledger") is None:
+    if read.present is None:
         check.notes.append(f"{FILE}: no sum recorded; whether a line was changed since the report could not be checked")
-    elif _is_changed(experiment):
-        check.differences += _changes(experiment, known)
-    everything, names = attempts(path), {attempt.id for attempt in known}
-    for attempt in everything:
+    elif read.present != read.experiment.recorded("ledger"):
+        check.differences += _changes(read, read.present)
+    names = {attempt.id for attempt in read.known}
+    for attempt in read.everything:
         if attempt.id not in names:
-            place = _place(path, attempt_row(attempt))
+            place = read.place(attempt_row(attempt))
             check.differences.append(Difference(FILE, place, "attempt", "added after the report", ABSENT))
-    check.looked_at = f"{len(everything)} attempts, ${sum(attempt.usd for attempt in everything):.4f}"
+    check.looked_at = f"{len(read.everything)} attempts, ${sum(attempt.usd for attempt in read.everything):.4f}"
     return check
 
 
-def _changes(experiment: Experiment, known: Sequence[Attempt]) -> list[Difference]:
+def _changes(read: Read, present: Mapping[str, Any]) -> list[Difference]:
     """Which attempts differ from those that the report has kept; if none does, the changed line is not known."""
-    path, recorded = experiment.folder / FILE, experiment.recorded("ledger")
-    now, then = {attempt.id: attempt_row(attempt) for attempt in known}, _kept(experiment)
+    now, then = {attempt.id: attempt_row(attempt) for attempt in read.known}, _kept(read.experiment)
     differences: list[Difference] = []
     for name, row in {**then, **now}.items():
         # The ledger is what is stated here, and what it was when the report was made is what it should be.
         if name in now and name in then:
-            differences += differing(FILE, _place(path, row), now[name], then[name])
+            differences += differing(FILE, read.place(row), now[name], then[name])
         else:
             sides = ("there" if name in side else ABSENT for side in (now, then))
-            differences.append(Difference(FILE, _place(path, row), "attempt", *sides))
-    place, present = "an unknown line: no attempt differs", ledger_sum(path, recorded["bytes"])
+            differences.append(Difference(FILE, read.place(row), "attempt", *sides))
+    place, recorded = "an unknown line: no attempt differs", read.experiment.recorded("ledger")
     return differences or [Difference(FILE, place, "SHA-256", present["sha256"], recorded["sha256"])]
 
 
-def _place(path: Path, row: Mapping[str, Any]) -> str:
-    """Where an attempt is opened, and what it is."""
-    opened = (n for n, event in events.read(path) if isinstance(event, Open) and event.id == row["id"])
-    what = " ".join(str(row[key]) for key in ("stage", "model", "variant", "seed") if row[key] is not None)
-    return "".join(f"line {line}, " for line in list(opened)[:1]) + f"attempt {row['id']} ({what})"
-
-
-def clocks(experiment: Experiment, known: Sequence[Attempt]) -> Check:
+def clocks(read: Read) -> Check:
     """Every job's seconds in the ledger against Snakemake's benchmark of it, which another process has taken.
 
     Snakemake keeps the last job that succeeded, so one attempt of the job has to fit. It has to be no shorter than the
     job by more than the tolerance, after the time that the process has waited for the device, which is not paid.
 
-    Args:
-        experiment: which one.
-        known: what `reported` returns.
-
     Raises:
         UserError: a benchmark is damaged.
     """
-    check, compared, ledger_path = Check("clocks"), 0, experiment.folder / FILE
-    opened = [event for _, event in events.read(ledger_path) if isinstance(event, Open)]
-    waited = {event.id: max(0.0, event.clock - event.age - event.born) for event in opened}
+    check, compared, experiment = Check("clocks"), 0, read.experiment
+    by_job: dict[Job, list[Attempt]] = {}
+    for attempt in read.known:
+        by_job.setdefault(attempt.job, []).append(attempt)
     launched = experiment.settings.hardware.count > 1
     layout = Layout(experiment.folder)
     for job in (Job("preflight"), *jobs(experiment.settings)):
@@ -135,11 +130,11 @@ def clocks(experiment: Experiment, known: Sequence[Attempt]) -> Check:
             continue
         compared, taken, name = compared + 1, benchmark_seconds(path), path.relative_to(experiment.folder)
         least = LAUNCHER_SECONDS if launched and STAGES[job.stage].all_devices else TOLERANCE_SECONDS
-        own = [a for a in known if a.job == job]
+        own = by_job.get(job, [])
         own = [a for a in own if a.outcome in ("finished", "interrupted")] or own
-        shortest = min((taken - a.seconds - waited.get(a.id, 0.0) for a in own), default=0.0)
+        shortest = min((taken - a.seconds - max(0.0, a.clock - a.born) for a in own), default=0.0)
         if shortest > max(least, TOLERANCE_SHARE * taken):
-            place, stated = _place(ledger_path, attempt_row(own[-1])), own[-1].seconds
+            place, stated = read.place(attempt_row(own[-1])), own[-1].seconds
             check.differences.append(Difference(FILE, place, "seconds", stated, f"{taken:g} s by {name}"))
         elif not own and _spends(experiment, job):
             check.differences.append(Difference(FILE, str(job), "attempt", ABSENT, f"a job of {taken:g} s by {name}"))

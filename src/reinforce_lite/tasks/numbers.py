@@ -1,0 +1,268 @@
+r"""The grammar of a number: what a text that is meant to be one quantity may hold, and why another text is none.
+
+A *quantity* is digits with what belongs to them: `1,080`, `.5`, `3/4`, the mixed `5 1/2`, a time `3:00 pm` (a full hour
+is its hour). A quantity that has no exact finite decimal (`1/3`, `3:30`, `1e5`, `5 million`) is still one quantity: it
+is read as nothing, never in part. Numbers are exact decimals, and every reading takes time linear in the text.
+
+- `single`: a text that holds one quantity, words and units around it, and nothing that makes it an expression.
+- `last`: the last quantity of a text of any kind.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+LONGEST_NUMBER = 100
+"""Characters of one number; a longer one is noise."""
+
+CURRENCY = "$€£¥₹"
+# Minus signs and dashes that models write before a number; unbreakable and thin spaces. The em dash is punctuation.
+_MINUS = "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"
+_CHARACTERS = str.maketrans({**dict.fromkeys(_MINUS, "-"), **dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")})
+
+# A run of everything that could belong to one number. Foreign digits, exponents, superscripts and vulgar fractions are
+# in it so that they spoil the run they touch; otherwise "5²" would read as 5 and "1e5" as 1 and 5.
+_ODD = "¼-¾⅐-⅞"
+_RUN = rf"(?:(?<![\w.])\.)?[\d{_ODD}][\d.,²³¹⁰-⁹{_ODD}]*+(?:[eE][+-]?\d++)?"
+_OVER = r"[ \t]*+/[ \t]*+"
+_QUANTITY = re.compile(
+    rf"(?P<number>{_RUN})(?:"
+    rf"(?P<clock>(?::\d++)++)"
+    rf"|[ \t]++(?P<part>\d++){_OVER}(?P<of>\d++)(?![\d.,]*+\d|{_OVER}\d)"
+    rf"|{_OVER}(?P<divisor>{_RUN})(?P<more>(?:{_OVER}{_RUN})*+)"
+    rf"|(?P<grouped>(?:[ ]\d{{3}}(?![\d]|[.,]\d))++)"
+    rf")?(?P<hour>[ \t]?+(?:[aApP]\.[mM]\b\.?|[aApP][mM]\b|o'clock\b))?"
+)
+_WELL_FORMED = re.compile(r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+")
+_GOLD = re.compile(rf"[{CURRENCY}]?(?P<sign>[+-]?)[{CURRENCY}]?(?P<number>{_RUN})")
+
+# What makes the quantity before it another one.
+_SCALE = re.compile(
+    r"[\s-]*+(?:(?:hundred|thousand|million|billion|trillion|mio|bn)s?+\b|(?-i:[kKMB])\b(?!&))", re.IGNORECASE
+)
+_AND_A_HALF = re.compile(
+    r"\s*+(?:(?:and|&|\+)\s+(?:(?:a|an|one|two|three|\d+)\s+)?+(?:half|third|quarter|fourth|fifth|sixth|eighth|tenth)s?+\b"
+    r"|(?:half\b(?!-)|halves|thirds|fourths|fifths|sixths|eighths|tenths|hundredths)\b"
+    r"|quarters?+\s+of\b|point\s+(?:zero|one|two|three|four|five|six|seven|eight|nine)\b)",
+    re.IGNORECASE,
+)
+_UNIT_POWER = re.compile(
+    r"(?<=[A-Za-z])(?:\s?+\^\s?+\{?[23]\}?|[²³])|(?<=\bm)[23]\b|(?<=\b(?:[cdkm]m|ft|in|yd|mi))[23]\b"
+)
+_GLUED_UNITS = re.compile(
+    r"(?:[ckm]?ms?|[km]?gs?|lbs?|oz|ft|in|yd|mi|mph|kph|km/h|hrs?|h|min|mins|secs?|s|[cm]?[lL]|gal|usd|c)\b",
+    re.IGNORECASE,
+)
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b", re.IGNORECASE)
+
+# What makes a text with one quantity an expression, or says less than the quantity alone would.
+_NUMERALS = (
+    "zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen|twenty|"
+    "thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand|million|billion|half|halves"
+)
+_ANYWHERE = re.compile(
+    rf"\b(?:{_NUMERALS}|plus|minus|negative|positive|multiplied|divided|squared|cubed|sqrt|root|log|ln|factorial|modulo|"
+    r"pi|infinity|or|nor|nan)\b",
+    re.IGNORECASE,
+)
+_BEFORE = re.compile(
+    r"\b(?:times|twice|double|triple|square|cube|not|no|than|at\s+least|at\s+most|up\s+to|under|over|below|above|"
+    r"abs|exp|sin|cos|tan|max|min|floor|ceil|(?-i:[a-z]|[XYZN]))\s*+\(?\s*+$",
+    re.IGNORECASE,
+)
+_AFTER = re.compile(r"\s*+(?:[xyznkXYZNKMB]\b|\(|-(?![^\W\d_]{2})|/(?![^\W\d_]{2}|\s?+[hs]\b))|!|\.\.|\u2026")
+_WORDS = re.compile(rf"[\w\s.,;:'\"\u2019\u201c\u201d()\[\]#?!%°¢/{CURRENCY}\u2014\u2026\-]*+")
+_WORD_END = re.compile(r"[\w'\u2019]$")
+_WORD_START = re.compile(r"[\w'\u2019]")
+_PLUS = re.compile(rf"\+[ \t{CURRENCY}]*$")
+_LIST_DASH = re.compile(r"\n[ \t]*-[ \t]+$")
+_COMPARISON = re.compile(r"[<>!]=|=[<>]|[≤≥≠]")
+_ROOT = re.compile(r"\\(?:sqrt|log|ln)\s*+$")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a text says: a value, or the reason why it has none."""
+
+    value: Decimal | None
+    reason: str | None = None
+
+    @classmethod
+    def none(cls, reason: str) -> "Reading":
+        """No value, and why."""
+        return cls(None, reason)
+
+
+def plain(text: str) -> str:
+    """The text with one kind of minus sign and of space."""
+    return text.translate(_CHARACTERS)
+
+
+def single(text: str) -> Reading:
+    """The one quantity of a text that is meant to be an answer.
+
+    Words, units, currency and percent signs may stand beside it ("50%" is 50). With equals signs, what stands after the
+    last one is read. Everything else has no reading: an operator, a function, a numeral in words, letters or an
+    underscore glued to the digits, a second number, bars, a list's dash.
+    """
+    text = plain(text)
+    if _COMPARISON.search(text):
+        return Reading.none("a comparison")
+    text = _UNIT_POWER.sub("", _unmarked(text.rpartition("=")[2]))
+    found = list(_QUANTITY.finditer(text))
+    if len(found) != 1:
+        return Reading.none("several numbers" if found else "no number")
+    before, after = text[: found[0].start()], text[found[0].end() :]
+    sign = _sign(text, found[0].start())
+    if (reason := _no_answer(before, after, found[0])) is not None:
+        return Reading.none(reason)
+    if sign is None or _LIST_DASH.search(before):
+        return Reading.none("a dash that may be a list's or an operator")
+    return _signed(_value(found[0]), sign)
+
+
+def _no_answer(before: str, after: str, found: re.Match[str]) -> str | None:
+    """Why a text with one quantity is not that quantity; None if it is."""
+    unsigned = _PLUS.sub("", before)
+    if not _WORDS.fullmatch(f"{unsigned} {after}") or before.rstrip().endswith("/"):
+        return "a sign or operator beside the number"
+    if _WORD_END.search(before) or _WORD_START.match(after):
+        return "letters glued to the number"
+    if _SCALE.match(after) or _AND_A_HALF.match(after) or _ANYWHERE.search(f"{before} {after}"):
+        return "a number or an operation in words"
+    if _BEFORE.search(before) or _AFTER.match(after) or found["number"].endswith(".."):
+        return "an expression"
+    return None
+
+
+def last(text: str) -> Reading:
+    """The last quantity of a text; no part of it is read if the whole has no value.
+
+    A minus sign counts if it is a sign ("= -5", "-$5") and not a subtraction, a range or a hyphen ("10-5" ends in 5).
+    What is no quantity is passed over: digits inside a word ("H2O"), ordinals ("5th"), and badly formed runs ("1.2.3").
+    """
+    text = _UNIT_POWER.sub("", plain(text))
+    for found in reversed(list(_QUANTITY.finditer(text))):
+        reading = _in_running_text(text, found)
+        if reading is not None:
+            return reading
+    return Reading.none("no number")
+
+
+def _in_running_text(text: str, found: re.Match[str]) -> Reading | None:
+    """The quantity at a place of a longer text; None for what is no quantity."""
+    start, end = found.span()
+    if start and (text[start - 1].isalpha() or text[start - 1] in "_^"):
+        return Reading.none("a power") if text[start - 1] == "^" else None
+    if found["number"] == found[0] and _decimal(found["number"]) is None:
+        return None
+    if _ROOT.search(text[max(0, start - 16) : start]):
+        return Reading.none("an expression")
+    after = text[end : end + 32]
+    if after[:1].isalpha() and not found[0].endswith((".", ",")):
+        if _ORDINAL.match(after):
+            return None
+        if not _GLUED_UNITS.match(after) or after[:1] in "MK":
+            return Reading.none("letters glued to the number")
+    if _SCALE.match(after) or _AND_A_HALF.match(after):
+        return Reading.none("a number or an operation in words")
+    if after.startswith("^"):
+        return Reading.none("a power")
+    return _signed(_value(found), -1 if _sign(text, start) == -1 else 1)
+
+
+def normalise(text: str) -> str:
+    """The one spelling of a number: a plain decimal without commas, currency, plus sign or needless zeros.
+
+    >>> [normalise(text) for text in ("1,080", "-3.50", "+5", "007", "-0")]
+    ['1080', '-3.5', '5', '7', '0']
+
+    Raises:
+        ValueError: the text is not one number and nothing else.
+    """
+    match = _GOLD.fullmatch(plain(text.strip()))
+    value = _decimal(match["number"]) if match else None
+    if match is None or value is None:
+        raise ValueError(f"not a number: {text[:50]!r}")
+    if value == 0:
+        return "0"
+    spelling = format(value, "f")
+    spelling = spelling.rstrip("0").rstrip(".") if "." in spelling else spelling
+    return f"-{spelling}" if match["sign"] == "-" else spelling
+
+
+def _unmarked(text: str) -> str:
+    """Without Markdown's emphasis where it comes in pairs."""
+    for mark in ("**", "__", "`"):
+        if text.count(mark) % 2 == 0:
+            text = text.replace(mark, "")
+    stripped = text.strip()
+    emphasised = len(stripped) > 2 and stripped[0] == stripped[-1] and stripped[0] in "*_"
+    return stripped[1:-1] if emphasised else text
+
+
+def _value(found: re.Match[str]) -> Reading:
+    """Value of a quantity without its sign."""
+    number = _decimal(found["number"])
+    if number is None or found["more"] or found["grouped"]:
+        return Reading.none("a badly formed number")
+    if found["clock"]:
+        full = re.fullmatch(r"(?::00)+", found["clock"]) and number <= 24 and number == int(number)
+        return Reading(number) if full else Reading.none("a time that is no full hour, or a ratio")
+    if found["part"]:
+        part, of = Decimal(found["part"][:LONGEST_NUMBER]), Decimal(found["of"][:LONGEST_NUMBER])
+        if not 0 < part < of or number != int(number):
+            return Reading.none("several numbers")
+        fraction = _quotient(part, of)
+        return Reading.none("no finite decimal") if fraction is None else Reading(number + fraction)
+    if found["divisor"]:
+        divisor = _decimal(found["divisor"])
+        quotient = None if divisor is None else _quotient(number, divisor)
+        return Reading.none("no finite decimal") if quotient is None else Reading(quotient)
+    return Reading(number)
+
+
+def _signed(reading: Reading, sign: int) -> Reading:
+    return Reading(reading.value.copy_negate()) if sign < 0 and reading.value is not None else reading
+
+
+def _decimal(run: str) -> Decimal | None:
+    """Value of a run of digits, commas and dots; the full stop or comma of a sentence at its end is not part of it."""
+    run = run.rstrip(".,")
+    if len(run) > LONGEST_NUMBER or not _WELL_FORMED.fullmatch(run):
+        return None
+    return Decimal(run.replace(",", ""))
+
+
+def _quotient(value: Decimal, divisor: Decimal) -> Decimal | None:
+    """The exact quotient, None if it has no finite decimal expansion (its denominator has a factor besides 2 and 5)."""
+    if divisor == 0:
+        return None
+    quotient = Fraction(value) / Fraction(divisor)
+    rest, powers = quotient.denominator, {2: 0, 5: 0}
+    for factor in powers:
+        while rest % factor == 0:
+            rest, powers[factor] = rest // factor, powers[factor] + 1
+    if rest != 1:
+        return None
+    places = max(powers.values())
+    digits = str(quotient.numerator * 10**places // quotient.denominator)
+    return Decimal((0, tuple(map(int, digits)), -places))
+
+
+def _sign(text: str, start: int) -> int | None:
+    """Sign of the number that starts at `start`: 1, -1, or None if what stands before it is an operator or a hyphen."""
+    left = text[max(0, start - 64) : start]
+    head = left.rstrip(f" \t{CURRENCY}")
+    if not head.endswith(("-", "+")):
+        return 1
+    before, sign, gap = head[:-1], head[-1], left[len(head) :]
+    line = before.rpartition("\n")[2].rstrip(f" \t{CURRENCY}")
+    if before[-1:].isalnum() or before.endswith((".", ")", "]", "%", "-", "+")) or line[-1:].isdigit():
+        return None
+    if line.endswith((")", "]", "%")):
+        return None
+    # "- 5" with a space is a bullet or a subtraction unless an opening or an equals sign leads to it.
+    leads = line.endswith(("=", "(", "[", ":")) or (not before.strip() and start <= len(left))
+    return None if gap.startswith((" ", "\t")) and not leads else (-1 if sign == "-" else 1)
