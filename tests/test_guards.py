@@ -238,18 +238,18 @@ GUARDS = [
     Guard(
         "a file of weights is whole", f"{SRC}/policy/files.py",
         "if size != needed:", "if False:",
-        "policy/test_policy_files.py::test_a_file_cut_short_is_named",
+        "policy/test_weight_files.py::test_a_file_cut_short_is_named",
     ),
     Guard(
         "what was downloaded is all there", f"{SRC}/policy/fetch.py",
         "    files.weights(hub.snapshot(settings))", "    pass",
-        "policy/test_policy_files.py::test_offline_a_cache_with_holes_is_refused_and_counted",
+        "policy/test_weight_files.py::test_offline_a_cache_with_holes_is_refused_and_counted",
     ),
     Guard(
         "code that comes with a model is never run", f"{SRC}/policy/load.py",
         "AutoConfig.from_pretrained(name, trust_remote_code=False, **source)",
         "AutoConfig.from_pretrained(name, **source)",
-        "policy/test_policy_files.py::test_code_that_comes_with_a_model_is_never_run",
+        "policy/test_weight_files.py::test_code_that_comes_with_a_model_is_never_run",
     ),
     Guard(
         "no secret in a configuration", f"{SRC}/config.py",
