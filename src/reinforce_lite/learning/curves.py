@@ -5,6 +5,7 @@ No torch here: whoever looks at a finished training, on any machine, takes the s
 
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import fmean, pstdev
 from typing import Any
 
@@ -56,13 +57,18 @@ def point(
     tokens = sum(lengths)
     return {
         "reward_mean": fmean(rewards),
-        "reward_std": pstdev(rewards),
+        "reward_std": _spread(tuple(sorted(rewards))),
         "accuracy": fmean(correct),
         "length_mean": tokens / len(lengths),
         **({} if truncated is None else {"truncated": fmean(truncated)}),
         "groups_dropped": fmean(not any(group) for group in advantages_PG),
         "tokens": tokens,
     }
+
+
+@lru_cache(maxsize=4096)  # it is exact and so slow, and many steps have the same few rewards
+def _spread(rewards: tuple[float, ...]) -> float:
+    return pstdev(rewards)
 
 
 def training_summary(metrics: Sequence[dict[str, Any]], training: Training) -> dict[str, Any]:
