@@ -3,7 +3,8 @@
 #   docker build --target cuda -t reinforce-lite:cuda .
 # (`make image` does it and passes commit and version.) The CUDA libraries come with torch's wheels, so a plain Debian is
 # base enough. Same base, same locks, same commit: same files under /opt (`docker run --rm IMAGE contents`).
-ARG BASE_IMAGE=debian:bookworm-slim
+# By digest, of August 2026: docker pull debian:bookworm-slim prints that of today.
+ARG BASE_IMAGE=debian:bookworm-slim@sha256:abd67ffcfa541b485a3dff59865ab629aa048a6c613e639d36e7456b0b229241
 
 FROM ${BASE_IMAGE} AS base
 # Debian's own Python, and an init.
@@ -33,8 +34,9 @@ RUN python3 -m venv /sbom && /sbom/bin/pip install --no-deps --require-hashes -r
 
 FROM build AS build-cpu
 ARG TORCH_INDEX=
-COPY envs/torch.txt envs/
-RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r envs/torch.txt && pip check
+COPY envs/torch.txt envs/torch_cuda.txt envs/
+RUN pip install --no-deps --require-hashes ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r envs/torch.txt \
+    && { pip check >/dev/null || pip install --no-deps --require-hashes -r envs/torch_cuda.txt; } && pip check
 COPY docker/compile.sh docker/
 RUN docker/compile.sh /opt/venv
 

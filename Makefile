@@ -30,12 +30,13 @@ help:  ## this list
 
 setup: $(VENV)/.installed-$(TORCH)  ## create .venv from the locks in envs/
 
-$(VENV)/.installed-%: envs/runtime.txt envs/dev.txt envs/torch.txt envs/cuda.txt pyproject.toml
+$(VENV)/.installed-%: envs/runtime.txt envs/dev.txt envs/torch.txt envs/torch_cuda.txt envs/cuda.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make setup PYTHON=python3.12")'
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --no-deps --require-hashes -r envs/dev.txt
-	$(if $(filter cuda,$*),$(PIP) install --no-deps --require-hashes -r envs/cuda.txt,$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r envs/torch.txt)
+	$(PIP) install --no-deps --require-hashes $(if $(filter cuda,$*),-r envs/cuda.txt,$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r envs/torch.txt)
+	$(PIP) check >/dev/null || $(PIP) install --no-deps --require-hashes -r envs/torch_cuda.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
 	$(if $(filter cuda,$*),$(BIN)/python -c 'from vllm import LLM')
@@ -48,6 +49,7 @@ $(VENV)/crate/.installed: envs/crate.txt
 	@touch $@
 
 tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
+	@mkdir -p "$${XDG_CACHE_HOME:-$$HOME/.cache}" 2>/dev/null && test -w "$${XDG_CACHE_HOME:-$$HOME/.cache}" || { echo "$${XDG_CACHE_HOME:-$$HOME/.cache} cannot be written, and Snakemake needs it: export XDG_CACHE_HOME=<a folder>"; exit 1; }
 	snakemake --cores 1 --configfile config/tiny.yaml
 	@echo "read results/tiny/report.html; 'make ui' opens MLflow"
 
@@ -90,10 +92,13 @@ lint: setup  ## ruff, mypy, snakefmt, snakemake --lint, hadolint, shellcheck, sc
 	check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 
+# With AUTH=1 it asks for a user and a password: README, "MLflow's pages".
+AUTH ?=
 ui: setup  ## MLflow UI on the runs' database
 	@test -f results/mlflow.db || { echo "results/mlflow.db does not exist yet: run make tiny first"; exit 1; }
+	@$(if $(AUTH),python -c 'import flask_wtf' 2>/dev/null || { echo "MLflow asks for passwords only with its extra: install mlflow[auth] into $(VENV) first"; exit 1; },echo "note: any user of this machine may read and change what this server shows; make ui AUTH=1 asks for a password (README)")
 	@echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
-	mlflow server --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db \
+	mlflow server $(if $(AUTH),--app-name basic-auth) --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db \
 		--artifacts-destination $(CURDIR)/results/mlartifacts --host 127.0.0.1 --port 5000
 
 image:  ## the Docker image reinforce-lite:cpu, or with TARGET=cuda reinforce-lite:cuda
@@ -116,8 +121,9 @@ sbom:  ## the image's Python packages as CycloneDX: reinforce-lite-cpu.cdx.json
 	docker run --rm $(IMAGE) sbom > reinforce-lite-$(TARGET).cdx.json
 
 audit: setup  ## known vulnerabilities of the locked packages (asks the package index)
-	$(PIP) install pip-audit
-	$(BIN)/pip-audit --strict --disable-pip --no-deps -r envs/runtime.txt $(if $(filter cuda,$(TARGET)),-r envs/cuda.txt)
+	$(BIN)/python -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --require-hashes -r envs/audit.txt
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps -r envs/runtime.txt $(if $(filter cuda,$(TARGET)),-r envs/cuda.txt)
 
 push:  ## publish the image as REPOSITORY:TAG and print its digest (maintainers; docker login first)
 	docker tag $(IMAGE) $(REPOSITORY):$(TAG)
@@ -130,9 +136,9 @@ pin:  ## write a published digest into config/: make pin TARGET=cpu DIGEST=sha25
 		$(if $(filter cpu,$(TARGET)),config/tiny.yaml config/smollm.yaml,config/config.yaml)
 
 # In an environment of its own: it needs neither torch nor anything else that the locks pin.
-$(VENV)/lock/.installed:
+$(VENV)/lock/.installed: envs/uv.txt
 	$(PYTHON) -m venv $(VENV)/lock
-	$(VENV)/lock/bin/python -m pip --quiet --disable-pip-version-check install uv==0.13.9
+	$(VENV)/lock/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --require-hashes -r envs/uv.txt
 	@touch $@
 
 lock: $(VENV)/lock/.installed  ## resolve all versions again and write envs/; UPGRADE=1 takes the newest (maintainers)

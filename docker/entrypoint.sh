@@ -87,6 +87,7 @@ ui() {
     done
     set -- --allowed-hosts "$hosts" --cors-allowed-origins "$origins" "$@"
   fi
+  echo "note: whoever reaches this port may read and change what the server shows; publish it to 127.0.0.1 alone"
   echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
   exec mlflow server --backend-store-uri sqlite:////work/results/mlflow.db \
     --artifacts-destination /work/results/mlartifacts --host 0.0.0.0 --port 5000 "$@"

@@ -26,13 +26,18 @@ part() {
 
 cat envs/dev.txt envs/cuda.txt >"$all"
 compile pyproject.toml --all-extras "${upgrade[@]}" --output-file "$all" >/dev/null
-# torch and what only its CUDA build needs stand in cuda.txt, with hashes, and in torch.txt, without.
+# torch and what only its CUDA build needs stand in cuda.txt. torch.txt, written by hand, has the hashes of torch's CPU
+# builds too, which another index holds; torch_cuda.txt is what the CUDA build needs beside runtime.txt.
 names "$all" | grep -E '^(torch|triton|cuda-.*|nvidia-.*)$' >"$scratch/torch"
 part runtime pyproject.toml --extra gguf --extra test <"$scratch/torch"
 part dev pyproject.toml --extra gguf --extra dev <"$scratch/torch"
 names envs/runtime.txt | part cuda pyproject.toml --extra gguf --extra test --extra vllm
+grep -E '^torch==' envs/torch.txt | cut -d ' ' -f 1 >"$scratch/torch.in"
+names envs/runtime.txt "$scratch/torch.in" | part torch_cuda "$scratch/torch.in"
 
 # Environments of their own.
 echo cyclonedx-bom==7.5.0 | compile - "${upgrade[@]}" --output-file envs/sbom.txt >/dev/null
+echo uv==0.13.9 | compile - "${upgrade[@]}" --output-file envs/uv.txt >/dev/null
+echo pip-audit==2.10.1 | compile - "${upgrade[@]}" --output-file envs/audit.txt >/dev/null
 printf 'roc-validator==0.13.0\nrocrate==0.15.0\n' |
   compile - "${upgrade[@]}" --output-file envs/crate.txt >/dev/null # this rocrate has the context of 1.1

@@ -1,4 +1,7 @@
+import io
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +66,21 @@ def test_the_dataset_can_be_prepared_by_hand(tmp_path: Path, capsys: pytest.Capt
     manifest = json.loads((tmp_path / "tiny/data/manifest.json").read_text())
     assert manifest["counts"] == {"train": 5, "dev": 2, "test": 3, "demonstrations": 4}
     assert len((tmp_path / "tiny/data/test.jsonl").read_text().splitlines()) == 3
+
+
+def test_what_the_machine_refuses_is_no_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text(
+        load(map(Path, TINY)).model_copy(update={"results": tmp_path / "r"}).model_dump_json()
+    )
+    (tmp_path / "r").write_text("a file")
+    for command in ("ledger", "prepare-dataset", "preflight"):
+        assert main([command, "--config", str(tmp_path / "config.json")]) == 2
+        assert re.search(rf"{command}: {tmp_path}/r.*\n  fix: ", capsys.readouterr().err)
+
+
+def test_what_the_terminal_cannot_write_is_spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    main(["ledger", "--config", "nowhere.json"])
+    print("3 \u00b1 1")
+    assert terminal.buffer.getvalue() == b"3 \\xb1 1\n"  # type: ignore[attr-defined]

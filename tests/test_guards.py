@@ -204,6 +204,37 @@ GUARDS = [
         "results.disown(job, reason)", "pass",
         "workflow/test_adopted.py::test_a_change_is_seen_whatever_the_times",
     ),
+    Guard(
+        "an answer ends where the chat template ends it", f"{SRC}/policy/turns.py",
+        "return Stops(known | {end}, True, f", "return Stops(known, False, f",
+        "policy/test_turns.py::test_a_policy_stops_there_and_is_taught_to",
+    ),
+    Guard(
+        "a file of weights is whole", f"{SRC}/policy/files.py",
+        "if size != needed:", "if False:",
+        "policy/test_policy_files.py::test_a_file_cut_short_is_named",
+    ),
+    Guard(
+        "what was downloaded is all there", f"{SRC}/policy/fetch.py",
+        "    files.weights(hub.snapshot(settings))", "    pass",
+        "policy/test_policy_files.py::test_offline_a_cache_with_holes_is_refused_and_counted",
+    ),
+    Guard(
+        "code that comes with a model is never run", f"{SRC}/policy/load.py",
+        "AutoConfig.from_pretrained(name, trust_remote_code=False, **source)",
+        "AutoConfig.from_pretrained(name, **source)",
+        "policy/test_policy_files.py::test_code_that_comes_with_a_model_is_never_run",
+    ),
+    Guard(
+        "no secret in a configuration", f"{SRC}/config.py",
+        "if leaks := list(secrets.found(config)):", "if leaks := []:",
+        "test_config.py::test_secrets_are_refused_and_not_repeated",
+    ),
+    Guard(
+        "a user of a bare number", "workflow/rules/common.smk",
+        "check_folders()\nname_user()\n", "check_folders()\n",
+        "workflow/test_hostile.py::test_a_user_without_a_name_and_a_bare_environment",
+    ),
 ]  # fmt: skip
 
 

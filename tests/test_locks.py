@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
-HASHED = ("runtime", "dev", "cuda", "sbom", "crate")
+HASHED = ("runtime", "dev", "cuda", "sbom", "crate", "torch", "torch_cuda", "uv", "audit")
 
 
 def pins(name: str) -> dict[str, set[str]]:
@@ -34,6 +35,37 @@ def test_vllm_and_its_torch_are_locked_as_they_are_wanted() -> None:
     assert pins("torch") == {"torch": cuda["torch"]}
 
 
+def hashes(name: str, package: str) -> set[str]:
+    """The hashes of one package of a lock."""
+    text = (ROOT / f"envs/{name}.txt").read_text()
+    block = re.search(rf"^{package}==.*\n(?:    --hash=.*\n?)+", text, re.MULTILINE)
+    assert block is not None
+    return set(re.findall(r"sha256:([0-9a-f]{64})", block[0]))
+
+
+def test_torch_has_the_hashes_of_both_indexes() -> None:
+    builds = hashes("torch", "torch") - hashes("cuda", "torch")
+    assert hashes("cuda", "torch") < hashes("torch", "torch") and len(builds) == 4, "x86_64 and aarch64, 3.11 and 3.12"
+    cuda, libraries = pins("cuda"), pins("torch_cuda")
+    assert libraries == {name: cuda.get(name) for name in libraries} and "torch" not in libraries
+    assert not libraries.keys() & pins("runtime").keys() and "nvidia-cublas" in libraries
+
+
+def test_whatever_is_installed_is_named_by_its_content() -> None:
+    for name in ("Makefile", "Dockerfile", "docker/install.sh", "envs/lock.sh"):
+        for line in (ROOT / name).read_text().replace("\\\n", " ").splitlines():
+            if re.search(r"(pip|PIP\)) .*install ", line) and not line.lstrip().startswith("#"):
+                assert "--require-hashes" in line or "--editable ." in line, line
+    assert re.search(r"^ARG BASE_IMAGE=\S+@sha256:[0-9a-f]{64}$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    used = re.findall(r"uses: (\S+)", (ROOT / ".github/workflows/publish.yaml").read_text())
+    assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used), used
+
+
+def test_every_service_is_read_only() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert all(service["read_only"] and service["tmpfs"] for service in services.values())
+
+
 def test_only_the_lock_for_a_gpu_names_torch_or_its_libraries() -> None:
     for name in ("runtime", "dev"):
         assert not [package for package in pins(name) if re.match(r"(torch|triton|cuda-.*|nvidia-.*)$", package)]
@@ -43,5 +75,5 @@ def test_only_the_lock_for_a_gpu_names_torch_or_its_libraries() -> None:
 def test_each_version_has_hashes_and_no_address(name: str) -> None:
     text = (ROOT / f"envs/{name}.txt").read_text()
     assert "://" not in text and "--index" not in text and "--find-links" not in text and "+cpu" not in text
-    for block in re.split(r"\n(?=[a-z])", text):
+    for block in re.split(r"\n(?=[a-z])", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)):
         assert "--hash=sha256:" in block, block[:80]

@@ -8,6 +8,7 @@ Imports of torch, lm-eval and MLflow are inside the stages, so that `--help` and
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -154,12 +155,20 @@ def _add_stage_options(command: argparse.ArgumentParser, rows: list[Stage]) -> N
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; a user's error is one screen on stderr and exit code 2, a signal to stop is code 75."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot write, it spells
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = parser().parse_args(argv)
     interrupt.install()
     try:
         return arguments.function(arguments) or 0
     except UserError as error:
         print(f"reinforce-lite {arguments.command}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"reinforce-lite {arguments.command}: {error.filename}: {error.strerror}", file=sys.stderr)
+        print("  fix: see that it is there, that this user may use it, and that its disk has room", file=sys.stderr)
         return 2
     except Interrupted:
         with contextlib.suppress(OSError):  # the reader of our output may have ended before us

@@ -1,4 +1,6 @@
 import datetime
+import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -278,6 +280,32 @@ def test_what_is_recorded_names_no_folder_of_this_machine(tmp_path: Path, monkey
     assert places.disk(configured(tmp_path / "results")).startswith(".: about")
     (tmp_path / "results").mkdir()
     assert places.disk(configured(tmp_path / "results")).startswith("results: about")
+
+
+def test_temporary_files_need_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert places.folders(configured(tmp_path)).endswith("tiny; temporary files")
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="/tiny cannot be written by user"):
+        (tmp_path / "tiny").mkdir()
+        patch.setattr(places.os, "access", lambda place, _: place.name != "tiny")
+        places.folders(configured(tmp_path))
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    monkeypatch.setenv("TMPDIR", "/full")
+    with pytest.raises(
+        UserError, match=r"folders: temporary files find no room \(/full\): No space left.*\n  fix: .*TMPDIR"
+    ):
+        checks.preflight(configured(tmp_path))
+
+
+def test_a_home_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(
+        UserError, match=r"folders: HOME is not set, and user \d+ has no home folder\n  fix: export HOME"
+    ):
+        checks.preflight(configured(tmp_path))
 
 
 def test_all_failures_are_told_at_once(tmp_path: Path) -> None:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.io.files import atomic_folder, atomic_text, read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.io.files import (
+    atomic_folder,
+    atomic_text,
+    check_folder,
+    read_json,
+    read_jsonl,
+    write_json,
+    write_jsonl,
+)
 
 values = st.dictionaries(st.text(), st.one_of(st.text(), st.integers(), st.booleans(), st.none()), max_size=4)
 
@@ -82,3 +90,27 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         read_jsonl(path)
     with pytest.raises(UserError, match=r"x\.jsonl: not valid JSON"):
         read_json(path)
+
+
+def test_what_cannot_be_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "good").symlink_to(tmp_path)
+    for path, said in (
+        ("file", "is a file"),
+        ("file/mini", "file is a file"),
+        ("dangling/mini", "is a link to"),
+        ("loop", "is a link to loop"),
+    ):
+        with pytest.raises(UserError, match=rf"{said}.*\n  fix: move it away"):
+            check_folder(tmp_path / path)
+    for path in ("good", "good/mini", "absent/mini"):
+        check_folder(tmp_path / path)
+
+
+def test_what_cannot_be_read_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path, tmp_path / "file/x.json"):
+        with pytest.raises(UserError, match=r"cannot read .*\n  fix: make it a file"):
+            read_json(path)

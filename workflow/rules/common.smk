@@ -1,5 +1,6 @@
 """Names, paths and the check of the configuration; no rules."""
 
+import getpass
 import hashlib
 import json
 import os
@@ -48,6 +49,27 @@ def add_ablations():
         config["variants"] = list(every)
 
 
+def check_folders():
+    """See that the folders of results and logs are folders, or can become some."""
+    for folder in (RESULTS, LOGS):
+        place = folder
+        while place and not os.path.isdir(place):
+            if os.path.lexists(place):
+                raise WorkflowError(
+                    f"{place} is a file, or a link that leads to no folder\n"
+                    "  fix: move it away, or make the folder that it leads to"
+                )
+            place = os.path.dirname(place)
+
+
+def name_user():
+    """Give a user of a bare number, as in a container, a name: Snakemake (9.27) wants one and stops without."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = f"uid{os.getuid()}"
+
+
 def write_config():
     """Write the merged configuration for the rules, whole or not at all.
 
@@ -88,6 +110,9 @@ LOGS = f"logs/{EXPERIMENT}"
 CONFIG = f"{RESULTS}/config.json"
 WORKFLOW = workflow_folder()
 SCHEMA = read_schema()
+
+check_folders()
+name_user()
 
 
 wildcard_constraints:

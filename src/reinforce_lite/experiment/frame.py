@@ -18,7 +18,7 @@ from reinforce_lite.experiment import keys, resume
 from reinforce_lite.experiment.attempt import Account, stage
 from reinforce_lite.experiment.checks import require_preflight
 from reinforce_lite.experiment.run import Run
-from reinforce_lite.io.files import read_json, write_json, write_jsonl
+from reinforce_lite.io.files import check_folder, read_json, write_json, write_jsonl
 from reinforce_lite.policy.size import sized
 from reinforce_lite.stages import STAGES, Job, Layout
 
@@ -44,6 +44,7 @@ def execute(settings: Settings, job: Job, round: int | None = None, **options: A
         UserError: preflight has not passed for these settings, or as the body does.
     """
     row = STAGES[job.stage]
+    check_folder(settings.folder)
     settings = sized(settings) if row.device else settings
     run = Run(settings, job)
     body = partial(import_module, f"reinforce_lite.experiment.{row.command or row.name}")

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from reinforce_lite.config import PolicySettings, Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.fits import trainings
+from reinforce_lite.io.files import check_folder
 from reinforce_lite.policy import hub
 from reinforce_lite.resources.memory import GIB, footprint, weights_gib
 
@@ -37,12 +39,16 @@ def disk(settings: Settings) -> str:
             raise UserError(
                 f"{place} has {free:.1f} GiB free, and about {needed:.1f} are needed", "free some disk space"
             )
-        if not os.access(place, os.W_OK):
-            raise UserError(
-                f"{place} cannot be written by user {os.getuid()}", "run as its owner, or make the folder writable"
-            )
+        _check_writable(place)
         said.append(f"{_seen(place)}: about {needed:.1f} GiB needed, {free:.0f} free")
     return "; ".join(said)
+
+
+def _check_writable(place: Path) -> None:
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{place} cannot be written by user {os.getuid()}", "run as its owner, or make the folder writable"
+        )
 
 
 def to_download(policy: PolicySettings) -> bool:
@@ -61,6 +67,32 @@ def existing(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
+TEMPORARY = 2**20
+"""Bytes that have to find room among the temporary files."""
+
+
 def folders(settings: Settings) -> str:
-    """TODO"""
-    return ""
+    """Results have a folder to go to, and temporary files find room.
+
+    Raises:
+        UserError: naming the folder, or the variable.
+    """
+    check_folder(settings.folder)
+    for place in (settings.results, settings.folder):
+        _check_writable(existing(place))
+    try:
+        Path.home()
+    except RuntimeError as error:
+        raise UserError(
+            f"HOME is not set, and user {os.getuid()} has no home folder", "export HOME=<a folder that may be written>"
+        ) from error
+    try:
+        with tempfile.TemporaryFile() as handle:
+            handle.write(bytes(TEMPORARY))
+            handle.flush()
+    except OSError as error:
+        where = os.environ.get("TMPDIR") or "neither TMPDIR nor /tmp"
+        raise UserError(
+            f"temporary files find no room ({where}): {error.strerror}", "export TMPDIR=<a folder with room>"
+        ) from error
+    return f"{_seen(settings.folder.absolute())}; temporary files"

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from reinforce_lite.errors import UserError
 
 AGAIN = "delete the file and run its rule again"
+NO_FOLDER = "move it away, or make the folder that it leads to"
 
 
 @contextmanager
@@ -63,6 +64,21 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             temporary.rename(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_folder(path: Path) -> None:
+    """See that a path is a folder, or can become one.
+
+    Raises:
+        UserError: it, or something above it, is a file or a link that leads nowhere.
+    """
+    for place in reversed([path, *path.parents]):
+        if place.is_dir():
+            continue
+        if place.is_symlink():
+            raise UserError(f"{place} is a link to {place.readlink()}, which is no folder", NO_FOLDER)
+        if place.exists():
+            raise UserError(f"{place} is a file, and should be a folder", NO_FOLDER)
 
 
 def write_json(path: Path, value: Any) -> None:
