@@ -102,6 +102,7 @@ def test_a_finished_run_is_not_repeated(finished: Workflow) -> None:
         ('budget={"limit_usd": 3}', "report crate", "train fetch_policy evaluate_trained"),
         ('container={"image": "docker://other/image:2"}', "", "train fetch_policy evaluate_trained report crate"),
         ('checkpoint={"every_seconds": 60}', "", "train fetch_policy evaluate_trained report"),
+        ('training={"kl_every": 3}', "preflight report", "train fetch_policy evaluate_trained"),
         ('training={"steps": 5}', "train evaluate_trained compare report", "fetch_policy evaluate_baseline"),
         ('evaluation={"batch_size": 7}', "evaluate_baseline evaluate_trained compare", "train fetch_policy"),
         ('evaluation={"bootstrap_resamples": 300}', "compare report", "train evaluate_trained"),

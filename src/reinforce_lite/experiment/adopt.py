@@ -8,7 +8,6 @@ it has its own: by that it runs the job again. No result's content is changed, s
 import os
 import sys
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from typing import Any
 from reinforce_lite.budget import decision
 from reinforce_lite.config import Settings, load
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import checks, keys
+from reinforce_lite.experiment import checks, keys, records
 from reinforce_lite.io.files import read_json, write_json
 from reinforce_lite.io.keyed import COMPUTED_WITH
 from reinforce_lite.io.provenance import sha256_file
@@ -37,8 +36,6 @@ LARGE = 2**20
 
 MADE_UNDER = "workflow/config.json"
 """The configuration that a crate holds, and so that of the report it describes."""
-DISOWNED = "made otherwise: "
-"""How the parameter begins that stands in the record of a result which no key confirms."""
 
 
 def adopt(settings: Settings) -> list[str]:
@@ -61,7 +58,7 @@ def adopt(settings: Settings) -> list[str]:
         if reason is None:
             results.put_in_order(job)
         elif not results.is_recorded(job) and not reason.endswith(EDITED):
-            results.disown(job, reason)
+            records.disown(results.outputs(job), reason)
     results.keep_sums()
     count = f"{len(taken)} result{'' if len(taken) == 1 else 's'}"
     lines = [f"adopts {count} of {settings.folder}: made under the present keys ({time.monotonic() - began:.1f} s)"]
@@ -113,9 +110,7 @@ class Results:
 
     def is_recorded(self, job: Job) -> bool:
         """Whether Snakemake has a record of all of them, and so sees by itself what has changed."""
-        records = [_record(path) for path in self.outputs(job)]
-        known = all(path.exists() and DISOWNED not in path.read_text() for path in records)
-        return known or any(_record(path, "incomplete").exists() for path in self.outputs(job))
+        return records.known(self.outputs(job))
 
     def is_doubtful(self, job: Job) -> bool:
         """Whether Snakemake has no record of them, or takes what costs money for older than what it was made of."""
@@ -133,8 +128,7 @@ class Results:
         """
         newest = self._newest_input(job)
         if not self.is_recorded(job):
-            for path in self.outputs(job):
-                _record(path).unlink(missing_ok=True)  # it was disowned under another configuration
+            records.forget(self.outputs(job))  # it was disowned under another configuration
         for path in self.dated(job):
             if _mtime(path) < newest:
                 try:
@@ -144,12 +138,6 @@ class Results:
                         f"{path} is a finished result, but its time cannot be set: {error.strerror}",
                         "make the results yours (chown, or copy them again as this user)",
                     ) from error
-
-    def disown(self, job: Job, reason: str) -> None:
-        """Have Snakemake run a job again: it has other parameters now than its record says."""
-        record = {"params": [DISOWNED + reason], "record_format_version": 99, "incomplete": False}
-        for path in self.outputs(job):
-            write_json(_record(path), record)
 
     def against(self, job: Job) -> str | None:
         """Why a job's files are not what it would make; None if they are."""
@@ -199,7 +187,7 @@ class Results:
         if keys.is_done(self.settings, job, self.sum_of):
             return None
         then, now = ({} if decided is None else decided.under), decision.deciding(self.settings)
-        changed = list(_differing("", then, now)) if then else []
+        changed = list(keys.differing("", then, now)) if then else []
         return (
             f"made with {'; '.join(changed[:3])}" if changed else "its key is another one: other files or another task"
         )
@@ -216,7 +204,7 @@ class Results:
         task, made = self.settings.task, load_manifest(self.layout.data)["settings"]
         fields = type(task).model_fields
         made |= {name: field.default for name, field in fields.items() if name not in made}  # keys of late
-        if changed := list(_differing("task", made, task.model_dump(mode="json"))):
+        if changed := list(keys.differing("task", made, task.model_dump(mode="json"))):
             return f"made with {'; '.join(changed)}"
         edited = (f"{path} {EDITED}" for path in self.outputs(job) if not self._is_written(path))
         return self._task_file() or next(edited, None)
@@ -290,30 +278,6 @@ class Results:
 
 def _mtime(path: Path) -> int:
     return path.stat().st_mtime_ns
-
-
-def _record(path: Path, kind: str = "metadata") -> Path:
-    """Where Snakemake (9.27), in the working directory, keeps its record of a file."""
-    name, size = urlsafe_b64encode(str(path).encode()).decode(), os.pathconf(".", "PC_NAME_MAX") - 1
-    parts = [name[first : first + size] for first in range(0, len(name), size)]
-    return Path(".snakemake", kind).joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
-
-
-UNREAD = ("budget", "hardware.usd_per_hour", "hardware.price", "variants", "seeds", "control_seeds", "models")
-"""Settings that decide whether a stage is run, and not what it makes."""
-
-
-def _differing(prefix: str, then: Any, now: Any) -> Iterator[str]:
-    """The settings that differ, each with both values."""
-    if prefix.startswith(UNREAD):
-        return
-    if not (isinstance(then, dict) and isinstance(now, dict)):
-        if then != now:
-            yield f"{prefix} {then!r} (now {now!r})"
-        return
-    for name in now:
-        if name in then:
-            yield from _differing(f"{prefix}.{name}".lstrip("."), then[name], now[name])
 
 
 if __name__ == "__main__":  # in a container, for a host without the package

@@ -183,3 +183,20 @@ def _numbers(config: Settings, job: Job) -> Entries:
         "hardware.device": hardware.device,
         "hardware.cpu_threads": hardware.cpu_threads,
     }
+
+
+OF_THE_MONEY = ("budget", "hardware.usd_per_hour", "hardware.price", "variants", "seeds", "control_seeds", "models")
+"""Settings that decide whether a stage is run, and not what it makes."""
+
+
+def differing(prefix: str, then: Any, now: Any) -> Iterator[str]:
+    """The settings that differ, each with both values."""
+    if prefix.startswith(OF_THE_MONEY):
+        return
+    if not (isinstance(then, dict) and isinstance(now, dict)):
+        if then != now:
+            yield f"{prefix} {then!r} (now {now!r})"
+        return
+    for name in now:
+        if name in then:
+            yield from differing(f"{prefix}.{name}".lstrip("."), then[name], now[name])
