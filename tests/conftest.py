@@ -1,6 +1,7 @@
 """Shared fixtures."""
 
 import os
+import signal
 from datetime import date
 from pathlib import Path
 
@@ -19,6 +20,10 @@ hypothesis.settings.load_profile("untimed")
 # Inherited by every process that a test starts.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+# Experiments of several workers, and of several checkouts, run side by side: each on a device of its own name.
+os.environ["REINFORCE_LITE_DEVICE"] = f"cpu:test{os.getpid()}"
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup; what is started here shall hear it all the same
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(params=["llama", "phi3"])

@@ -141,8 +141,8 @@ GUARDS = [
     ),
     Guard(
         "signs of life", f"{SRC}/experiment/attempt.py",
-        "            ledger.touch(attempt_id)\n", "            pass\n",
-        "experiment/test_stage.py::test_it_gives_signs_of_life_and_stops_at_the_end",
+        "self._ledger.touch(self.attempt.id)", "pass",
+        "experiment/test_watch.py::test_it_gives_signs_of_life_and_stops_at_the_end",
     ),
     Guard(
         "a stage does not depend on MLflow", f"{SRC}/experiment/tracking.py",
@@ -153,11 +153,11 @@ GUARDS = [
     Guard(
         "lock of the device", f"{SRC}/budget/device_lock.py",
         "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
-        "budget/test_running.py::test_stages_that_start_at_once_use_the_device_one_after_the_other",
+        "budget/test_device_lock.py::test_many_processes_have_it_one_after_the_other",
     ),
     Guard(
         "results of an orphan are taken", f"{SRC}/experiment/attempt.py",
-        "if lock.waited and finished is not None and finished():", "if False:",
+        "if lock.adopts and finished is not None and finished():", "if False:",
         "budget/test_running.py::test_results_made_by_the_process_waited_for_are_adopted",
     ),
     Guard(
@@ -194,6 +194,31 @@ GUARDS = [
         "the gate after each step", f"{SRC}/budget/gate.py",
         "return allowed.share_usd is None or", "return True or",
         "budget/test_gate.py",
+    ),
+    Guard(
+        "a device's name, whatever the experiment", f"{SRC}/budget/device_lock.py",
+        "for device in names:", "for device in []:",
+        "budget/test_device_lock.py::test_another_experiment_on_the_same_device_waits_and_says_for_whom",
+    ),
+    Guard(
+        "the end of a terminal is a notice", f"{SRC}/io/interrupt.py",
+        "signal.SIGINT, signal.SIGHUP)", "signal.SIGINT)",
+        "budget/test_device_lock.py::test_a_signal_ends_a_waiting_process_at_once",
+    ),
+    Guard(
+        "a limit that holds from outside", f"{SRC}/experiment/watch.py",
+        "if now >= until + LATE_SECONDS and noticed > now:", "if False:",
+        "experiment/test_watch.py::test_what_hangs_is_ended_when_its_money_is_spent[step]",
+    ),
+    Guard(
+        "a stage dies with its watch", f"{SRC}/experiment/watch.py",
+        "ctypes.CDLL(None).prctl(1, signal.SIGKILL)", "pass",
+        "experiment/test_watch.py::test_a_killed_parent_takes_its_child_along",
+    ),
+    Guard(
+        "one dear step says nothing of the next", f"{SRC}/budget/gate.py",
+        "sorted(self._recent)[-2:][0]", "max(self._recent)",
+        "budget/test_gate.py::test_a_machine_that_stood_still_says_nothing_of_the_next_step",
     ),
     Guard(
         "what computes is in the key", f"{SRC}/experiment/keys.py",

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from reinforce_lite.budget.ledger import attempts
 from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.io.journal import Journal
 from reinforce_lite.learning import checkpoint
@@ -108,15 +110,18 @@ def test_killed_at_random_moments(folder: Path, start: Path) -> None:
     assert len(checkpoint.found(folder / KEPT)) == 1, "the last state waits until its results are taken"
 
 
-@pytest.mark.survives("SIGTERM of a training")
-def test_told_to_leave(folder: Path, start: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.faults)])
+@pytest.mark.survives("SIGTERM or SIGHUP of a training")
+def test_told_to_leave(folder: Path, start: Path, number: signal.Signals) -> None:
     process = started(folder)
     wait_for(lambda: rows(folder) >= 3, process)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGTERM)  # Slurm sends it to the shell and to its children
+    process.send_signal(number)
+    process.send_signal(number)  # Slurm sends it to the shell and to its children
     _, said = process.communicate(timeout=60)
     assert process.returncode == 75, said
-    assert said.endswith("reinforce-lite train: interrupted; the same command continues\n")
+    *_, left, last = said.splitlines()
+    assert left == "reinforce-lite train: interrupted; the same command continues"
+    assert "still costs $" in last and last.endswith("an hour until you give it back")
     (kept,) = checkpoint.found(folder / KEPT)
     assert checkpoint.read(kept).step == rows(folder) >= 3
     events = [json.loads(line) for line in (folder / "mini/ledger.jsonl").read_text().splitlines()]
@@ -124,6 +129,24 @@ def test_told_to_leave(folder: Path, start: Path) -> None:
     done = run(folder, "train", *RUN)
     assert done.returncode == 0 and f"continuing after {int(kept.name[5:])} steps" in done.stderr
     assert results(folder) == results(start)
+
+
+@pytest.mark.faults
+@pytest.mark.survives("SIGSTOP of a training for a while, then SIGCONT")
+def test_stopped_for_a_while(folder: Path, start: Path) -> None:
+    process = started(folder)
+    wait_for(lambda: rows(folder) >= 3, process)
+    (child,) = psutil.Process(process.pid).children()
+    child.suspend()
+    steps = rows(folder)
+    time.sleep(20)
+    assert rows(folder) == steps
+    child.resume()
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert results(folder) == results(start), "the stall was taken for no step"
+    training = attempts(folder / "mini/ledger.jsonl")[-1]
+    assert training.outcome == "finished" and training.seconds > 20
 
 
 @pytest.mark.faults

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reinforce_lite import __version__
+from reinforce_lite.budget import decision
 from reinforce_lite.config import Settings, load
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import power_command
@@ -38,6 +39,8 @@ COMMANDS = {
     "crate": "Describe the results and where they came from as an RO-Crate: ro-crate-metadata.json.",
 }
 """Help of the stages' commands."""
+LAST = ("report", "crate")
+"""Stages after which nothing has to follow."""
 
 
 def stage(arguments: Arguments) -> None:
@@ -48,9 +51,20 @@ def stage(arguments: Arguments) -> None:
     row = next(row for row in _stages(arguments.command) if row.per == per)
     job = Job(row.name, given.get("model", ""), given.get("variant"), given.get("seed"))
     options = {name: given[name] for name in row.options}
+    arguments.last_line = still_rented(config)  # unless it ends as it should, and another one follows
     if given.get("accept_other_numbers"):
         os.environ[ACCEPT] = "1"
     frame.execute(config, job, given.get("round"), **options)
+    decided = decision.read(Layout.of(config).decision(job)) if row.device else None
+    if row.name not in LAST and not (decided and decided.unfinished):
+        arguments.last_line = None
+
+
+def still_rented(config: Settings) -> str | None:
+    """What a rented machine costs from now on; None if it costs nothing."""
+    hardware = config.hardware
+    usd = hardware.usd_per_hour * hardware.count
+    return f"{hardware.name} still costs ${usd:g} an hour until you give it back" if usd else None
 
 
 def claims(arguments: Arguments) -> int:
@@ -158,7 +172,17 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # what it cannot write, it spells
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = parser().parse_args(argv)
+    arguments.last_line = None
     interrupt.install()
+    try:
+        return _ended(arguments)
+    finally:
+        with contextlib.suppress(OSError):  # the reader of our output may have ended before us
+            if arguments.last_line:
+                print(arguments.last_line, file=sys.stderr, flush=True)
+
+
+def _ended(arguments: Arguments) -> int:
     try:
         return arguments.function(arguments) or 0
     except UserError as error:
@@ -171,7 +195,7 @@ def main(argv: list[str] | None = None) -> int:
         print("  fix: see that it is there, that this user may use it, and that its disk has room", file=sys.stderr)
         return 2
     except Interrupted:
-        with contextlib.suppress(OSError):  # the reader of our output may have ended before us
+        with contextlib.suppress(OSError):
             print(f"reinforce-lite {arguments.command}: interrupted; the same command continues", file=sys.stderr)
         return interrupt.EXIT_CODE
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from reinforce_lite.budget import device_lock
+from reinforce_lite.budget import device_lock, devices
 from reinforce_lite.budget.device_lock import hold, lock_path, look
 from reinforce_lite.budget.events import Touch
 from reinforce_lite.errors import UserError
@@ -72,7 +72,7 @@ def test_a_process_waits_and_says_once_for_whom(path, capsys):
             assert lock.waited and lock.before.pid == first.pid and lock.before.attempt == "first"
             assert look(path).holder.attempt == "second"
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"evaluate: waiting for the device, held by train (process {first.pid} on ")
+    assert line.startswith(f"evaluate: waiting for the device, held by train of made (process {first.pid} on ")
 
 
 def test_a_waiting_process_says_so_again_every_minute(monkeypatch, capsys):
@@ -116,20 +116,114 @@ def test_a_forked_child_that_leaves_the_block_does_not_give_the_lock_away(path):
         assert look(path).held
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_waiting_process_at_once_even_if_it_would_be_ignored(path, number):
-    code = f"signal.signal({number}, signal.SIG_IGN)\nwith hold(Path(sys.argv[1]), 'b', 'train'): print('ran')"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.survives("SIGTERM, SIGINT or SIGHUP while a stage waits for the device")
+def test_a_signal_ends_a_waiting_process_at_once(path, number):
+    code = (
+        "from reinforce_lite import cli\n"
+        "def wait(path):\n    with hold(Path(sys.argv[1]), 'b', 'train'): print('ran')\n"
+        "cli.load = wait; sys.exit(cli.main(['report', '--config', 'x']))"
+    )
     with holder(path), process(path, code) as second:
         assert "waiting" in second.stderr.readline()
         second.send_signal(number)
-        assert second.wait(timeout=60) == 128 + number
+        assert second.wait(timeout=60) == 75
         assert second.stdout.read() == ""
+        assert second.stderr.read() == "reinforce-lite report: interrupted; the same command continues\n"
 
 
-def test_the_handlers_come_back_when_the_wait_is_over(path):
-    before = signal.getsignal(signal.SIGTERM)
-    with hold(path, "a", "train"):
-        assert signal.getsignal(signal.SIGTERM) is before
+HOLD_NAMED = (
+    "with hold(Path(sys.argv[1]), 'first', 'train', {names}):\n    print('held', flush=True); sys.stdin.readline()\n"
+)
+
+
+@contextmanager
+def holder_of(names, path) -> Iterator[subprocess.Popen]:
+    with process(path, HOLD_NAMED.format(names=names)) as started:
+        assert started.stdout.readline() == "held\n"
+        yield started
+
+
+@pytest.fixture
+def name(tmp_path):
+    return f"cuda:{tmp_path.name}"
+
+
+@pytest.mark.survives("two experiments on one device")
+def test_another_experiment_on_the_same_device_waits_and_says_for_whom(path, tmp_path, name, capsys):
+    with holder_of([name], path) as first:
+        threading.Timer(0.5, first.stdin.close).start()
+        with hold(lock_path(tmp_path / "other" / "ledger.jsonl"), "b", "evaluate", ["cuda:00", name]) as lock:
+            assert first.wait(timeout=60) == 0
+            assert lock.waited and lock.before is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"evaluate: waiting for the device, held by train of made (process {first.pid})"
+
+
+def test_another_device_is_free(path, tmp_path, name):
+    with holder_of([name], path), hold(tmp_path / "x", "b", "train", [f"{name}1", name[:-1]]) as lock:
+        assert not lock.waited
+
+
+@pytest.mark.survives("the lock file deleted")
+def test_who_has_the_device_keeps_it_when_the_file_is_deleted(path, name):
+    with holder_of([name], path) as first:
+        path.unlink()
+        threading.Timer(0.5, first.stdin.close).start()
+        with hold(path, "b", "evaluate", [name]) as lock:
+            assert first.wait(timeout=60) == 0 and lock.waited and lock.adopts
+
+
+def test_the_device_is_free_when_its_holder_was_killed(path, name):
+    with holder_of([name], path) as first:
+        first.kill()
+        first.wait()
+        with hold(path, "b", "evaluate", [name]) as lock:
+            assert not lock.waited
+
+
+def test_a_wait_for_another_experiment_makes_no_results_of_this_one(path, tmp_path, name):
+    with hold(path, "before", "train"):
+        pass
+    with holder_of([name], tmp_path / "other") as first:
+        threading.Timer(0.5, first.stdin.close).start()
+        with hold(path, "b", "train", [name]) as lock:
+            assert lock.waited and not lock.adopts and lock.before.attempt == "before"
+
+
+def test_a_process_that_is_forked_to_share_the_device_keeps_it(path, name):
+    child = "with device_lock.shared(): pid = os.fork()\n    if not pid: time.sleep(60); os._exit(0)\n"
+    code = (
+        "from reinforce_lite.budget import device_lock\n"
+        f"with hold(Path(sys.argv[1]), 'first', 'train', [{name!r}]):\n    {child}"
+        "    print(pid, flush=True); sys.stdin.readline()\n"
+    )
+    with process(path, code) as first:
+        worker = int(first.stdout.readline())
+        first.kill()
+        first.wait()
+        assert look(path).held
+        threading.Timer(0.3, os.kill, (worker, signal.SIGKILL)).start()
+        with hold(path, "b", "train", [name]) as lock:
+            assert lock.waited
+
+
+@pytest.mark.parametrize(
+    ("variables", "hardware", "expected"),
+    [
+        ({}, {"device": "cpu", "count": 2}, ["cpu"]),
+        ({}, {"device": "cuda", "count": 2}, ["cuda:0", "cuda:1"]),
+        ({"CUDA_VISIBLE_DEVICES": "3, 1,2"}, {"device": "cuda", "count": 2}, ["cuda:1", "cuda:3"]),
+        ({"REINFORCE_LITE_DEVICE": "cpu:1"}, {"device": "cpu", "count": 1}, ["cpu:1"]),
+        ({"REINFORCE_LITE_DEVICE": "b, a,b"}, {"device": "cuda", "count": 1}, ["a", "b"]),
+    ],
+)
+def test_names_of_devices(settings, variables, hardware, expected, monkeypatch):
+    for variable in ("CUDA_VISIBLE_DEVICES", "REINFORCE_LITE_DEVICE"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert devices.names(settings.hardware.model_copy(update=hardware)) == expected
 
 
 def test_who_only_looks_makes_nobody_wait(path):

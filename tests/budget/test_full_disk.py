@@ -9,12 +9,12 @@ from contextlib import ExitStack
 import pytest
 
 from full_disk import full_disk
+from in_process import stage
 from reinforce_lite.budget import device_lock
 from reinforce_lite.budget.device_lock import lock_path, look
 from reinforce_lite.budget.ledger import Ledger, attempts, ledger_path
 from reinforce_lite.budget.reader import check
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment.attempt import stage
 
 
 @pytest.fixture
@@ -78,13 +78,15 @@ def test_a_stage_that_is_killed_on_a_full_disk_is_paid_for_until_its_last_sign_o
         "import os, resource, signal, sys, time; from pathlib import Path\n"
         "from reinforce_lite.config import Settings\n"
         "from reinforce_lite.experiment.attempt import stage\n"
+        "from reinforce_lite.experiment import watch\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "path = Path(sys.argv[2])\n"
-        "with stage(Settings.model_validate_json(sys.argv[1]), 'train', touch_seconds=0.05):\n"
+        "def go_on(account):\n    time.sleep(1); os.kill(os.getppid(), signal.SIGKILL); time.sleep(60)\n"
+        "settings = Settings.model_validate_json(sys.argv[1])\n"
+        "with stage(settings, 'train') as row:\n"
         "    size = path.stat().st_size\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))\n"
-        "    time.sleep(1)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)"
+        "    watch.work(settings, row, go_on, touch_seconds=0.05)"
     )
     command = [sys.executable, "-c", code, settings.model_dump_json(), str(long_ledger)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

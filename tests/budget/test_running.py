@@ -146,7 +146,7 @@ def test_results_that_were_there_before_are_made_again_without_a_wait(settings):
 
 def test_adoption_can_be_caught(settings, monkeypatch):
     class Waited:
-        waited, before = True, None
+        waited, adopts, before = True, True, None
 
     monkeypatch.setattr(device_lock, "hold", lambda *arguments: contextlib.nullcontext(Waited))
     with pytest.raises(AdoptedError) as caught, stage(settings, "train", finished=lambda: True):
@@ -159,7 +159,7 @@ def test_a_waiting_stage_leaves_no_row_when_it_is_ended(settings):
         second = start(settings, "with stage(settings, 'evaluate'): print('ran')")
         second.stderr.readline()
         second.terminate()
-        assert second.wait() == 128 + signal.SIGTERM
+        assert second.wait() == -signal.SIGTERM
         first.communicate("go\n")
     (attempt,) = attempts(ledger_path(settings))
     assert attempt.stage == "train" and attempt.seconds > 0 and attempt.ended - attempt.started > timedelta(0)

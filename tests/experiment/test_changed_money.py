@@ -51,8 +51,7 @@ def test_rows_keep_their_price_and_the_plan_takes_the_new_one_and_says_so(begun:
 
 def test_after_a_change_every_row_counts_at_its_own_price(begun: Settings) -> None:
     dearer = changed(begun, hardware={"usd_per_hour": 2.0})
-    with budgeted(dearer, FETCH, 0):
-        write_json(Layout.of(dearer).path(FETCH), {})
+    budgeted(dearer, FETCH, 0, lambda paid: write_json(Layout.of(dearer).path(FETCH), {}))
     first, second = attempts(ledger_path(dearer))
     assert (first.usd_per_hour, second.usd_per_hour) == (0.79, 2.0) and first.usd == 0.79
     assert second.usd == pytest.approx(second.seconds * 2.0 / 3600)
@@ -65,13 +64,12 @@ def test_a_budget_that_is_lowered_below_what_is_spent_stops_what_is_left_and_kee
     begun: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raised = changed(begun, budget={"limit_usd": 20.0})
-    with budgeted(raised, FETCH, 1):
-        write_json(Layout.of(raised).path(FETCH), {"made": True})
+    budgeted(raised, FETCH, 1, lambda paid: write_json(Layout.of(raised).path(FETCH), {"made": True}))
     lowered = changed(begun, budget={"limit_usd": 0.5})
     made = status.survey(lowered, {"m": RATES})
     assert made.refused and all(share >= 0 for share in made.shares_usd.values())
-    with pytest.raises(NotRunError) as caught, budgeted(lowered, BASELINE, 2):
-        pytest.fail("it ran")
+    with pytest.raises(NotRunError) as caught:
+        budgeted(lowered, BASELINE, 2, lambda paid: pytest.fail("it ran"))
     assert "of $0.5000 are spent" in caught.value.reason and "may cost $0.0000" in caught.value.reason
     assert "budget.limit_usd" in caught.value.reason, "it says what would be enough"
     assert read_json(Layout.of(lowered).path(FETCH)) == {"made": True}
@@ -80,6 +78,5 @@ def test_a_budget_that_is_lowered_below_what_is_spent_stops_what_is_left_and_kee
     assert [attempt.stage for attempt in every] == ["preflight", "fetch_policy"], "the refusal cost nothing"
     assert "remains" in table(lowered, every) and "-$0.2" in table(lowered, every)
     assert status.state(raised, BASELINE) == "pending", "with the money back it is run"
-    with budgeted(raised, BASELINE, 3):
-        write_json(Layout.of(raised).path(BASELINE), {})
+    budgeted(raised, BASELINE, 3, lambda paid: write_json(Layout.of(raised).path(BASELINE), {}))
     assert status.state(raised, BASELINE) == "done"

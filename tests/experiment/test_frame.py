@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from ledger_lines import close, opened, write
-from reinforce_lite.budget import decision, status
+from reinforce_lite.budget import decision, gate, status
 from reinforce_lite.budget.forecast import Rates
 from reinforce_lite.budget.gate import Gate, StoppedByBudgetError
 from reinforce_lite.budget.ledger import attempts, ledger_path
 from reinforce_lite.config import Settings, load, merge, validate
 from reinforce_lite.errors import UserError
+from reinforce_lite.experiment import watch
 from reinforce_lite.experiment.attempt import Account
 from reinforce_lite.experiment.frame import NotRunError, budgeted
 from reinforce_lite.io.files import read_json, write_json, write_jsonl
@@ -51,8 +52,7 @@ def configured(tmp_path: Path) -> Callable[..., Settings]:
 
 
 def work(settings: Settings, job: Job, block: Callable[[Account, Gate], None], round: int = 0) -> None:
-    with budgeted(settings, job, round) as paid:
-        block(paid.account, paid.gate)
+    budgeted(settings, job, round, lambda paid: block(paid.account, paid.gate))
 
 
 def finish(settings: Settings, job: Job, **told: Any) -> None:
@@ -156,6 +156,27 @@ def test_the_steps_that_a_killed_training_has_kept_are_not_paid_again(configured
     assert status.survey(settings, {"tiny-phi": RATES}).entry(TRAIN).duration.steps == 3
 
 
+@pytest.mark.parametrize("job", [FETCH, BASELINE, TRAIN])
+@pytest.mark.survives("a step, a load or a download that hangs")
+def test_what_hangs_counts_as_not_run_and_keeps_its_checkpoints(
+    configured: Callable[..., Settings], job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = configured(1000)
+    monkeypatch.setattr(watch, "LATE_SECONDS", 0.5)
+    monkeypatch.setattr(watch, "HEAR_SECONDS", 0.5)
+    monkeypatch.setattr(gate, "most_usd", lambda plan, job: 0.0)
+    kept = Layout.of(settings).resume(job) / "step-00000012"
+    kept.mkdir(parents=True)
+    work(settings, job, lambda *_: print(sum(range(10**12))), round=4)  # never comes back from C
+    attempt = attempts(ledger_path(settings))[-1]
+    assert attempt.outcome == "interrupted" and "stopped by budget from outside" in str(attempt.error)
+    told = read_json(Layout.of(settings).path(job))
+    assert f"not finished: {job} was stopped by budget from outside" in told["not_run"]
+    assert "would be enough" in told["not_run"] and kept.exists()
+    assert (ended(settings, job).kind, ended(settings, job).round) == ("not run", 4)
+    assert status.state(configured(2000), job) == "pending"
+
+
 def test_an_error_leaves_no_verdict(configured: Callable[..., Settings]) -> None:
     settings = configured(1000)
 
@@ -170,8 +191,7 @@ def test_an_error_leaves_no_verdict(configured: Callable[..., Settings]) -> None
 def test_by_hand_the_round_stays(configured: Callable[..., Settings]) -> None:
     settings = configured(1000)
     work(settings, FETCH, lambda *_: None, round=3)
-    with budgeted(settings, FETCH, None):
-        pass
+    budgeted(settings, FETCH, None, lambda paid: None)
     assert ended(settings, FETCH).round == 3
 
 

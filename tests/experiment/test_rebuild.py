@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from full_disk import full_disk
+from in_process import stage
 from ledger_lines import close, opened, touch, write
 from reinforce_lite.budget.chain import head_path
 from reinforce_lite.budget.device_lock import hold, lock_path
 from reinforce_lite.budget.ledger import Attempt, accept_loss, attempts, ledger_path
-from reinforce_lite.experiment.attempt import stage
 from reinforce_lite.experiment.tracking import open_experiment, rebuild, results_of, stage_seconds
 from reinforce_lite.io.files import write_json, write_jsonl
 from reinforce_lite.stages import Layout

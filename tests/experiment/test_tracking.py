@@ -185,7 +185,7 @@ def test_the_parent_adds_up_and_runs_until_the_last_child_ends(client, settings)
 def test_the_next_stage_ends_the_run_of_a_killed_process(client, settings):
     code = (
         "import os, signal, sys; from reinforce_lite.config import Settings\n"
-        "from reinforce_lite.experiment.attempt import stage\n"
+        f"sys.path.append({str(Path(__file__).parents[1])!r}); from in_process import stage\n"
         "with stage(Settings.model_validate_json(sys.argv[1]), 'train', model='m'):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from reinforce_lite.io import interrupt
-from reinforce_lite.io.interrupt import Interrupted, uninterrupted
+from reinforce_lite.io.interrupt import LIMIT, NOTICES, Interrupted, uninterrupted
 
 
 @pytest.fixture(autouse=True)
 def installed() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    interrupt.install()
+    before = {number: signal.getsignal(number) for number in (*NOTICES, LIMIT)}
+    interrupt.install(LIMIT)
     yield
     interrupt.install()  # forgets that it was asked
     for number, handler in before.items():
@@ -25,7 +25,7 @@ def tell(number: int = signal.SIGTERM) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", NOTICES)
 def test_a_signal_is_an_exception_that_except_exception_does_not_catch(number: int) -> None:
     with pytest.raises(Interrupted, match=signal.Signals(number).name):
         try:
@@ -67,6 +67,43 @@ def test_what_a_library_has_swallowed_is_raised_at_the_next_block() -> None:
 def test_without_a_signal_nothing_is_raised() -> None:
     with uninterrupted(), uninterrupted():
         pass
+
+
+def test_the_limit_is_settled_once_it_is_taken() -> None:
+    with pytest.raises(Interrupted):
+        tell(LIMIT)
+    assert interrupt.limit_taken()
+    tell(LIMIT)  # no more: the process makes the results of what was paid for
+    with uninterrupted():
+        pass
+    with pytest.raises(Interrupted):
+        tell()
+    assert not interrupt.limit_taken(), "that was a scheduler"
+
+
+def test_the_limit_does_not_disturb_what_is_finishing() -> None:
+    interrupt.finishing()
+    tell(LIMIT)
+
+
+def test_nohup_stays_in_force() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupt.install()
+    tell(signal.SIGHUP)
+
+
+def test_output_to_a_closed_terminal_goes_nowhere() -> None:
+    code = (
+        "import os, signal, sys; from reinforce_lite import cli\n"
+        "cli.load = lambda paths: (sys.stdin.readline(), os.kill(os.getpid(), signal.SIGHUP))\n"
+        "code = cli.main(['report', '--config', 'x']); print('more', flush=True); os._exit(code)"
+    )
+    ours, theirs = os.openpty()
+    started = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.close(ours)
+    started.communicate(b"go\n", timeout=60)
+    assert started.returncode == 75
 
 
 def test_the_command_says_that_it_can_be_repeated() -> None:

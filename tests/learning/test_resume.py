@@ -1,6 +1,8 @@
 """A training that was interrupted anywhere and went on is, bit for bit, the one that nobody disturbed."""
 
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import torch
 
 from reinforce_lite.config import CheckpointSettings, Training
 from reinforce_lite.errors import UserError
+from reinforce_lite.io import interrupt
 from reinforce_lite.io.interrupt import Interrupted
-from reinforce_lite.learning import checkpoint, loop
+from reinforce_lite.learning import checkpoint, experience, loop
 from reinforce_lite.learning.estimators import Estimator
 from reinforce_lite.learning.experience import Experience
 from reinforce_lite.learning.loop import question_stream, train
@@ -264,3 +267,39 @@ def test_nan_from_the_policy_itself_ends_the_training(tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match=r"step 1: .*2 times in a row"):
         train(policy, PROBLEMS, WORLD, "bare", Training(**BASE, max_skipped=2), 0)
     assert all(torch.equal(a, b) for a, b in zip(before, policy.model.parameters(), strict=True))
+
+
+@pytest.fixture
+def listening() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (*interrupt.NOTICES, interrupt.LIMIT)}
+    interrupt.install(interrupt.LIMIT)
+    yield
+    interrupt.install()  # forgets that it was asked
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.survives("a limit that is reached inside a step")
+def test_the_steps_before_the_limit_are_a_result_and_a_larger_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, rollouts, spent = Training(**BASE), 0, False
+    whole = run(tmp_path / "whole", settings)
+
+    def rollout(*given: Any) -> Any:
+        nonlocal rollouts, spent
+        rollouts += 1
+        spent = rollouts == 4
+        if spent:
+            os.kill(os.getpid(), interrupt.LIMIT)
+        return experience.rollout(*given)
+
+    monkeypatch.setattr(loop, "rollout", rollout)
+    cut = run(tmp_path / "cut", settings, stop=lambda done: f"stopped at {done}" if spent else None)
+    assert [row["step"] for row in cut[1]] == [0, 1, 2] and cut[1] == whole[1][:3]
+    assert same(run(tmp_path / "cut", settings), whole)
+    interrupt.install(interrupt.LIMIT)
+    monkeypatch.setattr(loop, "rollout", lambda *given: os.kill(os.getpid(), interrupt.LIMIT))
+    with pytest.raises(Interrupted):
+        run(tmp_path / "none", settings)

@@ -20,12 +20,29 @@ def command_of(process: psutil.Process) -> str | None:
 
 
 def running(snakemake: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The commands that run below a Snakemake now."""
+    """The commands that run below a Snakemake now; of a stage the process that watches, not the one that works."""
     try:
         below = psutil.Process(snakemake.pid).children(recursive=True)
     except psutil.Error:
         return []
-    return [process for process in below if command_of(process) is not None]
+    found = {process.pid: process for process in below if command_of(process) is not None}
+    return [process for process in found.values() if parent_of(process) not in found]
+
+
+def parent_of(process: psutil.Process) -> int | None:
+    """Its pid; None if the process has gone."""
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
+
+
+def both_of(job: psutil.Process) -> list[psutil.Process]:
+    """The processes of a command: the one that watches, and of a stage on the device the one that works."""
+    try:
+        return [job, *(process for process in job.children() if command_of(process) is not None)]
+    except psutil.Error:
+        return [job]
 
 
 def first_of(snakemake: subprocess.Popen[str], wanted: Collection[str]) -> psutil.Process | None:

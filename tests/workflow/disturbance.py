@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 import psutil
-from commands import ON_THE_DEVICE, command_of, running
+from commands import ON_THE_DEVICE, both_of, command_of, running
 from dag_runner import Workflow
 
 VICTIMS = ("job", "Snakemake", "both")
@@ -95,9 +95,13 @@ def disturb(workflow: Workflow, moments: random.Random) -> Blow | None:
     jobs = running(snakemake)
     command = command_of(jobs[0]) if jobs else None
     if victim != "Snakemake":
-        for process in jobs:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
+        for job in jobs:
+            # The watch, the work, or both.
+            for process in moments.choice((lambda both: both, lambda both: both[:1], lambda both: both[-1:]))(
+                both_of(job)
+            ):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
     if victim != "job" or not jobs:
         snakemake.send_signal(number)
     if victim == "Snakemake" and number == signal.SIGKILL:

@@ -1,14 +1,21 @@
 """What happens when Snakemake, the job, or both are stopped or killed."""
 
+import fcntl
+import os
 import signal
 import subprocess
+import termios
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 
 import psutil
 import pytest
 from commands import first_of
 from dag_runner import Workflow
+from leaving import LONG, assert_continued, assert_left_in_order, wait_for_steps
 from test_dag import DEVICE_RULES
 
 from reinforce_lite.budget import ledger
@@ -59,9 +66,43 @@ def test_sigterm_of_snakemake_reaches_the_job(workflow: Workflow) -> None:
         time.sleep(0.02)
     running.send_signal(signal.SIGTERM)
     fetching.wait(timeout=30)
-    assert running.wait(timeout=60) != 0
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode != 0
+    assert output.splitlines()[-1].endswith("an hour until you give it back"), "the machine is not stopped by that"
     assert attempts(workflow)[-1].outcome == "interrupted", "it did not simply come to its end"
     assert workflow.run().returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.survives("a terminal that closes around Snakemake (ssh, tmux)")
+def test_a_closed_terminal_ends_in_a_checkpoint_and_the_same_command_goes_on(
+    before_training: Workflow, record_property: Callable[[str, object], None]
+) -> None:
+    workflow = before_training
+    ours, theirs = os.openpty()
+    os.set_blocking(ours, False)
+    terminal = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    running = subprocess.Popen(
+        workflow.command(*LONG), cwd=workflow.folder, env=workflow.environment(), start_new_session=True, **terminal,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+
+    def ended() -> bool:
+        with suppress(OSError):
+            os.read(ours, 1 << 16)  # somebody looks at it
+        return running.poll() is not None
+
+    wait_for_steps(workflow.results(), ended)
+    told = datetime.now(UTC)
+    os.close(ours)
+    running.wait(timeout=120)
+    until = time.monotonic() + 60
+    while attempts(workflow)[-1].outcome == "running" and time.monotonic() < until:
+        time.sleep(0.05)
+    assert_left_in_order(workflow.results(), told, record_property)
+    assert_continued(workflow.results(), workflow.run(*LONG).stdout)
 
 
 @pytest.mark.slow

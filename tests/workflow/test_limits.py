@@ -54,6 +54,7 @@ def test_a_limit_that_is_too_small(
     workflow = copy_workflow(tmp_path)
     done = workflow.run(*budget(limit))
     assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.rstrip().splitlines()[-1].endswith("an hour until you give it back")
     assert_kept(workflow, limit, record_property)
     summary = summary_of(workflow)
     figures, page = summary["models"]["tiny-llama"], (workflow.results() / "report.html").read_text()

@@ -1,16 +1,20 @@
 """How the main process of Snakemake lives and dies beside its jobs; no rules."""
 
+import atexit
 import fcntl
 import signal
+import sys
 import threading
 import time
 
 import psutil
 from snakemake.exceptions import WorkflowError
 
-# Whatever signals the whole group (a terminal's Ctrl-C, Slurm) must not end the shell and `tee` around a job before
-# the job has written its checkpoint. The job itself listens again.
-shell.prefix("set -euo pipefail; trap '' INT TERM; ")
+# Whatever signals the whole group (a terminal's Ctrl-C or its end, Slurm) must not end the shell and `tee` around a job
+# before the job has written its checkpoint. The job itself listens again; to SIGHUP unless Snakemake ignores it (nohup),
+# so the shell catches that one, and only `tee` ignores it.
+shell.prefix("set -euo pipefail; trap '' INT TERM; trap : HUP; ")
+TEE = "(trap '' HUP; exec tee {log:q})"
 
 
 def lock_results():
@@ -35,7 +39,10 @@ def lock_results():
 
 
 def pass_on_sigterm():
-    """Tell the jobs when Snakemake is told to stop: by itself it waits for them, and tells them nothing."""
+    """Tell the jobs when Snakemake is told to stop, by SIGTERM or by the end of its terminal.
+
+    By itself it waits for them on SIGTERM and tells them nothing; on SIGHUP it dies.
+    """
     wait_for_jobs = signal.getsignal(signal.SIGTERM)
 
     def handler(number, frame):
@@ -46,7 +53,9 @@ def pass_on_sigterm():
                 target=wait_for_jobs, args=(number, None), daemon=True
             ).start()
 
-    signal.signal(signal.SIGTERM, handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def stop_jobs():
@@ -60,3 +69,16 @@ def stop_jobs():
             except psutil.Error:
                 continue
         time.sleep(1)
+
+
+def still_rented():
+    """Say what the machine costs from now on; the last line, so after all that Snakemake says."""
+    hardware = config["hardware"]
+    usd = hardware["usd_per_hour"] * hardware.get("count", 1)
+    if usd:
+        atexit.register(
+            print,
+            f"{hardware['name']} still costs ${usd:g} an hour until you give it back",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -90,7 +90,7 @@ def command_of(stage):
     words += ["--round {params.round}"] * stage["device"]
     # Not a parameter: in a container the workflow lies in another place.
     words += [f"--workflow {word(WORKFLOW)}"] * ("workflow" in stage["options"])
-    return " ".join([*words, "2>&1 | tee {log:q}"])
+    return " ".join([*words, "2>&1 |", TEE])
 
 
 def targets():

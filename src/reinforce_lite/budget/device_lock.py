@@ -1,7 +1,7 @@
-"""One device, one stage at a time: a lock that the kernel gives back with the process that holds it.
+"""One device, one stage at a time: locks that the kernel gives back with the process that holds them.
 
-The lock is an exclusive flock on `.device.lock` beside the ledger. It works between processes, and between containers
-that share the file system and the kernel, where pids and host names say nothing. The file holds one record: who has the
+The first is a name (see `devices`), which containers with a network of their own do not see. Those that share the
+results see the second, an exclusive flock on `.device.lock` beside the ledger. That file holds one record: who has the
 lock, and an event for which the ledger had no room. The record is overwritten in place and never grows, so it can be
 written while the disk is full.
 """
@@ -9,26 +9,23 @@ written while the disk is full.
 import errno
 import fcntl
 import os
-import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from reinforce_lite.budget import devices
 from reinforce_lite.budget.events import Close, Touch
 from reinforce_lite.errors import UserError
 from reinforce_lite.io import clock
 
-POLL_SECONDS = 0.1
 TELL_SECONDS = 60.0
 """How often a waiting process says that it still waits."""
 RECORD_BYTES = 16384
@@ -41,6 +38,7 @@ class Holder(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     attempt: str
     stage: str
+    experiment: str = ""
     pid: int
     host: str
     since: AwareDatetime
@@ -48,7 +46,7 @@ class Holder(BaseModel):
 
     def __str__(self) -> str:
         """In words, for a person who waits."""
-        return f"{self.stage} (process {self.pid} on {self.host}, since {self.since:%Y-%m-%d %H:%M:%S} UTC)"
+        return f"{self.stage} of {self.experiment} (process {self.pid} on {self.host}, since {self.since:%F %T} UTC)"
 
 
 @dataclass(frozen=True)
@@ -60,15 +58,24 @@ class LockState:
 
 
 class DeviceLock:
-    """The lock while this process has it."""
+    """The lock while this process has it.
 
-    def __init__(self, path: Path, descriptor: int, holder: Holder, waited: bool, before: Holder | None) -> None:
-        self.path = path
-        self.holder = holder
-        self.waited = waited  # whether somebody else had it
-        self.before = before  # who had it last, None if unknown
+    Attributes:
+        holder: this process, and what the ledger had no room for.
+        waited: whether somebody else had the device.
+        before: who had the lock of this experiment last, None if unknown.
+        adopts: whether that one used the device when this process came, or since.
+        since: steady seconds.
+    """
+
+    def __init__(self, path: Path, descriptor: int, holder: Holder, waited: bool, seen: LockState | None) -> None:
+        self._path, self._descriptor = path, descriptor
+        self.before = _read(descriptor)
+        self.holder = holder.model_copy(update={"unwritten": self.before.unwritten if self.before else None})
+        self.waited = waited
+        self.adopts = waited and (seen is None or seen.held or seen.holder != self.before)
         self.since = clock.steady_seconds()
-        self._descriptor = descriptor
+        _write(path, descriptor, self.holder)
 
     def keep(self, event: Touch | Close | None) -> None:
         """Keep an event that the ledger has no room for, instead of the one before; None when it has been written.
@@ -77,10 +84,11 @@ class DeviceLock:
             UserError: the record cannot be written either.
         """
         self.holder = self.holder.model_copy(update={"unwritten": event})
-        _write(self.path, self._descriptor, self.holder)
+        _write(self._path, self._descriptor, self.holder)
 
 
-_held: dict[Path, int] = {}  # descriptors by path
+_held: list[int] = []  # descriptors of this process
+_shared = False  # whether a fork shares them
 
 
 def lock_path(ledger: Path) -> Path:
@@ -89,36 +97,47 @@ def lock_path(ledger: Path) -> Path:
 
 
 @contextmanager
-def hold(path: Path, attempt: str, stage: str) -> Iterator[DeviceLock]:
-    """Hold the device for the block; wait for its present holder, whom stderr names.
+def hold(path: Path, attempt: str, stage: str, names: Sequence[str] = ()) -> Iterator[DeviceLock]:
+    """Hold the devices of these names, and an experiment's lock file, for the block; stderr names whom it waits for.
 
-    SIGTERM and Ctrl-C end a waiting process at once, whatever they do to a working one. A process that is forked in the
-    block does not share the lock, so a worker that outlives its killed parent holds nothing.
+    A process that is forked in the block does not share the locks, so a worker that outlives its killed parent holds
+    nothing; but for one that is forked inside `shared`.
 
     Raises:
         UserError: the file cannot be written, or its file system has no locks.
-        RuntimeError: this process has the lock already, and would wait for itself.
+        RuntimeError: this process has a lock already, and would wait for itself.
     """
     path = path.absolute()
-    if path in _held:
-        raise RuntimeError(f"{path} is held by this process: a stage cannot be inside a stage")
-    with _ended_by_signals():
-        descriptor, waited, before = _acquire(path, stage)
-    _held[path] = descriptor
+    if _held:
+        raise RuntimeError(f"{path}: this process holds the device: a stage cannot be inside a stage")
+    who = {"attempt": attempt, "stage": stage, "experiment": path.parent.name}
+    holder = Holder(**who, pid=os.getpid(), host=socket.gethostname(), since=datetime.now(UTC))
+    tell, seen = _Teller(stage), look(path)
     try:
-        who = {"attempt": attempt, "stage": stage, "pid": os.getpid(), "host": socket.gethostname()}
-        holder = Holder(**who, since=datetime.now(UTC), unwritten=before.unwritten if before else None)
-        lock = DeviceLock(path, descriptor, holder, waited, before)
-        _write(path, descriptor, holder)
-        yield lock
+        try:
+            for device in names:
+                _held.extend(devices.take(device, f"{stage} of {holder.experiment} (process {holder.pid})", tell))
+            descriptor = _acquire(path, tell)
+        except OSError as problem:
+            raise _unusable(path, problem) from problem
+        yield DeviceLock(path, descriptor, holder, tell.waited, seen)
     finally:
-        if _held.get(path) == descriptor:  # not in a forked child, which has closed its copy
-            del _held[path]
-            os.close(descriptor)
+        _forget()
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """A process that is forked in the block holds the locks too, until both have ended."""
+    global _shared
+    _shared = True
+    try:
+        yield
+    finally:
+        _shared = False
 
 
 def look(path: Path) -> LockState | None:
-    """See whether a lock is held, and by whom; None if there is no such file or it cannot be read."""
+    """See whether a lock file is held, and by whom; None if there is no such file or it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -131,25 +150,17 @@ def look(path: Path) -> LockState | None:
         os.close(descriptor)
 
 
-def _acquire(path: Path, stage: str) -> tuple[int, bool, Holder | None]:
-    """Returns the descriptor, whether somebody had the lock, and the record that they left."""
-    tell = _Teller(stage)
+def _acquire(path: Path, tell: "_Teller") -> int:
+    """Take the lock of the file; its descriptor."""
     while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            kept = False
-            try:
-                _lock(descriptor, tell)
-                with suppress(FileNotFoundError):  # deleted while this process waited: others would lock a new one
-                    kept = os.path.samestat(os.fstat(descriptor), path.stat())
-                if kept:
-                    return descriptor, tell.waited, _read(descriptor)
-            finally:
-                if not kept:
-                    os.close(descriptor)
-        except OSError as problem:
-            raise _unusable(path, problem) from problem
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        _held.append(descriptor)
+        _lock(descriptor, tell)
+        with suppress(FileNotFoundError):  # deleted while this process waited: others would lock a new one
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(_held.pop())
 
 
 def _lock(descriptor: int, tell: "_Teller") -> None:
@@ -159,7 +170,7 @@ def _lock(descriptor: int, tell: "_Teller") -> None:
             return
         if _is_held(descriptor):
             tell(_read(descriptor))
-        time.sleep(POLL_SECONDS)
+        time.sleep(devices.POLL_SECONDS)
 
 
 class _Teller:
@@ -169,12 +180,13 @@ class _Teller:
         self._stage, self._next = stage, float("-inf")
         self.waited = False
 
-    def __call__(self, holder: Holder | None) -> None:
+    def __call__(self, holder: Holder | str | None) -> None:
         now = time.monotonic()
         if now >= self._next:
             still = "still " if self.waited else ""
             text = f"{self._stage}: {still}waiting for the device, held by {holder or 'another process'}"
-            print(text, file=sys.stderr, flush=True)
+            with suppress(OSError):  # a terminal that is gone
+                print(text, file=sys.stderr, flush=True)
             self.waited, self._next = True, now + TELL_SECONDS
 
 
@@ -216,29 +228,15 @@ def _unusable(path: Path, problem: OSError) -> UserError:
     )
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Leave at once on SIGTERM and SIGINT: there is nothing to save yet."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python runs signal handlers in the main thread only
-        return
-    before = {number: signal.signal(number, _leave) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
-
-
 def _forget() -> None:
-    """In a forked child: its copy of the descriptor would keep the lock when the parent is killed."""
-    for descriptor in _held.values():
-        os.close(descriptor)
-    _held.clear()
+    """Give the locks back; a forked child closes its copies, which would keep them when the parent is killed."""
+    while _held:
+        os.close(_held.pop())
 
 
-os.register_at_fork(after_in_child=_forget)
+def _forget_in_child() -> None:
+    if not _shared:
+        _forget()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,10 +1,12 @@
 """Before every stage, and after each of its steps: may this go on?
 
 A stage may spend what is left without the reserve, which is the money for the evaluations after training of others. A
-training may spend its share and no more. The next step is assumed to cost as much as the dearest of the last ones, so
-the limit is passed by at most one step that costs more than those before it.
+training may spend its share and no more. The next step is assumed to cost as much as the second dearest of the last
+ones: one that was dear because the machine stood still says nothing of the next. So the limit is passed by at most one
+step that costs more than those before it. What takes no step any more is ended from outside (experiment/watch.py).
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -15,11 +17,11 @@ from reinforce_lite.budget.costs import spent_usd
 from reinforce_lite.budget.ledger import Attempt, attempts, ledger_path
 from reinforce_lite.budget.plan import Plan, dollars, given_up
 from reinforce_lite.config import Settings
-from reinforce_lite.io import clock
+from reinforce_lite.io import clock, interrupt
 from reinforce_lite.stages import Job
 
 RECENT = 8
-"""The number of steps that say what the next one may cost."""
+"""The number of steps that say what the next one may cost; of the plan's expectation and the first ones if fewer."""
 
 
 Stop = Callable[[int], str | None]
@@ -86,6 +88,12 @@ def allowance(plan: Plan, job: Job) -> Allowance:
     return Allowance(plan.limit_usd, plan.reserved_without(job) + after, share)
 
 
+def most_usd(plan: Plan, job: Job) -> float:
+    """What an attempt at a job may cost, whatever it does, with what comes after its last step."""
+    share = plan.shares_usd.get(job, math.inf) if job.stage == "train" else math.inf
+    return min(plan.limit_usd - plan.spent_usd - plan.reserved_without(job), share)
+
+
 def refusal(plan: Plan, job: Job, min_steps: int) -> str | None:
     """Why a job may not start: what it is expected to cost is not there. None if it may.
 
@@ -116,21 +124,23 @@ class Gate:
         meter: what has been spent.
         steps: how many steps the stage has.
         unit: what its steps are called.
+        usual: what a step is expected to cost, in US dollars; None if that is not known.
 
     Attributes:
         reason: of the end, once `stop` has given one.
     """
 
-    def __init__(self, allowed: Allowance, meter: Meter, steps: int, unit: str = "step") -> None:
+    def __init__(
+        self, allowed: Allowance, meter: Meter, steps: int, unit: str = "step", usual: float | None = None
+    ) -> None:
         self._allowed, self._meter, self._steps, self._unit = allowed, meter, steps, unit
-        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._recent: deque[float] = deque([] if usual is None else [usual], maxlen=RECENT)
         self._last = meter.own()
         self.reason: str | None = None
 
     def begin(self, steps: int, unit: str = "step") -> None:
         """The first step follows: what has been spent before says nothing of the cost of a step."""
         self._steps, self._unit = steps, unit
-        self._recent.clear()
         self._last = self._meter.own()
 
     def stop(self, steps_done: int) -> str | None:
@@ -142,9 +152,11 @@ class Gate:
         own = self._meter.own()
         self._recent.append(own - self._last)
         self._last = own
-        if steps_done >= self._steps or self._affords(max(self._recent)):
+        if steps_done < self._steps and self._affords(sorted(self._recent)[-2:][0]):
             return None
-        self.reason = f"stopped by budget at {self._unit} {steps_done} of {self._steps}"
+        interrupt.finishing()
+        if steps_done < self._steps:
+            self.reason = f"stopped by budget at {self._unit} {steps_done} of {self._steps}"
         return self.reason
 
     def check(self, steps_done: int) -> None:
@@ -198,6 +210,7 @@ class SameCost:
         """Whether the training ends after so many steps, and why."""
         reason = self._stop(steps_done)
         if reason is None and steps_done < self._steps and self._spent + self._meter.own() >= self._limit:
+            interrupt.finishing()
             reason = self.reached = f"has cost what {self._other} did (${self._limit:.4f}) at step {steps_done}"
         return reason
 

@@ -1,15 +1,14 @@
-"""The frame around every use of the device: a row in the ledger, signs of life, and a run in MLflow."""
+"""The frame around every use of the device: its lock, and a row in the ledger."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 from uuid import uuid4
 
-from reinforce_lite.budget import device_lock
+from reinforce_lite.budget import device_lock, devices
 from reinforce_lite.budget.device_lock import DeviceLock
 from reinforce_lite.budget.ledger import Attempt, Ending, Ledger, attempts, ledger_path, settle
 from reinforce_lite.config import Settings
@@ -42,6 +41,37 @@ class AdoptedError(SystemExit):
         self.note = note
 
 
+class Row:
+    """A stage's row in the ledger, open until its process has ended.
+
+    Attributes:
+        attempt: as it was opened.
+        tell: called at last with the closed attempt; None if it cannot be written.
+    """
+
+    def __init__(self, ledger: Ledger, attempt: Attempt) -> None:
+        self.attempt, self._ledger, self._warned = attempt, ledger, False
+        self.tell: Callable[[Attempt | None], None] = lambda closed: None
+
+    def touch(self) -> None:
+        """Record that the device is still in use. It never raises: the disk may have room again by the next time."""
+        try:
+            self._ledger.touch(self.attempt.id)
+        except UserError as problem:
+            if not self._warned:
+                print(f"warning: {problem}", file=sys.stderr)
+            self._warned = True
+
+    def close(self, outcome: Ending, error: str | None = None) -> None:
+        """Close the row. It never raises: the stage's results, or why it failed, count more than the row's end."""
+        closed = None
+        try:
+            closed = self._ledger.close(self.attempt.id, outcome, error)
+        except UserError as problem:
+            print(f"warning: {problem.problem}; the attempt will end at its last sign of life", file=sys.stderr)
+        self.tell(closed)
+
+
 @contextmanager
 def stage(
     settings: Settings,
@@ -52,13 +82,12 @@ def stage(
     seed: int | None = None,
     finished: Callable[[], bool] | None = None,
     admit: Callable[[], None] = lambda: None,
-    touch_seconds: float = 15.0,
-) -> Iterator[Account]:
-    """Account for the block: what it costs goes into the ledger, what it records into MLflow.
+) -> Iterator[Row]:
+    """Account for the block: what it costs goes into the ledger.
 
-    Use it once a process, around everything: it waits until no other stage of the experiment uses the device. The
-    attempt starts when the process started, or when its wait was over. Any exception, an exit too, ends the attempt as
-    failed; `Interrupted` ends it as interrupted. The time of the end is taken once, so ledger and MLflow agree.
+    Use it once a process, around everything: it waits until no other stage uses the device. The attempt starts when the
+    process started, or when its wait was over. Any exception, an exit too, ends the attempt as failed; `Interrupted`
+    ends it as interrupted. The time of the end is taken once, so ledger and MLflow agree.
 
     A full disk stops the stage before the block. If the disk fills up later, the block goes on and its results count.
     What the ledger has no room for is kept beside it, and the next stage writes it into the ledger or refuses to start.
@@ -69,42 +98,33 @@ def stage(
         model: of a stage that has one.
         variant: of a stage that has one.
         seed: of a stage that has one.
-        finished: whether the results are there. It is called after a wait only: if they are, the block is not run,
-            nothing is recorded, and stderr names the process that wrote them.
+        finished: whether the results are there. It is called after a wait for the same experiment only: if they are,
+            the block is not run, nothing is recorded, and stderr names the process that wrote them.
         admit: called next, when nobody else can spend: what it raises ends the stage before anything is recorded.
-        touch_seconds: between two signs of life.
 
     Raises:
         UserError: the ledger is corrupt or cannot be written (before the block runs).
         AdoptedError: the process waited for has written the results.
     """
     path, attempt_id = ledger_path(settings), uuid4().hex
-    with device_lock.hold(device_lock.lock_path(path), attempt_id, name) as lock:
-        if lock.waited and finished is not None and finished():
+    names = devices.names(settings.hardware)
+    with device_lock.hold(device_lock.lock_path(path), attempt_id, name, names) as lock:
+        if lock.adopts and finished is not None and finished():
             raise _adopted(name, lock)
         admit()
         ledger = _writer(path, lock)
         since = lock.since if lock.waited else None
         run: dict[str, Any] = {"model": model, "variant": variant, "seed": seed}
         ledger.open(name, settings.hardware, **run, attempt_id=attempt_id, since=since)
-        with _recorded(settings, ledger, ledger.attempt(attempt_id), touch_seconds) as running:
-            yield running
-
-
-@contextmanager
-def _recorded(settings: Settings, ledger: Ledger, attempt: Attempt, touch_seconds: float) -> Iterator[Account]:
-    """The opened attempt, until the block ends it in one way or another."""
-    live: LiveRun | None = None
-    try:
-        with _signs_of_life(ledger, attempt.id, touch_seconds):
-            live = LiveRun(settings, attempt)
-            yield Account(attempt, live)
-    except BaseException as problem:
-        # By name: the classes belong to whoever raises them.
-        ending: Ending = "interrupted" if type(problem).__name__ in INTERRUPTIONS else "failed"
-        _end(ledger, attempt.id, live, ending, f"{type(problem).__name__}: {problem}"[:ERROR_CHARACTERS])
-        raise
-    _end(ledger, attempt.id, live, "finished", None)
+        row = Row(ledger, ledger.attempt(attempt_id))
+        try:
+            yield row
+        except BaseException as problem:
+            # By name: the classes belong to whoever raises them.
+            ending: Ending = "interrupted" if type(problem).__name__ in INTERRUPTIONS else "failed"
+            row.close(ending, f"{type(problem).__name__}: {problem}"[:ERROR_CHARACTERS])
+            raise
+        row.close("finished")
 
 
 def _adopted(name: str, lock: DeviceLock) -> AdoptedError:
@@ -121,38 +141,3 @@ def _writer(path: Path, lock: DeviceLock) -> Ledger:
         lock.keep(None)
     attempts(path)  # a corrupt ledger stops the rule before it spends
     return Ledger(path, spare=lock.keep)
-
-
-def _end(ledger: Ledger, attempt_id: str, live: LiveRun | None, outcome: Ending, error: str | None) -> None:
-    """Close the attempt. It never raises: the block's results, or why it failed, count more than the row's end."""
-    try:
-        attempt = ledger.close(attempt_id, outcome, error)
-    except UserError as problem:
-        print(f"warning: {problem.problem}; the attempt will end at its last sign of life", file=sys.stderr)
-        return
-    if live is not None:
-        live.end(attempt)
-
-
-@contextmanager
-def _signs_of_life(ledger: Ledger, attempt_id: str, seconds: float) -> Iterator[None]:
-    """Touch the attempt every so many seconds while the block runs."""
-    stop = Event()
-    thread = Thread(target=_touch, args=(ledger, attempt_id, seconds, stop), name="ledger", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _touch(ledger: Ledger, attempt_id: str, seconds: float, stop: Event) -> None:
-    warned = False
-    while not stop.wait(seconds):
-        try:
-            ledger.touch(attempt_id)
-        except UserError as problem:  # the disk may have room again by the next time
-            if not warned:
-                print(f"warning: {problem}", file=sys.stderr)
-            warned = True

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +14,8 @@ from reinforce_lite.budget.gate import Gate, LedgerMeter, StoppedByBudgetError
 from reinforce_lite.budget.plan import Plan, enough
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import keys, resume
-from reinforce_lite.experiment.attempt import Account, stage
+from reinforce_lite.experiment import keys, resume, watch
+from reinforce_lite.experiment.attempt import Account, AdoptedError, stage
 from reinforce_lite.experiment.checks import require_preflight
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.io.files import check_folder, read_json, write_json, write_jsonl
@@ -56,8 +56,16 @@ def execute(settings: Settings, job: Job, round: int | None = None, **options: A
         body().follow(run)
     else:
         require_preflight(settings)
-        with _leading(), budgeted(settings, job, round) as paid:
-            body().run(run, paid)  # imports torch, on rented time if at all
+
+        def work(paid: Paid) -> None:
+            with _leading():
+                body().run(run, paid)  # imports torch, on rented time if at all
+
+        try:
+            budgeted(settings, job, round, work)
+        except (NotRunError, AdoptedError):
+            with _leading():
+                raise
 
 
 @contextmanager
@@ -80,17 +88,16 @@ class NotRunError(SystemExit):
         self.reason = reason
 
 
-@contextmanager
-def budgeted(settings: Settings, job: Job, round: int | None) -> Iterator[Paid]:
-    """Run the block as a stage of the ledger if the budget lets it; see `experiment.attempt.stage` for the frame.
+def budgeted(settings: Settings, job: Job, round: int | None, body: Callable[[Paid], None]) -> None:
+    """Run a body as a stage of the ledger if the budget lets it; `experiment.watch` runs it in a process of its own.
 
-    A block that raises `StoppedByBudgetError` has no result; the same is recorded as if it had not been started, and
-    the error goes no further.
+    A body that raises `StoppedByBudgetError`, or had to be ended from outside, has no result; the same is recorded as
+    if it had not been started, and the error goes no further.
 
     Raises:
-        NotRunError: the block may not run; its outputs are written.
+        NotRunError: the body may not run; its outputs are written.
         AdoptedError: a process that was waited for has made the very results.
-        UserError: the ledger is corrupt or cannot be written, or nothing was rehearsed.
+        UserError: the ledger is corrupt or cannot be written, or nothing was rehearsed; or as the body does.
     """
     plans: list[Plan] = []
 
@@ -98,7 +105,8 @@ def budgeted(settings: Settings, job: Job, round: int | None) -> Iterator[Paid]:
         """Raise NotRunError if the budget, or what comes before this job, has no room for it."""
         reason = not_run_before(settings, job)
         if reason is None:
-            resume.drop_other_key(settings, job)  # steps that will be taken again are not left out of the plan
+            # Steps that will be taken again are not left out of the plan. Whether they will be, torch may have to say.
+            watch.apart(lambda: resume.drop_other_key(settings, job))
             plans.append(_plan(settings, job))
             refused = gate.refusal(plans[0], job, settings.budget.min_steps)
             reason = refused and f"{refused}; {enough(plans[0])}"
@@ -106,19 +114,26 @@ def budgeted(settings: Settings, job: Job, round: int | None) -> Iterator[Paid]:
             record_not_run(settings, job, reason, round)
             raise NotRunError(reason)
 
+    def run(account: Account) -> str | None:
+        """Run the body with its gate; the gate's reason if it has stopped it."""
+        plan, meter = plans[0], LedgerMeter(settings, account.attempt)
+        left = plan.entry(job).duration
+        usual = plan.usd_per_second * left.step.expected or None
+        asked = Gate(gate.allowance(plan, job), meter, left.steps, usual=usual)
+        body(Paid(account, asked))
+        return asked.reason
+
     try:
         done = lambda: keys.is_done(settings, job)  # noqa: E731
-        with stage(settings, job.stage, **job.run, finished=done, admit=admit) as account:
-            plan, meter = plans[0], LedgerMeter(settings, account.attempt)
-            asked = Gate(gate.allowance(plan, job), meter, plan.entry(job).duration.steps)
+        with stage(settings, job.stage, **job.run, finished=done, admit=admit) as row:
             resume.drop_read(settings, job)
-            yield Paid(account, asked)
+            unfinished = watch.work(settings, row, run, gate.most_usd(plans[0], job))
     except StoppedByBudgetError as cut:
         reason = f"not finished: {job} was {cut}; {enough(_plan(settings, job))}"
         record_not_run(settings, job, reason, round)
         return
     place = Layout.of(settings).decision(job)
-    decision.write(place, settings, round, asked.reason, "stopped" if asked.reason else None)
+    decision.write(place, settings, round, unfinished, "stopped" if unfinished else None)
 
 
 def _plan(settings: Settings, job: Job) -> Plan:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import sys
-import time
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -14,10 +13,11 @@ from reinforce_lite.budget.ledger import attempts, ledger_path
 from reinforce_lite.budget.plan import dollars, refused, table
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import checks, places
+from reinforce_lite.experiment import checks, places, watch
 from reinforce_lite.experiment.attempt import Account, stage
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.experiment.tracking import open_experiment
+from reinforce_lite.io import clock
 from reinforce_lite.io.files import write_json
 from reinforce_lite.io.provenance import environment
 from reinforce_lite.policy.size import sized
@@ -27,14 +27,19 @@ from reinforce_lite.stages import STAGES, Layout, jobs
 METHOD = 3
 """Counts the changes in how rates are measured, so that no plan is made from rates of an older method."""
 
+LOOK_SECONDS = 600.0
+"""The checks take seconds, but for tokenizers and data that they download."""
+
 
 def run(run: Run, round: int | None) -> None:
     """Check everything before anything is spent, then rehearse a few steps and plan what the rest may cost."""
-    settings = sized(run.settings, ask_hub=True)
-    passed = checks.preflight(settings)
-    for check in passed:
-        print(f"{check['name']:>9}: {check['detail']}", file=sys.stderr)
-    plan = plan_experiment(settings)
+    began = clock.steady_seconds()
+    try:
+        settings, passed = watch.apart(lambda: _look(run.settings), LOOK_SECONDS)
+    except StoppedByBudgetError as cut:
+        with stage(run.settings, "preflight"):
+            raise UserError(f"the checks took more than {LOOK_SECONDS:.0f} s", "check network and disk") from cut
+    plan = plan_experiment(settings, clock.steady_seconds() - began)
     result = {"checks": passed, "checked": checks.digest(settings), "environment": environment(), "plan": plan}
     write_json(run.path(), result)
     reason = plan["refused"]
@@ -43,8 +48,21 @@ def run(run: Run, round: int | None) -> None:
         print(reason, file=sys.stderr)
 
 
-def plan_experiment(settings: Settings) -> dict[str, Any]:
+def _look(settings: Settings) -> tuple[Settings, list[dict[str, Any]]]:
+    """The settings with the size of every policy, and the checks."""
+    settings = sized(settings, ask_hub=True)
+    passed = checks.preflight(settings)
+    for check in passed:
+        print(f"{check['name']:>9}: {check['detail']}", file=sys.stderr)
+    return settings, passed
+
+
+def plan_experiment(settings: Settings, elsewhere: float = 0.0) -> dict[str, Any]:
     """Rehearse unless that has been done for these settings, plan the experiment, print the plan and keep it.
+
+    Args:
+        settings: the experiment.
+        elsewhere: seconds of this process that no other stage will need.
 
     Returns:
         limit_usd, enough_usd, steps, refused: see `Plan`; the two in the middle are None if the rehearsal was cut.
@@ -56,11 +74,14 @@ def plan_experiment(settings: Settings) -> dict[str, Any]:
     if spent >= limit:
         return _unknown(limit, f"not run: {dollars(spent)} are spent and budget.limit_usd is {limit:g}; raise it")
     _check_writable(settings)
-    began = time.monotonic()
-    open_experiment(settings)  # makes the database the first time, which no other stage has to do
-    elsewhere = time.monotonic() - began
-    with stage(settings, "preflight") as account:
-        return _plan(settings, account, elsewhere)
+    began = clock.steady_seconds()
+    watch.apart(lambda: open_experiment(settings) and None)  # makes the database, which no other stage has to do
+    elsewhere += clock.steady_seconds() - began
+    try:
+        with stage(settings, "preflight") as row:
+            return watch.work(settings, row, lambda account: _plan(settings, account, elsewhere), limit - spent)
+    except StoppedByBudgetError as cut:
+        return _cut(limit, spent_usd(attempts(ledger_path(settings))), cut)
 
 
 def _check_writable(settings: Settings) -> None:
@@ -97,17 +118,21 @@ def _plan(settings: Settings, account: Account, elsewhere: float) -> dict[str, A
         try:
             rates = rehearse(settings, to_download, elsewhere, Gate(Allowance(limit, 0.0), meter, 1))
         except StoppedByBudgetError as cut:
-            reason = (
-                f"not run: the rehearsal, which measures what the rest costs, was {cut}; {dollars(meter.spent())} of "
-                f"{dollars(limit)} are spent. What would be enough is not known before it has been paid: "
-                "raise budget.limit_usd"
-            )
-            return _unknown(limit, reason)
+            return _cut(limit, meter.spent(), cut)
         status.keep_rates(settings, rehearsed(settings), rates)
     plan = status.survey(settings, rates, meter.spent())
     status.keep_plan(settings, "preflight", plan)
     print(table(plan), file=sys.stderr)
     return {"limit_usd": limit, "enough_usd": plan.enough_usd, "steps": plan.steps, "refused": refused(plan)}
+
+
+def _cut(limit_usd: float, spent: float, cut: StoppedByBudgetError) -> dict[str, Any]:
+    return _unknown(
+        limit_usd,
+        f"not run: the rehearsal, which measures what the rest costs, was {cut}; {dollars(spent)} of "
+        f"{dollars(limit_usd)} are spent. What would be enough is not known before it has been paid: "
+        "raise budget.limit_usd",
+    )
 
 
 def _unknown(limit_usd: float, refused: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from statistics import fmean, median
 from typing import Any
 
-import psutil
 import torch
 
 from reinforce_lite.budget.forecast import Interval, Rates, pushed_per_question, rollout_batches, step_tokens
@@ -161,7 +160,7 @@ def process_seconds(elsewhere: float) -> float:
     # What every stage imports beside this file's own imports, when it loads its policy.
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Phi3ForCausalLM  # noqa: F401
 
-    return max(0.0, clock.age_seconds(psutil.Process()) - elsewhere)
+    return max(0.0, clock.age_seconds(clock.first_process()) - elsewhere)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Clocks and processes as the ledger sees them: nothing here changes when the wall clock is set."""
 
+import os
 import socket
 import time
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 import psutil
 
 _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)  # Linux only
+_FIRST = os.getpid()
 
 
 def steady_seconds() -> float:
@@ -22,6 +24,11 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return f"{socket.gethostname()} {psutil.boot_time():.0f}"
+
+
+def first_process() -> psutil.Process:
+    """The process that has loaded this package: this one, or the one that it was forked from to work for it."""
+    return psutil.Process(_FIRST)
 
 
 def born_seconds(process: psutil.Process) -> float:

@@ -1,44 +1,94 @@
-"""A request to leave (SIGTERM from a scheduler, Ctrl-C from a person), as an exception that loses nothing."""
+"""A request to leave, as an exception that loses nothing.
 
+SIGTERM comes from a scheduler, SIGINT (Ctrl-C) from a person, SIGHUP from a terminal that closes, and SIGUSR1 from the
+process that watches a stage, when the stage has spent what it may (experiment/watch.py).
+"""
+
+import os
+import select
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 EXIT_CODE = 75
 """EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command resumes."""
+NOTICES = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LIMIT = signal.SIGUSR1
 
 
 class Interrupted(BaseException):
     """The process shall leave. No Exception, so that no handler of failures swallows it."""
 
 
-_requested = False
+_requested: int | None = None
+_finishing = False
+_gone = False
 _depth = 0
+_heard: Callable[[], None] | None = None
 
 
-def install() -> None:
-    """From now on the first SIGTERM or SIGINT raises Interrupted in the main thread; to be called there.
+def install(*more: signal.Signals, heard: Callable[[], None] | None = None) -> None:
+    """From now on the first of the notices, or of `more`, raises Interrupted in the main thread; to be called there.
 
-    Schedulers send theirs twice, and the second must not disturb the leaving.
+    Schedulers send theirs twice, and the second must not disturb the leaving. SIGHUP stays ignored if it is (nohup).
+    `heard` is called with each signal.
     """
-    global _requested
-    _requested = False
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _request)
+    global _requested, _finishing, _heard
+    _requested, _finishing, _heard = None, False, heard
+    handle(_request, *more)
+
+
+def handle(handler: Callable[[int, FrameType | None], None] | signal.Handlers, *more: signal.Signals) -> None:
+    """Let a handler have the notices, and `more`."""
+    for number in (*NOTICES, *more):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def ignore() -> None:
-    """Ignore both signals from now on: another process receives them too, and ends this one."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    """Ignore the notices from now on: another process receives them too, and ends this one."""
+    handle(signal.SIG_IGN)
+
+
+def finishing() -> None:
+    """What is left is short, and makes the result of what was paid for: SIGUSR1 does not disturb it any more."""
+    global _finishing
+    _finishing = True
+
+
+def limit_taken() -> bool:
+    """Whether it was SIGUSR1 that raised Interrupted; if so, that is settled, and the process is `finishing`."""
+    global _requested
+    if _requested != LIMIT:
+        return False
+    _requested = None
+    finishing()
+    return True
+
+
+def quiet() -> bool:
+    """Send output nowhere that would go to a closed terminal or to a reader that has ended; whether there is such."""
+    global _gone
+    for descriptor in (1, 2):
+        poll = select.poll()
+        poll.register(descriptor, 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
+            _gone = True
+    return _gone
 
 
 def _request(number: int, frame: FrameType | None) -> None:
     global _requested
-    if _requested:
+    if _heard is not None:
+        _heard()
+    if _requested is not None or (number == LIMIT and _finishing):
         return
-    _requested = True
+    _requested = number
+    quiet()
     if not _depth:
         raise Interrupted(signal.Signals(number).name)
 
@@ -58,5 +108,5 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         _depth -= 1
-    if _requested and not _depth:
+    if _requested is not None and not _depth:
         raise Interrupted("put off until now")

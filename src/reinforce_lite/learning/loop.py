@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from reinforce_lite.config import Training
+from reinforce_lite.io.interrupt import Interrupted, limit_taken
 from reinforce_lite.learning import drift, parallel
 from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.checks import Skipped, check_engine, check_processes
@@ -78,15 +79,23 @@ def train(
     with progress.resumed(policy, learner.optimizer) as completed, kept_open(engine, opened(*needs)) as writer:
         reason, skipped = stop(completed) if completed else None, Skipped(settings.max_skipped, progress.rows())
         questions = question_stream(problems, settings.shuffle, seed, first=completed * settings.questions_per_step)
-        for number in (bar := steps_bar(completed, settings.steps)):
-            if reason is not None:
-                break
-            picked = list(itertools.islice(questions, settings.questions_per_step))
-            step, reason = learner.step(number, picked, writer, progress, stop)
-            on_step(step)
-            skipped.count(step.metrics)
-            shown = {name: f"{step.metrics[name]:.3g}" for name in ("reward_mean", "length_mean")}
-            bar.set_postfix(shown, refresh=False)
+        try:
+            for number in (bar := steps_bar(completed, settings.steps)):
+                if reason is not None:
+                    break
+                picked = list(itertools.islice(questions, settings.questions_per_step))
+                step, reason = learner.step(number, picked, writer, progress, stop)
+                on_step(step)
+                skipped.count(step.metrics)
+                shown = {name: f"{step.metrics[name]:.3g}" for name in ("reward_mean", "length_mean")}
+                bar.set_postfix(shown, refresh=False)
+        except Interrupted:
+            done = len(progress.rows())
+            if parallel.processes() > 1 or not done or not limit_taken():
+                raise
+            reason = stop(done)  # the money is spent: what was learned by then is the result
+            if reason is None and done < settings.steps:
+                raise
     if settings.weights == "lora":
         lora.merge(policy)
     policy.model.eval()

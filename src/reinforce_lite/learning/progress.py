@@ -18,7 +18,7 @@ from tqdm import tqdm
 from reinforce_lite.config import CheckpointSettings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import write_json
-from reinforce_lite.io.interrupt import Interrupted, uninterrupted
+from reinforce_lite.io.interrupt import Interrupted, quiet, uninterrupted
 from reinforce_lite.io.journal import Journal
 from reinforce_lite.io.keyed import Key
 from reinforce_lite.learning import checkpoint
@@ -95,8 +95,8 @@ class Progress(Keeper):
     def resumed(self, policy: Policy, optimizer: torch.optim.Optimizer) -> Iterator[int]:
         """See `Keeper.resumed`.
 
-        The state of the last completed step is written when the block ends or is interrupted, or when the reader of
-        our output is killed with us and we notice that first (BrokenPipeError).
+        The state of the last completed step is written when the block ends or is interrupted, or when our output has
+        lost its reader or its terminal and we notice that first (OSError).
 
         Raises:
             UserError: the folder holds another training, by its key.
@@ -107,7 +107,8 @@ class Progress(Keeper):
         try:
             yield self._completed
             self._save()
-        except (Interrupted, BrokenPipeError):
+        except (Interrupted, OSError):
+            quiet()
             if self._at_boundary:
                 self._save()
             raise
