@@ -43,8 +43,16 @@ def adopt_in_container():
         json.dump(config, file)
         file.flush()
         command = ["exec", "--bind", os.getcwd(), "--pwd", os.getcwd()]
-        command += [image_address(image), "python", "-m", "reinforce_lite.experiment.adopt", file.name]
+        command += [
+            image_address(image),
+            "python",
+            "-m",
+            "reinforce_lite.experiment.adopt",
+            file.name,
+        ]
         done = subprocess.run([program, *command], capture_output=True, text=True)
     if done.returncode:
-        raise WorkflowError(f"{image} cannot look at the results: {done.stderr.strip()[-2000:]}")
+        raise WorkflowError(
+            f"{image} cannot look at the results: {done.stderr.strip()[-2000:]}"
+        )
     return done.stdout.splitlines()

@@ -67,7 +67,7 @@ def name_user():
     try:
         getpass.getuser()
     except (KeyError, OSError):
-        os.environ["USER"] = f"uid{os.getuid()}"
+        os.environ.update(USER=f"uid{os.getuid()}")
 
 
 def write_config():
@@ -212,7 +212,13 @@ def unread_as_made(stage, wildcards, settings):
     with open(path) as handle:
         under = json.load(handle)["under"]
     sections = {
-        "training": ("Training", lambda: {**under["training"], **under["training_variants"].get(wildcards.variant, {})}),
+        "training": (
+            "Training",
+            lambda: {
+                **under["training"],
+                **under["training_variants"].get(wildcards.variant, {}),
+            },
+        ),
         "evaluation": ("Evaluation", lambda: under["evaluation"]),
         "policy": ("PolicySettings", lambda: under["policies"][wildcards.model]),
     }
