@@ -34,8 +34,9 @@ RUN python3 -m venv /sbom && /sbom/bin/pip install --no-deps --require-hashes -r
 
 FROM build AS build-cpu
 ARG TORCH_INDEX=
-COPY envs/torch.txt envs/torch_cuda.txt envs/
-RUN pip install --no-deps --require-hashes ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r envs/torch.txt \
+COPY envs/torch_cpu.txt envs/torch.txt envs/torch_cuda.txt envs/
+RUN { pip install --no-deps --require-hashes ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r envs/torch_cpu.txt \
+        || pip install --no-deps --require-hashes ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -r envs/torch.txt; } \
     && { pip check >/dev/null || pip install --no-deps --require-hashes -r envs/torch_cuda.txt; } && pip check
 COPY docker/compile.sh docker/
 RUN docker/compile.sh /opt/venv

@@ -11,6 +11,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export HF_HUB_DISABLE_TELEMETRY := 1
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+HASHED := $(PIP) install --no-deps --require-hashes
+TORCH_BUILD := $(HASHED) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Which image: cpu (the tiny world, anywhere) or cuda (the paid run).
@@ -30,13 +32,13 @@ help:  ## this list
 
 setup: $(VENV)/.installed-$(TORCH)  ## create .venv from the locks in envs/
 
-$(VENV)/.installed-%: envs/runtime.txt envs/dev.txt envs/torch.txt envs/torch_cuda.txt envs/cuda.txt pyproject.toml
+$(VENV)/.installed-%: envs/runtime.txt envs/dev.txt envs/torch_cpu.txt envs/torch.txt envs/torch_cuda.txt envs/cuda.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make setup PYTHON=python3.12")'
 	@echo "installing into $(VENV) (a few minutes the first time)"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --no-deps --require-hashes -r envs/dev.txt
-	$(PIP) install --no-deps --require-hashes $(if $(filter cuda,$*),-r envs/cuda.txt,$(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -r envs/torch.txt)
-	$(PIP) check >/dev/null || $(PIP) install --no-deps --require-hashes -r envs/torch_cuda.txt
+	$(HASHED) -r envs/dev.txt
+	$(if $(filter cuda,$*),$(HASHED) -r envs/cuda.txt,$(TORCH_BUILD) -r envs/torch_cpu.txt 2>/dev/null || $(TORCH_BUILD) -r envs/torch.txt)
+	$(PIP) check >/dev/null || $(HASHED) -r envs/torch_cuda.txt
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
 	$(if $(filter cuda,$*),$(BIN)/python -c 'from vllm import LLM')

@@ -26,8 +26,8 @@ part() {
 
 cat envs/dev.txt envs/cuda.txt >"$all"
 compile pyproject.toml --all-extras "${upgrade[@]}" --output-file "$all" >/dev/null
-# torch and what only its CUDA build needs stand in cuda.txt. torch.txt, written by hand, has the hashes of torch's CPU
-# builds too, which another index holds; torch_cuda.txt is what the CUDA build needs beside runtime.txt.
+# torch and what only its CUDA build needs stand in cuda.txt. torch_cpu.txt, written by hand, has the CPU builds,
+# which another index holds, and torch.txt what cuda.txt says of torch alone; torch_cuda.txt is what the CUDA build needs beside runtime.txt.
 names "$all" | grep -E '^(torch|triton|cuda-.*|nvidia-.*)$' >"$scratch/torch"
 part runtime pyproject.toml --extra gguf --extra test <"$scratch/torch"
 part dev pyproject.toml --extra gguf --extra dev <"$scratch/torch"

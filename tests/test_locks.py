@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-HASHED = ("runtime", "dev", "cuda", "sbom", "crate", "torch", "torch_cuda", "uv", "audit")
+HASHED = ("runtime", "dev", "cuda", "sbom", "crate", "torch", "torch_cpu", "torch_cuda", "uv", "audit")
 
 
 def pins(name: str) -> dict[str, set[str]]:
@@ -32,7 +32,8 @@ def test_vllm_and_its_torch_are_locked_as_they_are_wanted() -> None:
     for name in ("torch", "vllm"):
         (version,) = cuda[name]
         assert f'"{name}=={version}"' in wanted
-    assert pins("torch") == {"torch": cuda["torch"]}
+    (version,) = cuda["torch"]
+    assert pins("torch") == {"torch": {version}} and pins("torch_cpu") == {"torch": {f"{version}+cpu"}}
 
 
 def hashes(name: str, package: str) -> set[str]:
@@ -43,9 +44,11 @@ def hashes(name: str, package: str) -> set[str]:
     return set(re.findall(r"sha256:([0-9a-f]{64})", block[0]))
 
 
-def test_torch_has_the_hashes_of_both_indexes() -> None:
-    builds = hashes("torch", "torch") - hashes("cuda", "torch")
-    assert hashes("cuda", "torch") < hashes("torch", "torch") and len(builds) == 4, "x86_64 and aarch64, 3.11 and 3.12"
+def test_torch_has_the_hashes_of_both_indexes_apart() -> None:
+    """In one file pip would take the CUDA build: an index tells hashes, a folder of wheels does not."""
+    assert hashes("torch", "torch") == hashes("cuda", "torch")
+    assert len(hashes("torch_cpu", "torch")) == 4, "x86_64 and aarch64, 3.11 and 3.12"
+    assert not hashes("torch_cpu", "torch") & hashes("torch", "torch")
     cuda, libraries = pins("cuda"), pins("torch_cuda")
     assert libraries == {name: cuda.get(name) for name in libraries} and "torch" not in libraries
     assert not libraries.keys() & pins("runtime").keys() and "nvidia-cublas" in libraries
@@ -55,7 +58,7 @@ def test_whatever_is_installed_is_named_by_its_content() -> None:
     for name in ("Makefile", "Dockerfile", "docker/install.sh", "envs/lock.sh"):
         for line in (ROOT / name).read_text().replace("\\\n", " ").splitlines():
             if re.search(r"(pip|PIP\)) .*install ", line) and not re.search(r"^ *#|echo ", line):
-                assert "--require-hashes" in line or "--editable ." in line, line
+                assert re.search(r"--require-hashes|--editable \.|HASHED\)|TORCH_BUILD\)", line), line
     assert re.search(r"^ARG BASE_IMAGE=\S+@sha256:[0-9a-f]{64}$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     used = re.findall(r"uses: (\S+)", (ROOT / ".github/workflows/publish.yaml").read_text())
     assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used), used
@@ -74,6 +77,6 @@ def test_only_the_lock_for_a_gpu_names_torch_or_its_libraries() -> None:
 @pytest.mark.parametrize("name", HASHED)
 def test_each_version_has_hashes_and_no_address(name: str) -> None:
     text = (ROOT / f"envs/{name}.txt").read_text()
-    assert "://" not in text and "--index" not in text and "--find-links" not in text and "+cpu" not in text
+    assert "://" not in text and "--index" not in text and "--find-links" not in text
     for block in re.split(r"\n(?=[a-z])", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)):
         assert "--hash=sha256:" in block, block[:80]
