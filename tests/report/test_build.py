@@ -165,10 +165,10 @@ def test_an_absent_input_is_named(fresh: Settings) -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ({"repo": "meta-llama/Llama-3.2-3B-Instruct", "revision": "abc"}, False),
-        ({"repo": "microsoft/Phi-3.5-mini-instruct", "revision": "abc"}, False),
-        ({"repo": "meta-llama/Llama-3.2-3B-Instruct", "revision": "abc", "path": "copy"}, True),
-        ({"repo": "HuggingFaceTB/SmolLM2-135M-Instruct", "revision": "abc"}, True),
+        ({"repo": "meta-llama/Llama-3.2-3B-Instruct", "revision": "a" * 40}, False),
+        ({"repo": "microsoft/Phi-3.5-mini-instruct", "revision": "a" * 40}, False),
+        ({"repo": "meta-llama/Llama-3.2-3B-Instruct", "revision": "a" * 40, "path": "copy"}, True),
+        ({"repo": "HuggingFaceTB/SmolLM2-135M-Instruct", "revision": "a" * 40}, True),
     ],
 )
 def test_the_notice_follows_from_the_weights(raw_config: dict[str, Any], source: dict[str, str], said: bool) -> None:
