@@ -1,5 +1,6 @@
 """Frauds in what the report wrote, and what looks like one and is none."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,15 @@ def test_sums_that_were_taken_out_of_the_summary(folder: Path) -> None:
     del summary["provenance"]["ledger"]
     write_json(folder / "summary.json", summary)
     assert ("summary.json", "", "provenance.ledger") in named(folder)
+
+
+def test_from_another_folder_the_page_is_the_same(
+    folder: Path, ready: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A written configuration says `results: results`, and so does the page, wherever verify is called."""
+    written, place = ready.model_copy(update={"results": Path("results")}), tmp_path / "home/results/small"
+    shutil.copytree(folder, place)
+    write_json(place / "config.json", written.model_dump(mode="json"))
+    build(written, place)
+    monkeypatch.chdir("/")
+    assert [str(one) for one in found(place)] == []

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from reinforce_lite.config import Settings, Training, load
+from reinforce_lite.config import Settings, Training, load, validate
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import avg_at_k
 from reinforce_lite.evaluation.statistics import outcome_means
@@ -79,8 +79,7 @@ class Experiment:
         """
         if not (folder / "config.json").exists():
             raise UserError(f"{folder / 'config.json'} does not exist", "name a folder results/<experiment>")
-        record_of(folder / "config.json")  # its errors name the place
-        settings = load([folder / "config.json"])
+        settings = _written(folder / "config.json")
         summary = record_of(Layout(folder).path(Job("report")))
         if not all(isinstance(summary.get(key), dict) for key in ("models", "cost", "provenance")):
             raise UserError(f"{folder / 'summary.json'} is no summary of an experiment", "run the rule report again")
@@ -111,6 +110,17 @@ class Experiment:
         """Whether the file of a split is the one of the manifest."""
         name = f"{split}.jsonl"
         return bool(sha256_file(self.folder / "data" / name) == self.manifest["sha256"].get(name))
+
+
+def _written(path: Path) -> Settings:
+    """The configuration with its paths as they are written, which the page shows; only a task's own file is looked for.
+
+    Raises:
+        UserError: the file is absent or damaged, or the configuration is not valid.
+    """
+    content = record_of(path, task=dict)
+    name = str(content.get("task", {}).get("name"))
+    return load([path]) if name.endswith(".py") and not Path(name).exists() else validate(content, str(path))
 
 
 def _check_kinds(path: Path, summary: Row) -> None:
