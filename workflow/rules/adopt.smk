@@ -15,19 +15,20 @@ def adopt_results():
     """Put the times of results in order that their keys confirm, and disown those that none confirms."""
     if not workflow.is_main_process or not os.path.isdir(RESULTS):
         return
-    try:
-        from reinforce_lite import config as settings
-        from reinforce_lite import errors
-        from reinforce_lite.experiment.adopt import adopt
-    except ImportError:
-        lines = adopt_in_container()
-    else:
-        try:
-            lines = adopt(settings.validate(config))
-        except errors.UserError as error:
-            raise WorkflowError(str(error)) from None
-    for line in lines:
+    for line in adopt_here() if has_package() else adopt_in_container():
         print(line, file=sys.stderr, flush=True)
+
+
+def adopt_here():
+    """By the package."""
+    from reinforce_lite import config as settings
+    from reinforce_lite import errors
+    from reinforce_lite.experiment.adopt import adopt
+
+    try:
+        return adopt(settings.validate(config))
+    except errors.UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def adopt_in_container():

@@ -23,13 +23,19 @@ def plain(value):
     return value if isinstance(value, int | float | bool | None) else str(value)
 
 
-def check_config():
-    """Check the merged configuration: by the package if it is installed, else by its JSON schema."""
+def has_package():
+    """Whether the package is installed here; a module that it lacks is an error, and no reason to do less."""
     try:
         import reinforce_lite  # noqa: F401
     except ImportError:
+        return False
+    return True
+
+
+def check_config():
+    """Check the merged configuration: by the package if it is installed, else by its JSON schema."""
+    if not has_package():
         return check_by_schema(read_schema())
-    # Outside that `try`: a module that the package lacks is an error, and no reason to check less.
     from reinforce_lite import config as settings
     from reinforce_lite import errors
 
