@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from transformers import AutoModelForCausalLM
 
 from reinforce_lite.config import PolicySettings, Settings, validate
 from reinforce_lite.errors import UserError
@@ -87,6 +88,17 @@ def test_what_an_index_promises_is_looked_for(shards: Path, damage: Callable[[Pa
     damage(shards)
     with pytest.raises(UserError, match=said):
         files.weights(shards)
+
+
+def test_an_index_that_transformers_does_not_read_is_not_looked_at(folder: Path) -> None:
+    """A whole file goes before an index, which an earlier save may have left."""
+    weights = files.weights(folder)
+    (folder / files.INDEX).write_text(
+        json.dumps({"weight_map": {"lm_head.weight": "model-00001-of-00009.safetensors"}})
+    )
+    assert files.weights(folder) == weights
+    assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() > 0
+    assert [path.name for path in files.weight_files(folder)] == [files.WHOLE]
 
 
 def other_shard(place: Path) -> None:

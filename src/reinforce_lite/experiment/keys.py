@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from reinforce_lite.config import Settings
-from reinforce_lite.experiment.policy_files import Sum, place_key, policy_key
 from reinforce_lite.io.files import read_json
 from reinforce_lite.io.keyed import ACCEPT, COMPUTED_WITH, Key
 from reinforce_lite.io.provenance import computed_with, sha256_file
+from reinforce_lite.policy.identity import Sum, place_key, policy_key
 from reinforce_lite.resources.precision import evaluation_of, training_of
 from reinforce_lite.stages import POLICY, STAGES, Job, Layout
 from reinforce_lite.tasks import file_sum

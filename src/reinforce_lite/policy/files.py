@@ -12,10 +12,16 @@ from typing import Any
 from reinforce_lite.errors import UserError
 
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
+WEIGHTS = (WHOLE, INDEX, "pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Where transformers looks for weights; it takes the first that is there."""
+TOKENIZER = (
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "chat_template.jinja",
+    "chat_template.json",
+)  # fmt: skip
+"""What a tokenizer is read from, as far as it is there."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 """Any of these makes a tokenizer."""
-READ = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")
-"""What transformers reads beside config.json, if it is there."""
 AGAIN = "fetch the file again (in a clone of a repository: git lfs pull)"
 
 
@@ -30,8 +36,8 @@ def weights(place: Path) -> int:
     if place.suffix == ".gguf":
         return _gguf(place)
     _json(place / "config.json")
-    for name in READ:
-        if (place / name).exists():
+    for name in ("generation_config.json", *TOKENIZER):
+        if name.endswith(".json") and (place / name).exists():
             _json(place / name)
     if not any((place / name).exists() for name in TOKENIZERS):
         raise UserError(f"{place} has no tokenizer: none of {', '.join(TOKENIZERS)}", AGAIN)
@@ -40,19 +46,35 @@ def weights(place: Path) -> int:
 
 def _headers(place: Path) -> Iterator[dict[str, Any]]:
     """The tensors of each file of weights, by their names."""
-    if not (place / INDEX).exists():
-        if (place / WHOLE).exists() or not any(place.glob("pytorch_model*.bin")):
-            yield safetensors_header(place / WHOLE)
+    every = weight_files(place) or [place / WHOLE]
+    if every[0].suffix != ".safetensors":
         return
-    named = _json(place / INDEX).get("weight_map")
-    if not isinstance(named, dict) or not named:
-        raise UserError(f"{place / INDEX} has no weight_map", AGAIN)
-    for shard in sorted(set(named.values())):
-        header = safetensors_header(place / shard)
-        absent = [name for name, where in named.items() if where == shard and name not in header]
+    named = {} if every[0].name == WHOLE else _weight_map(place / INDEX)
+    for path in every:
+        header = safetensors_header(path)
+        absent = [name for name, where in named.items() if where == path.name and name not in header]
         if absent:
-            raise UserError(f"{place / shard} lacks {absent[0]}, which {INDEX} says it holds", AGAIN)
+            raise UserError(f"{path} lacks {absent[0]}, which {INDEX} says it holds", AGAIN)
         yield header
+
+
+def weight_files(place: Path) -> list[Path]:
+    """The files of weights that transformers loads from a folder; none if there are none.
+
+    Raises:
+        UserError: an index is damaged.
+    """
+    first = next((place / name for name in WEIGHTS if (place / name).exists()), None)
+    if first is None or first.suffix != ".json":
+        return [] if first is None else [first]
+    return [place / shard for shard in sorted(set(_weight_map(first).values()))]
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    named = _json(index).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise UserError(f"{index} has no weight_map", AGAIN)
+    return named
 
 
 def safetensors_header(path: Path) -> dict[str, Any]:

@@ -3,25 +3,19 @@
 A README beside them changes nothing, nor does another name of the folder or of a file.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_json
 from reinforce_lite.io.keyed import CONFIG, FILES
+from reinforce_lite.policy.files import TOKENIZER, weight_files
 from reinforce_lite.stages import POLICY
 
 Sum = Callable[[Path], str]
 """The SHA-256 of a file."""
 
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""Where transformers looks for weights; it takes the first that is there."""
-TOKENIZER = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "chat_template.jinja",
-    "chat_template.json",
-)  # fmt: skip
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 """transformers puts an adapter that lies beside the weights on them."""
 UNREAD = {"_name_or_path", "_commit_hash", "transformers_version", "torch_dtype", "dtype", "architectures"}
@@ -48,18 +42,10 @@ def place_key(name: str, place: Path, sum_of: Sum) -> dict[str, Any]:
         return {f"{name}{FILES}": {place.name: sum_of(place)}}
     if not place.is_dir():
         raise UserError(f"{place} does not exist", "restore the folder with the policy's weights")
-    files = {path.name: sum_of(path) for path in _read(place)}
-    return {f"{name}{FILES}": files, f"{name}{CONFIG}": _config(place)}
-
-
-def _read(place: Path) -> Iterator[Path]:
-    """The files that loading reads, but for the configuration."""
-    weights = next((place / name for name in WEIGHTS if (place / name).exists()), None)
-    if weights is not None and weights.suffix == ".json":
-        yield from (place / name for name in sorted(set(read_json(weights)["weight_map"].values())))
-    elif weights is not None:
-        yield weights
-    yield from (place / name for name in (*TOKENIZER, *ADAPTER) if (place / name).exists())
+    others = (place / name for name in (*TOKENIZER, *ADAPTER))
+    read = [*weight_files(place), *(path for path in others if path.exists())]
+    sums = {path.name: sum_of(path) for path in read}
+    return {f"{name}{FILES}": sums, f"{name}{CONFIG}": _config(place)}
 
 
 def _config(place: Path) -> dict[str, Any]:
