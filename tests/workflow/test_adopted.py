@@ -10,7 +10,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import tarfile
 from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
@@ -42,8 +41,7 @@ def copied(request: pytest.FixtureRequest, tmp_path: Path) -> Workflow:
     """A fresh clone with the results of a release, whose times say nothing."""
     workflow = copy_workflow(tmp_path)
     shutil.copy(ROOT / "tests/stored/stored.yaml", tmp_path / "config")
-    with tarfile.open(request.param) as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(request.param, tmp_path)
     shuffle(workflow)
     return workflow
 
