@@ -100,8 +100,8 @@ def make(limit_usd: float, spent_usd: float, usd_per_second: float, entries: Seq
         for entry in entries
     ]
     bill = Bill(spent_usd, usd_per_second, entries)
-    needed, lows = min(min_steps, bill.most), (entry.duration.total.low for entry in pending(entries))
-    lowest = spent_usd + usd_per_second * sum(lows)
+    lowest = spent_usd + usd_per_second * sum(entry.duration.total.low for entry in pending(entries))
+    needed = min(min_steps, bill.most)
     fitting = [steps for steps in range(max(1, needed), bill.most + 1) if bill.cost(steps) <= limit_usd]
     refused = None
     if lowest > limit_usd:
@@ -168,7 +168,7 @@ def whole_seeds(
         (kept, given up), in the order of the configuration.
     """
     seeds = list(dict.fromkeys(entry.job.seed for entry in entries if entry.job.seed is not None))
-    begun = {e.job.seed for e in entries if e.begun}
+    begun = {entry.job.seed for entry in entries if entry.begun}
     left_out = {e.job.seed for e in entries if e.job.stage == "train" and e.state == "not run"} - begun
     fixed = [seed for seed in seeds if seed in begun or seed == seeds[0]]
     open_ones = [seed for seed in seeds if seed not in fixed and seed not in left_out]
@@ -187,8 +187,8 @@ def given_up(plan: Plan, job: Job) -> str | None:
     """Why a job is not run, if its seed is given up."""
     if job.seed not in plan.given_up:
         return None
-    of = f"{len(plan.seeds)} of {len(plan.seeds) + len(plan.given_up)} seeds"
-    return f"not run: seed {job.seed} is given up: the money is expected to suffice for {of}"
+    kept, every = len(plan.seeds), len(plan.seeds) + len(plan.given_up)
+    return f"not run: seed {job.seed} is given up: the money is expected to suffice for {kept} of {every} seeds"
 
 
 def pending(entries: Sequence[Entry], stage: str | None = None) -> list[Entry]:
@@ -266,8 +266,9 @@ def refused(plan: Plan) -> str | None:
     """Why a whole plan is refused, and what would fit; None if it is not."""
     if plan.refused is None:
         return None
-    steps = f"at this limit training.steps: {plan.steps} would fit"
-    fewer = steps if plan.steps is not None else "no number of steps fits at this limit"
+    fewer = f"at this limit training.steps: {plan.steps} would fit"
+    if plan.steps is None:
+        fewer = "no number of steps fits at this limit"
     return f"not run: {plan.refused}; {enough(plan)}; {fewer}"
 
 
@@ -279,7 +280,8 @@ def table(plan: Plan) -> str:
         forecast = f"{seconds.low:,.0f} - {seconds.expected:,.0f} - {seconds.high:,.0f}" if pending else entry.state
         cost = dollars(plan.usd_per_second * seconds.expected) if pending else ""
         rows.append((str(entry.job), forecast, cost, "" if share is None else dollars(share)))
-    lines = aligned(("", "device-seconds (low - expected - high)", "expected", "may cost"), rows, left=range(4))
+    head = ("", "device-seconds (low - expected - high)", "expected", "may cost")
+    lines = aligned(head, rows, left=range(len(head)))
     lines.append(
         f"spent {dollars(plan.spent_usd)} of {dollars(plan.limit_usd)}; kept for evaluations after training "
         f"{dollars(plan.reserve_usd)}; expected for what is no training {dollars(plan.others_usd)}"
@@ -288,7 +290,8 @@ def table(plan: Plan) -> str:
         now, *then = (f"${price:g}" for price in (plan.usd_per_second * 3600, *plan.paid_at))
         lines.append(f"price: {now} a device hour from now on; some was spent at {', '.join(then)}")
     if plan.given_up:
-        lines.append(f"training seeds: {len(plan.seeds)} fit; given up: {', '.join(map(str, plan.given_up))}")
+        names = ", ".join(map(str, plan.given_up))
+        lines.append(f"training seeds: {len(plan.seeds)} fit; given up: {names}")
     return "\n".join([*lines, refused(plan) or enough(plan)])
 
 

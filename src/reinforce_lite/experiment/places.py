@@ -11,6 +11,10 @@ from reinforce_lite.experiment.fits import trainings
 from reinforce_lite.io.files import check_folder
 from reinforce_lite.policy import hub
 from reinforce_lite.resources.memory import GIB, footprint, weights_gib
+from reinforce_lite.stages import STAGES, Layout, jobs
+
+TEMPORARY = 2**20
+"""Bytes that have to find room among the temporary files."""
 
 
 def disk(settings: Settings) -> str:
@@ -67,8 +71,26 @@ def existing(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
-TEMPORARY = 2**20
-"""Bytes that have to find room among the temporary files."""
+def check_stages(settings: Settings) -> None:
+    """See that every stage can write where it will, before anything is spent.
+
+    Raises:
+        UserError: a folder cannot be written.
+    """
+    layout = Layout.of(settings)
+    for job in jobs(settings, device=False):
+        wanted = [layout.folder(job), layout.decision(job).parent, layout.benchmark(job).parent]
+        wanted += [layout.resume(job)] if STAGES[job.stage].resume else []
+        for folder in wanted:
+            place = existing(folder)
+            try:
+                with tempfile.TemporaryFile(dir=place):
+                    pass
+            except OSError as error:
+                raise UserError(
+                    f"{place}, where {job} will write, cannot be written: {error.strerror}",
+                    "make it a folder that this user can write, with room on its disk",
+                ) from error
 
 
 def folders(settings: Settings) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import sys
-from tempfile import TemporaryFile
 from typing import Any
 
 from reinforce_lite.budget import decision, status
@@ -22,7 +21,6 @@ from reinforce_lite.io.files import write_json
 from reinforce_lite.io.provenance import environment
 from reinforce_lite.policy.size import sized
 from reinforce_lite.resources.precision import evaluation_of, training_of
-from reinforce_lite.stages import STAGES, Layout, jobs
 
 METHOD = 3
 """Counts the changes in how rates are measured, so that no plan is made from rates of an older method."""
@@ -73,7 +71,7 @@ def plan_experiment(settings: Settings, elsewhere: float = 0.0) -> dict[str, Any
     limit, spent = settings.budget.limit_usd, spent_usd(attempts(ledger_path(settings)))
     if spent >= limit:
         return _unknown(limit, f"not run: {dollars(spent)} are spent and budget.limit_usd is {limit:g}; raise it")
-    _check_writable(settings)
+    places.check_stages(settings)
     began = clock.steady_seconds()
     watch.apart(lambda: open_experiment(settings) and None)  # makes the database, which no other stage has to do
     elsewhere += clock.steady_seconds() - began
@@ -82,28 +80,6 @@ def plan_experiment(settings: Settings, elsewhere: float = 0.0) -> dict[str, Any
             return watch.work(settings, row, lambda account: _plan(settings, account, elsewhere), limit - spent)
     except StoppedByBudgetError as cut:
         return _cut(limit, spent_usd(attempts(ledger_path(settings))), cut)
-
-
-def _check_writable(settings: Settings) -> None:
-    """See that every stage can write where it will, before anything is spent.
-
-    Raises:
-        UserError: a folder cannot be written.
-    """
-    layout = Layout.of(settings)
-    for job in jobs(settings, device=False):
-        wanted = [layout.folder(job), layout.decision(job).parent, layout.benchmark(job).parent]
-        wanted += [layout.resume(job)] if STAGES[job.stage].resume else []
-        for folder in wanted:
-            place = next(place for place in (folder, *folder.parents) if place.exists())
-            try:
-                with TemporaryFile(dir=place):
-                    pass
-            except OSError as error:
-                raise UserError(
-                    f"{place}, where {job} will write, cannot be written: {error.strerror}",
-                    "make it a folder that this user can write, with room on its disk",
-                ) from error
 
 
 def _plan(settings: Settings, account: Account, elsewhere: float) -> dict[str, Any]:

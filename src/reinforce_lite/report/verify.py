@@ -23,7 +23,7 @@ from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.io.provenance import origin, sha256_file
 from reinforce_lite.report.build import PAGE, SUMMARY, TRACES, VERDICTS, Report, report_of
 from reinforce_lite.report.verification import ledger
-from reinforce_lite.report.verification.derive import Derived, Experiment
+from reinforce_lite.report.verification.derive import Derived
 from reinforce_lite.report.verification.difference import (
     ABSENT,
     Check,
@@ -35,6 +35,7 @@ from reinforce_lite.report.verification.difference import (
     record_of,
     rows_of,
 )
+from reinforce_lite.report.verification.experiment import Experiment
 from reinforce_lite.stages import EVALUATED, TRAINED, Layout
 
 KINDS = {

@@ -9,8 +9,8 @@ from reinforce_lite.budget.ledger import Attempt, look_up
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_json
 from reinforce_lite.report.summary import attempt_row, benchmark_seconds, ledger_sum
-from reinforce_lite.report.verification.derive import Experiment
 from reinforce_lite.report.verification.difference import ABSENT, Check, Difference, differing
+from reinforce_lite.report.verification.experiment import Experiment
 from reinforce_lite.stages import STAGES, Job, Layout, jobs
 
 FILE = "ledger.jsonl"
