@@ -251,6 +251,12 @@ class Training(Section):
     kl_coefficient: float = Field(
         0.0, ge=0, description="Weight in the loss of the KL to the start policy, in nats a token; 0 for none."
     )
+    entropy_coefficient: float = Field(
+        0.0,
+        ge=0,
+        description="Weight in the loss of the entropy of the next-token distribution, in nats a token, which keeps "
+        "the policy from growing certain; 0 for none.",
+    )
     micro_batch_tokens: int = Field(
         16384, ge=1, description="Padded tokens in one forward pass of the update; changes memory, not the result."
     )
@@ -315,6 +321,11 @@ class Training(Section):
     def completions_per_question(self) -> int:
         """Completions of one question in one step; there is one worked solution."""
         return 1 if self.estimator == "supervised" else self.group_size
+
+    @property
+    def regularised(self) -> bool:
+        """Whether every completion has a term in the loss, its advantage being zero or not."""
+        return self.kl_coefficient > 0 or self.entropy_coefficient > 0
 
     def importance_cap_on(self, device: str) -> float | None:
         """The cap of the importance weight on a device ("cuda" or "cpu"); None for no weight.

@@ -45,7 +45,10 @@ def test_controls_by_hand() -> None:
     assert step(ratio_clip=0.2, passes=4) == pytest.approx(2.5 + 12_000 * (0.0032 + 0.0005))
     cooler = step(ratio_clip=0.2, passes=4, temperature=0.7)  # its old policy is recomputed
     assert cooler == pytest.approx(2.5 + 12_000 * (0.0032 + 0.0005 + 0.001))
-    assert step(kl_coefficient=0.1) == pytest.approx(2.5 + 12_000 * (0.0008 + 0.0005 + 0.001))
+    # A KL or an entropy in the loss pushes every completion, and so does a baseline that is the mean of the whole step.
+    assert step(kl_coefficient=0.1) == pytest.approx(2.5 + 12_000 * (0.001 + 0.0005 + 0.001))
+    assert step(entropy_coefficient=0.1) == pytest.approx(2.5 + 12_000 * (0.001 + 0.0005))
+    assert step(estimator="reinforce_pp") == pytest.approx(2.5 + 12_000 * (0.001 + 0.0005))
     assert step(reward="random") == pytest.approx(2.5 + 12_000 * (0.001 + 0.0005))
     assert step(reward="format") == pytest.approx(2.5 + 12_000 * (0.0003 + 0.0005))
     # Of ten completions the article's estimator pushes one. Where nothing is recomputed a prompt counts once a group.

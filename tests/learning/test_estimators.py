@@ -3,7 +3,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reinforce_lite.learning.estimators import Estimator, as_published, estimator, leave_one_out, supervised
+from reinforce_lite.learning.estimators import (
+    Estimator,
+    as_published,
+    estimator,
+    leave_one_out,
+    reinforce_pp,
+    supervised,
+)
 from reinforce_lite.learning.experience import Experience
 
 groups = st.lists(st.sampled_from([-1.0, 1.0]), min_size=3, max_size=12)
@@ -33,6 +40,19 @@ def test_as_published_by_hand() -> None:
 def test_as_published_clamps_where_the_others_agree() -> None:
     # standard deviation 0: 2 / 1e-8, clamped
     assert as_published(torch.tensor([[1.0, -1.0, -1.0, -1.0]]))[0].tolist() == [2.0, 0.0, 0.0, 0.0]
+
+
+def test_reinforce_pp_by_hand() -> None:
+    # of 1, 1, 1, -1, -1, -1, -1, 1 the mean is 0, and the unbiased variance 8/7
+    rewards = torch.tensor([[1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, -1.0, 1.0]])
+    assert torch.allclose(reinforce_pp(rewards), rewards / (8 / 7) ** 0.5)
+
+
+def test_reinforce_pp_learns_from_a_group_of_equal_rewards_but_not_from_a_step_of_them() -> None:
+    weigh = estimator("reinforce_pp")
+    assert weigh(torch.tensor([[1.0, 1.0], [1.0, -1.0]]))[0].tolist() == [0.5, 0.5]
+    assert weigh(torch.ones(2, 3)).abs().max() == 0
+    assert weigh.denominator(problems=4, group=3) == 12
 
 
 @given(groups)

@@ -8,12 +8,14 @@ from test_update import SETTINGS, samples
 
 from reinforce_lite.config import Training
 from reinforce_lite.learning import drift
+from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.objectives import anchored, kl_penalty, outside, ppo_clip, reinforce
 from reinforce_lite.learning.update import descend, gradient
 from reinforce_lite.policy import Policy
 
 PPO = SETTINGS.model_copy(update={"ratio_clip": 0.2, "passes": 3})
 WITH_KL = SETTINGS.model_copy(update={"kl_coefficient": 0.5})
+BONUS = SETTINGS.model_copy(update={"entropy_coefficient": 0.5, "gradient_clip": 1e9})
 
 
 def gradient_of(loss: torch.Tensor, at: torch.Tensor) -> list[float]:
@@ -90,6 +92,43 @@ def test_a_kl_in_the_loss_pulls_back_to_the_start(policy: Policy) -> None:
     for _ in range(5):
         descend(sgd, gradient(policy, anchored(policy, start, only_kl, WITH_KL), 8, WITH_KL))
     assert drift.kl_to_start(policy, start, picked, *sizes) < 0.2 * before
+
+
+def entropy_of(policy: Policy) -> torch.Tensor:
+    """The summed entropy of the next-token distributions, with its gradient, from the plain logits of one row each."""
+    total = torch.zeros(())
+    for sample in samples(policy):
+        prompt, written = sample.completion.prompt_ids, sample.completion.token_ids
+        logits = policy.model(input_ids=torch.tensor([prompt + written]), use_cache=False).logits[0]
+        before = logits[len(prompt) - 1 : -1].float()
+        total = total + torch.distributions.Categorical(logits=before).entropy().sum()
+    return total
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_bonus_has_the_gradient_of_the_entropy(policy: Policy, checkpointing: bool) -> None:
+    if checkpointing:
+        policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    policy.model.train()
+    weights = list(policy.model.parameters())
+    expected = torch.autograd.grad(-0.5 / 8 * entropy_of(policy), weights)
+    no_advantage = [Sample(one.completion, 0.0) for one in samples(policy)]
+    result = gradient(policy, no_advantage, 8, BONUS)
+    assert result.loss == pytest.approx(-0.5 / 8 * entropy_of(policy).item(), rel=1e-5)
+    for weight, slope in zip(weights, expected, strict=True):
+        assert torch.allclose(weight.grad, slope, atol=1e-6)
+
+
+def test_a_bonus_keeps_the_policy_uncertain(policy: Policy) -> None:
+    no_advantage, sgd = [Sample(one.completion, 0.0) for one in samples(policy)], None
+    with torch.no_grad():
+        policy.model.get_output_embeddings().weight.mul_(5.0)
+    sgd = torch.optim.SGD(policy.model.parameters(), lr=0.5)
+    before = gradient(policy, no_advantage, 8, BONUS).entropy
+    for _ in range(5):
+        descend(sgd, gradient(policy, no_advantage, 8, BONUS))
+    after = gradient(policy, no_advantage, 8, BONUS).entropy
+    assert before is not None and after is not None and after > before + 0.01
 
 
 def test_reinforce_is_the_weighted_sum() -> None:

@@ -233,14 +233,14 @@ def pushed_per_question(training: Training) -> int:
 
 def carrying(training: Training) -> Interval:
     """Share of the questions that carry a gradient."""
-    if training.estimator == "supervised":
+    if training.estimator in ("supervised", "reinforce_pp") or training.regularised:
         return Interval.exactly(1.0)
     return CARRYING_CONTROLS.get(str(training.reward), CARRYING)
 
 
 def plain(training: Training) -> bool:
     """Whether a step is one rollout and one pass, as in the trainings that others are forecast by."""
-    return training.estimator != "supervised" and training.ratio_clip is None and training.kl_coefficient == 0
+    return training.estimator != "supervised" and training.ratio_clip is None and not training.regularised
 
 
 def evaluation_seconds(rates: Rates, evaluation: Evaluation, problems: int, lengths: Lengths | None) -> Interval:

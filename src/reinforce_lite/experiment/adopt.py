@@ -228,8 +228,8 @@ class Results:
 
     def _report(self, job: Job) -> str | None:
         provenance, under = self._reported
-        now = self.settings.model_dump(mode="json")
-        if any(under[name] != value for name, value in now.items() if name not in ("container", "checkpoint")):
+        now = _shown(self.settings.model_dump(mode="json"))
+        if _shown(under) != now:
             return "made under another configuration"
         if ledger_sum(self.layout.ledger) != provenance["ledger"]:
             return "the ledger has gone on since"
@@ -274,6 +274,13 @@ class Results:
         if self._sums:
             with suppress(UserError):  # then they are taken again
                 write_json(self.layout.root / ".sums.json", self._sums)
+
+
+def _shown(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a report shows of a configuration: not the variants that are not run, nor what changes no result."""
+    run = {name: values for name, values in config["training_variants"].items() if name in config["variants"]}
+    left_out = {"container", "checkpoint", "training_variants"}
+    return {**{name: value for name, value in config.items() if name not in left_out}, "training_variants": run}
 
 
 def _mtime(path: Path) -> int:

@@ -14,6 +14,7 @@ from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import gpu
 from reinforce_lite.experiment.fits import engines, memory, trainings
+from reinforce_lite.experiment.keys import as_keyed
 from reinforce_lite.experiment.places import disk, folders
 from reinforce_lite.experiment.questions import prompts, task
 from reinforce_lite.experiment.weights import downloads, policies
@@ -66,7 +67,7 @@ def digest(settings: Settings) -> str:
     del looked_at["evaluation"]["bootstrap_resamples"]
     looked_at["task"] = KEYS_OF_EVERY_TASK | looked_at["task"]
     looked_at["runs"] = settings.runs
-    looked_at["training"] = [settings.variant(name).model_dump(mode="json") for name in settings.variants]
+    looked_at["training"] = [as_keyed(settings.variant(name)) for name in settings.variants]
     return hashlib.sha256(json.dumps(looked_at, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,13 +6,13 @@ result is the job's if the first agrees; an unfinished one goes on if both do.
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.config import Settings
+from reinforce_lite.config import Settings, Training
 from reinforce_lite.io.files import read_json
 from reinforce_lite.io.keyed import ACCEPT, COMPUTED_WITH, Key
 from reinforce_lite.io.provenance import computed_with, sha256_file
@@ -26,13 +26,16 @@ Entries = dict[str, Any]
 ONCE_READ = ("kl_every", "sampler_gap_limit")
 """Keys of `training` that change no number, but stood in older keys."""
 
+ADDED = {"entropy_coefficient": 0.0}
+"""Keys of `training` that older versions did not have, and the values at which they change no number."""
+
 
 def training_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
     """All that a training's weights depend on; `lora` is for adapters, and the prompt stands among the task's."""
     needs = Layout.of(config).needs(job)
     chosen = training_of(config, job.model, str(job.variant))
     unread = {*STAGES["train"].unread, "prompt", *(() if chosen.weights == "lora" else ("lora",))}
-    training = chosen.model_dump(mode="json", exclude=unread)
+    training = as_keyed(chosen, unread)
     return {
         **_numbers(config, job),
         **{f"training.{name}": value for name, value in training.items()},
@@ -41,6 +44,12 @@ def training_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
         **policy_key("start policy", needs["policy"].parent, sum_of),
         "train.jsonl, sha256": sum_of(needs["problems"]),
     }
+
+
+def as_keyed(training: Training, unread: Collection[str] = ()) -> Entries:
+    """The values of a training that stand in keys: without those that were added since, where they change nothing."""
+    same = {name for name, value in ADDED.items() if getattr(training, name) == value}
+    return training.model_dump(mode="json", exclude={*unread, *same})
 
 
 def start_key(config: Settings, job: Job, sum_of: Sum) -> Entries:

@@ -15,6 +15,7 @@ before it).
 ESTIMATORS = {
     "leave_one_out": "reinforce_lite.learning.estimators:LEAVE_ONE_OUT",
     "as_published": "reinforce_lite.learning.estimators:AS_PUBLISHED",
+    "reinforce_pp": "reinforce_lite.learning.estimators:REINFORCE_PP",
     "supervised": "reinforce_lite.learning.estimators:SUPERVISED",
 }
 """Every value of `training.estimator`, and where its `Estimator` is; the configuration is checked without torch."""

@@ -48,6 +48,18 @@ def as_published(rewards_PG: torch.Tensor) -> torch.Tensor:
     return advantages_PG
 
 
+def reinforce_pp(rewards_PG: torch.Tensor) -> torch.Tensor:
+    """advantages_PG: reward minus the mean of the whole step, over its standard deviation (REINFORCE++, Hu 2025).
+
+    A group of equal rewards teaches too. Each completion counts once; the code that Logic-RL ran weighs it by its
+    tokens. The rest of REINFORCE++ is configuration: `ratio_clip`, and `kl_coefficient` for a KL in the loss.
+
+    >>> reinforce_pp(torch.tensor([[1.0, 1.0], [1.0, -1.0]])).tolist()
+    [[0.5, 0.5], [0.5, -1.5]]
+    """
+    return (rewards_PG - rewards_PG.mean()) / (rewards_PG.std() + 1e-8)
+
+
 def supervised(rewards_PG: torch.Tensor) -> torch.Tensor:
     """advantages_PG of 1: the policy gradient of worked solutions is then that of maximum likelihood.
 
@@ -89,6 +101,7 @@ class Estimator:
 
 LEAVE_ONE_OUT = Estimator(leave_one_out)
 AS_PUBLISHED = Estimator(as_published, one_carries=True)
+REINFORCE_PP = Estimator(reinforce_pp, drops_equal=False)
 SUPERVISED = Estimator(supervised, one_carries=True, drops_equal=False)
 
 

@@ -43,8 +43,8 @@ class Experience:
         return replace(self, advantages_PG=estimate(torch.tensor(self.rewards_PG)).tolist())
 
     def samples(self, settings: Training) -> list[Sample]:
-        """The completions that carry a gradient; with a KL in the loss, every one does."""
-        if settings.kl_coefficient:
+        """The completions that carry a gradient; with a KL or an entropy in the loss, every one does."""
+        if settings.regularised:
             weights = [advantage for group in self.advantages_PG for advantage in group]
             return [Sample(*pair) for pair in zip(self.completions, weights, strict=True)]
         return samples_with_gradient(self.groups_PG, self.advantages_PG)

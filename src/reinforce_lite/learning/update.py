@@ -63,8 +63,9 @@ def gradient(policy: Policy, samples: list[Sample], normaliser: int, settings: T
 
     REINFORCE (Williams 1992) with the sum over a completion's tokens, which is the log-probability of the whole
     completion; a mean over tokens would favour short right and long wrong answers. `ratio_clip` makes it PPO's
-    surrogate, `kl_coefficient` adds a KL to the start policy, and an importance cap weighs each token. Each of several
-    processes takes a share of the samples, long and short ones alike, and all have the same gradient in the end.
+    surrogate, `kl_coefficient` adds a KL to the start policy, `entropy_coefficient` a bonus for entropy (Williams and
+    Peng 1991), both summed over tokens as log p is, and an importance cap weighs each token. Each of several processes
+    takes a share of the samples, long and short ones alike, and all have the same gradient in the end.
     """
     if not samples:
         return UpdateResult(None, None, None, None, skipped=False)
@@ -108,16 +109,19 @@ def _backward(
 ) -> tuple[Sums[torch.Tensor], torch.Tensor]:
     """Add the gradient of one micro-batch; (sums over its tokens, largest importance ratio), all on the device."""
     rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
-    logprobs_N, entropies_N = completion_logprobs(policy, rows, settings.logprob_chunk_tokens)
+    bonus = settings.entropy_coefficient
+    logprobs_N, entropies_N = completion_logprobs(policy, rows, settings.logprob_chunk_tokens, entropy_learns=bonus > 0)
     sampler_N = _per_token((s.completion.logprobs for s in batch), policy.device)
     loss, ratios_N, clipped = _loss(logprobs_N, sampler_N, batch, normaliser, settings)
+    if bonus:
+        loss = loss - bonus / normaliser * entropies_N.sum()
     torch.autograd.backward(loss)
     sampler_gap = engine_gap = (logprobs_N.detach() - sampler_N).abs().sum()
     if settings.temperature != 1:
         with torch.no_grad():
             then_N, _ = completion_logprobs(policy, rows, settings.logprob_chunk_tokens, settings.temperature)
         engine_gap = (then_N - sampler_N).abs().sum()
-    sums = Sums(loss.detach(), entropies_N.sum(), sampler_gap, engine_gap, ratios_N.sum(), clipped)
+    sums = Sums(loss.detach(), entropies_N.detach().sum(), sampler_gap, engine_gap, ratios_N.sum(), clipped)
     return sums, ratios_N.max()
 
 

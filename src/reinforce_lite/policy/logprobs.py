@@ -92,12 +92,13 @@ def pad_left(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device
 
 
 def completion_logprobs(
-    policy: Policy, rows: Sequence[Row], chunk_tokens: int, temperature: float = 1.0
+    policy: Policy, rows: Sequence[Row], chunk_tokens: int, temperature: float = 1.0, entropy_learns: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `chosen_logprobs`, of every completion's tokens; a prompt that several rows begin with is computed once."""
+    how = chunk_tokens, temperature, entropy_learns
     if shares_prompts(policy):
-        return _heads(policy.model, *_after_shared_prompts(policy, rows), chunk_tokens, temperature)
-    return chosen_logprobs(policy, pad_right(rows, policy.pad_id, policy.device), chunk_tokens, temperature)
+        return _heads(policy.model, *_after_shared_prompts(policy, rows), *how)
+    return chosen_logprobs(policy, pad_right(rows, policy.pad_id, policy.device), *how)
 
 
 def shares_prompts(policy: Policy) -> bool:
@@ -140,7 +141,7 @@ def _after_shared_prompts(policy: Policy, rows: Sequence[Row]) -> tuple[torch.Te
 
 
 def chosen_logprobs(
-    policy: Policy, batch: Batch, chunk_tokens: int, temperature: float = 1.0
+    policy: Policy, batch: Batch, chunk_tokens: int, temperature: float = 1.0, entropy_learns: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probability of every chosen token given all tokens before it, over the whole vocabulary.
 
@@ -148,26 +149,27 @@ def chosen_logprobs(
     float32, divided by `temperature`, and recomputed in the backward pass.
 
     Returns:
-        (logprobs_N with gradient, entropies_N without), float32, rows one after the other, tokens in order.
+        (logprobs_N with gradient, entropies_N with one if `entropy_learns`), float32, rows one after the other, tokens
+        in order.
     """
     inner = policy.model.base_model
     hidden_BTD = inner(input_ids=batch.tokens_BT, attention_mask=batch.attention_BT, use_cache=False).last_hidden_state
     hidden_ND = hidden_BTD.flatten(0, 1)[batch.before_N]  # a place predicts the token after it
-    return _heads(policy.model, hidden_ND, batch.chosen_N, chunk_tokens, temperature)
+    return _heads(policy.model, hidden_ND, batch.chosen_N, chunk_tokens, temperature, entropy_learns)
 
 
 def _heads(
-    model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor, chunk_tokens: int, temperature: float
+    model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor, chunk_tokens: int, *how: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     pieces = [
-        checkpoint(_head, model, hidden, targets, temperature, use_reentrant=False, preserve_rng_state=False)
+        checkpoint(_head, model, hidden, targets, *how, use_reentrant=False, preserve_rng_state=False)
         for hidden, targets in zip(hidden_ND.split(chunk_tokens), targets_N.split(chunk_tokens), strict=True)
     ]
     return torch.cat([piece[0] for piece in pieces]), torch.cat([piece[1] for piece in pieces])
 
 
 def _head(
-    model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor, temperature: float
+    model: Any, hidden_ND: torch.Tensor, targets_N: torch.Tensor, temperature: float, entropy_learns: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     logits_NV = model.get_output_embeddings()(hidden_ND).float()
     softcap = getattr(model.config, "final_logit_softcapping", None)
@@ -176,7 +178,7 @@ def _head(
     if temperature != 1:
         logits_NV = logits_NV / temperature
     logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
-    with torch.no_grad():
+    with torch.set_grad_enabled(entropy_learns and torch.is_grad_enabled()):
         entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(-1)
     return logprobs_NV.gather(-1, targets_N[:, None]).squeeze(-1), entropy_N
 
