@@ -51,7 +51,6 @@ $(VENV)/crate/.installed: envs/crate.txt
 	@touch $@
 
 tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
-	@mkdir -p "$${XDG_CACHE_HOME:-$$HOME/.cache}" 2>/dev/null && test -w "$${XDG_CACHE_HOME:-$$HOME/.cache}" || { echo "$${XDG_CACHE_HOME:-$$HOME/.cache} cannot be written, and Snakemake needs it: export XDG_CACHE_HOME=<a folder>"; exit 1; }
 	snakemake --cores 1 --configfile config/tiny.yaml
 	@echo "read results/tiny/report.html; 'make ui' opens MLflow"
 

@@ -31,6 +31,18 @@ def test_a_user_without_a_name_and_a_bare_environment(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+@pytest.mark.parametrize("target", ["-n", "prepare_dataset"])
+def test_a_home_that_nobody_can_write(tmp_path: Path, target: str) -> None:
+    flow = copy_workflow(tmp_path / "flow")
+    environment = {name: value for name, value in flow.environment().items() if not name.startswith("XDG_")}
+    arguments = [target] if target == "-n" else ["--until", target]
+    done = subprocess.run(
+        flow.command(*arguments), cwd=flow.folder, env=environment | {"HOME": "/proc/nobody"}, text=True, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0 and "Traceback" not in done.stdout, done.stdout[-3000:]
+
+
 def link(place: Path) -> None:
     place.symlink_to(place.parent / "nowhere")
 
