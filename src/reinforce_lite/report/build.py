@@ -14,6 +14,7 @@ from reinforce_lite.report import money, traces
 from reinforce_lite.report.claims import judge
 from reinforce_lite.report.compare import paired, under_read
 from reinforce_lite.report.evidence import Evidence
+from reinforce_lite.report.noise import noise_floor
 from reinforce_lite.report.page import page_of
 from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.report.sampled import sampled
@@ -77,6 +78,7 @@ def report_of(
         model: {
             "over_seeds": over_seeds(settings, folder, model, seed=BOOTSTRAP_SEED),
             "sampled": sampled(settings, folder, model, seed=BOOTSTRAP_SEED),
+            "noise_floor": noise_floor(settings, folder, model, seed=BOOTSTRAP_SEED),
         }
         for model in settings.models
     }

@@ -121,13 +121,14 @@ def under_read(pairs: Sequence[Pair], task: Task[Any], *, resamples: int, seed: 
         for side, shown in zip(zip(*pairs, strict=True), (before, after), strict=True)
     ]
     return {
-        "baseline": _share(before),
-        "trained": _share(after),
+        "baseline": counted(before),
+        "trained": counted(after),
         "change": _change(*lenient, resamples=resamples, seed=seed),
     }
 
 
-def _share(shown: Sequence[bool]) -> dict[str, Any]:
+def counted(shown: Sequence[bool]) -> dict[str, Any]:
+    """How many show something: count, share, and the exact 95% interval of the share, ci95."""
     count, n = sum(shown), len(shown)
     return {"count": count, "share": count / n, "ci95": list(share_interval(count, n))}
 

@@ -107,6 +107,23 @@ class RunResult(Run):
         return Change.model_validate({key: getattr(self, key) for key in Change.model_fields})
 
 
+class Unstable(Change):
+    """What a second evaluation of the same policy says against the first one by one parser."""
+
+    changed: Counted
+    """Verdicts that differ, gained and lost."""
+
+
+class NoiseFloor(Part):
+    """Two greedy evaluations of the policy before training, in other batches: what differs was not learnt."""
+
+    n: Annotated[int, Field(ge=1)]
+    texts: Counted
+    """Completions that differ."""
+    strict: Unstable
+    flexible: Unstable
+
+
 class Published(Part):
     """Accuracies that the article reports for a model."""
 
@@ -172,6 +189,8 @@ class ModelResult(RunResult):
     over_seeds: list[OverSeeds]
     """Each variant with at least two seeds that were evaluated; the result first."""
     sampled: Sampled | None
+    noise_floor: NoiseFloor | None = None
+    """Null if `evaluation.noise_floor` is off, or the budget left an evaluation out."""
 
 
 class StageCost(Part):
