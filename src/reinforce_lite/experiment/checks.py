@@ -64,7 +64,8 @@ def digest(settings: Settings) -> str:
     """
     parts = {"models", "variants", "hardware", "task", "policies", "evaluation"}
     looked_at = settings.model_dump(mode="json", include=parts)
-    del looked_at["evaluation"]["bootstrap_resamples"]
+    for later in ("bootstrap_resamples", "noise_floor"):
+        del looked_at["evaluation"][later]
     looked_at["task"] = KEYS_OF_EVERY_TASK | looked_at["task"]
     looked_at["runs"] = settings.runs
     looked_at["training"] = [as_keyed(settings.variant(name)) for name in settings.variants]

@@ -1,6 +1,6 @@
 """What a stranger asks of a result first, answered in a line each, with the place of the page that says more."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ def answers(settings: Settings, folder: Path, summary: Mapping[str, Any]) -> lis
         Answer("How many seeds?", _seeds(settings, folder), "results"),
         Answer("How many questions and tokens?", _tokens(settings, folder), "training"),
         Answer("What was excluded?", _excluded(settings, folder), "cost"),
+        *_under_read(summary["models"]),
         Answer(
             "What was decided beforehand?",
             f"level {level}, two-sided, Holm over the models; the last checkpoint; all test questions, once; "
@@ -114,6 +115,25 @@ def _tokens(settings: Settings, folder: Path) -> str:
         f"{questions:,} test questions, answered by {len(evaluated)} policies in {written:,} tokens{more}; "
         f"{completions:,} completions of {tokens:,} tokens in training (prompts not counted)"
     )
+
+
+def _under_read(models: Mapping[str, Mapping[str, Any]]) -> Iterator[Answer]:
+    """How much the last-number rule misses, if it misses anything anywhere."""
+    found = {name: row for name, model in models.items() if (row := model["under_read"])}
+    if not any(row[side]["count"] for row in found.values() for side in ("baseline", "trained")):
+        return
+
+    def side(row: Mapping[str, Any]) -> str:
+        low, high = (100 * end for end in row["ci95"])
+        return f"{row['share']:.1%} of the answers ({row['count']:,}; 95% interval [{low:.1f}, {high:.1f}])"
+
+    parts = [
+        f"{name}: before training {side(row['baseline'])}, after it {side(row['trained'])}; if they counted, the "
+        f"flexible change would be {100 * row['change']['delta']:+.1f} points"
+        for name, row in found.items()
+    ]
+    why = "They hold the right number in their last sentence, but another one comes last"
+    yield Answer("How many right answers does the flexible parser miss?", f"{'; '.join(parts)}. {why}", "results")
 
 
 def _excluded(settings: Settings, folder: Path) -> str:

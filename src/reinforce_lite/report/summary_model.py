@@ -64,6 +64,23 @@ class Change(Part):
     """Two-sided p-value of McNemar's exact test."""
 
 
+class Counted(Part):
+    """How many of the questions, and which share of them with its exact 95% interval (Clopper and Pearson)."""
+
+    count: Count
+    share: Share
+    ci95: tuple[Share, Share]
+
+
+class UnderRead(Part):
+    """Answers that the flexible parser misses: the gold one stands in the last sentence, but is not what was read."""
+
+    baseline: Counted
+    trained: Counted
+    change: Change
+    """The change by the flexible parser if such answers counted as right too."""
+
+
 class RunResult(Run):
     """A trained policy against its base, by the strict parser unless under `flexible`; null where it was not run."""
 
@@ -76,6 +93,8 @@ class RunResult(Run):
     discordant: Discordant | None
     mcnemar_p: Annotated[float, Field(gt=0, le=1)] | None
     flexible: Change | None
+    under_read: UnderRead | None = None
+    """Null where nothing was compared, or the task has no rule of the last number."""
     not_run: str | None
     """Why a policy was not evaluated, and what budget would have been enough; null if both were."""
     stopped: str | None
@@ -86,6 +105,23 @@ class RunResult(Run):
         if parser == "flexible" and self.flexible:
             return self.flexible
         return Change.model_validate({key: getattr(self, key) for key in Change.model_fields})
+
+
+class Unstable(Change):
+    """What a second evaluation of the same policy says against the first one by one parser."""
+
+    changed: Counted
+    """Verdicts that differ, gained and lost."""
+
+
+class NoiseFloor(Part):
+    """Two greedy evaluations of the policy before training, in other batches: what differs was not learnt."""
+
+    n: Annotated[int, Field(ge=1)]
+    texts: Counted
+    """Completions that differ."""
+    strict: Unstable
+    flexible: Unstable
 
 
 class Published(Part):
@@ -153,6 +189,8 @@ class ModelResult(RunResult):
     over_seeds: list[OverSeeds]
     """Each variant with at least two seeds that were evaluated; the result first."""
     sampled: Sampled | None
+    noise_floor: NoiseFloor | None = None
+    """Null if `evaluation.noise_floor` is off, or the budget left an evaluation out."""
 
 
 class StageCost(Part):
