@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from reinforce_lite.tasks.expressions import Expression, Number, UnreadableError, parse, plain
@@ -87,6 +88,7 @@ def _steps(text: str, most: int) -> Iterator[tuple[Expression, Fraction]]:
                 yield expression, value
 
 
+@lru_cache(maxsize=4096)  # a text that goes round in circles writes the same sides over and over
 def _side(text: str, most: int) -> tuple[Expression | None, Fraction | None]:
     try:
         expression = parse(text)

@@ -28,7 +28,7 @@ TASK = (
 PREFILL = "Let me solve this step by step.\n<think>"
 
 TOLERANCE = 1e-5
-LONGEST = 1000  # characters, with one blank for several; the original takes more where Python's parser does
+LONGEST = 1000  # characters of an answer; the original takes more where Python's parser does
 MOST_BITS = 10_000  # of a power; the original computes it, if it takes hours
 
 _ALLOWED = re.compile(r"[\d+\-*/().\s]+")
@@ -69,14 +69,12 @@ def _last_answer(line: str) -> str | None:
 
 
 def _is_right(answer: str, numbers: Sequence[int], target: int) -> bool:
-    runs = re.findall(r"\d+", answer)
-    if any(len(run) > 100 for run in runs) or sorted(map(int, runs)) != sorted(numbers):
+    if len(answer) > LONGEST or sorted(map(int, re.findall(r"\d+", answer))) != sorted(numbers):
         return False
-    short = re.sub(r"[ \t\f]+", " ", answer)
-    if not _ALLOWED.fullmatch(answer) or len(short) > LONGEST:
+    if not _ALLOWED.fullmatch(answer):
         return False
     try:
-        return bool(abs(_value(ast.parse(short, mode="eval").body) - target) < TOLERANCE)
+        return bool(abs(_value(ast.parse(answer, mode="eval").body) - target) < TOLERANCE)
     except (SyntaxError, ValueError, TypeError, ArithmeticError, MemoryError, RecursionError):
         return False
 
