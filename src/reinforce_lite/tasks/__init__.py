@@ -22,6 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from reinforce_lite.errors import UserError
 
 REGISTRY = {
+    "countdown": "reinforce_lite.tasks.countdown",
     "gsm8k": "reinforce_lite.tasks.gsm8k",
     "word_world": "reinforce_lite.tasks.word_world",
 }

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.tasks import Commit, Dataset, Demonstration, Options, Problem, Remote
+from reinforce_lite.tasks.hub import hub_split
 from reinforce_lite.tasks.numbers import normalise
 from reinforce_lite.tasks.numeric import NumericTask
 
@@ -193,14 +194,7 @@ def _verified_bytes(folder: Path, split: str) -> bytes:
 def _from_hub(options: Gsm8kOptions, split: str) -> list[Problem]:
     """The problems of one split, verified by count and content."""
     where, folder = f"{options.repo} at {options.revision}", f"set task.path to a folder with the files of {ORIGINAL}"
-    try:
-        import datasets
-
-        values: Sequence[Any] = list(datasets.load_dataset(options.repo, "main", revision=options.revision)[split])
-    except Exception as error:  # the hub's client raises errors of several libraries that share no base class
-        problem = str(error).partition("\n")[0] or type(error).__name__
-        fix = f"check the network, task.repo and task.revision, or {folder}"
-        raise UserError(f"cannot load {where}: {problem}", fix) from error
+    values: Sequence[Any] = list(hub_split(Remote(options.repo, options.revision, "task.path"), split, folder, "main"))
     problems = [parse_row(v, f"{split}-{i}", f"{where}, {split}, row {i + 1}") for i, v in enumerate(values)]
     digest = content_digest((value["question"], value["answer"]) for value in values)
     if len(problems) != ORIGINALS[split].count or digest != ORIGINALS[split].content:
