@@ -24,6 +24,7 @@ from reinforce_lite.errors import UserError
 REGISTRY = {
     "countdown": "reinforce_lite.tasks.countdown",
     "gsm8k": "reinforce_lite.tasks.gsm8k",
+    "knights_knaves": "reinforce_lite.tasks.knights_knaves",
     "word_world": "reinforce_lite.tasks.word_world",
 }
 """The tasks of the package: name and module."""
