@@ -286,6 +286,41 @@ GUARDS = [
         "check_folders()\nname_user()\n", "check_folders()\n",
         "workflow/test_hostile.py::test_a_user_without_a_name_and_a_bare_environment",
     ),
+    Guard(
+        "a puzzle is in one split only", f"{SRC}/tasks/countdown_data.py",
+        "(barred is not None and drawn[0].key in barred)", "False",
+        "tasks/test_countdown_data.py::test_splits_share_no_multiset_with_its_target",
+    ),
+    Guard(
+        "a row of train that is one of the test", f"{SRC}/tasks/countdown_data.py",
+        "if puzzle.key not in seen:", "if True:",
+        "tasks/test_countdown_data.py::test_a_file_is_taken_in_its_order",
+    ),
+    Guard(
+        "a puzzle of a file can be solved", f"{SRC}/tasks/countdown_data.py",
+        "if solution is None:\n            raise", "if False:\n            raise",
+        "tasks/test_countdown_data.py::test_a_bad_row_is_named",
+    ),
+    Guard(
+        "each number of a puzzle exactly once", f"{SRC}/tasks/countdown.py",
+        "sorted(map(abs, found[0].numbers)) != sorted(puzzle.numbers)", "False",
+        "tasks/test_countdown.py::test_an_answer_is_judged_with_a_reason",
+    ),
+    Guard(
+        "a result behind an equals sign", f"{SRC}/tasks/countdown.py",
+        "if any(other != value for other in stated):", "if False:",
+        "tasks/test_countdown.py::test_an_answer_is_judged_with_a_reason",
+    ),
+    Guard(
+        "a power of millions of digits", f"{SRC}/tasks/tinyzero.py",
+        "if whole and base.bit_length() * exponent > MOST_BITS:", "if whole and base.bit_length() * exponent > 10**12:",
+        "tasks/test_tinyzero.py::test_of_what_stands_in_the_tag",
+    ),
+    Guard(
+        "an attempt with a wrong result is none", f"{SRC}/tasks/attempts.py",
+        "value is not None and value == stated:", "value is not None:",
+        "tasks/test_attempts.py::test_attempts_that_are_given_up",
+    ),
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from reinforce_lite.errors import UserError
+from reinforce_lite.policy.scratch import word_tokenizer
 from reinforce_lite.tasks import Dataset, Remote, read_options
 from reinforce_lite.tasks.countdown import TASK, VOCABULARY
 from reinforce_lite.tasks.countdown_data import CountdownOptions, parse_row
@@ -269,3 +270,15 @@ def test_rows_keep_the_order_of_their_numbers() -> None:
     assert Puzzle.read(str(Puzzle((9, 1, 5), 0))) == Puzzle((9, 1, 5), 0)
     with pytest.raises(ValueError, match="is no puzzle such as `14 from 3 4 2`"):
         Puzzle.read("18")
+
+
+def test_what_a_tiny_model_writes_is_read_as_it_was_meant() -> None:
+    tokenizer = word_tokenizer(TASK.vocabulary)
+    data = tiny_data()
+    answers = {problem.question: problem for problem in data.train}
+    for item in data.demonstrations[::20]:
+        ids = tokenizer(item.completion, add_special_tokens=False)["input_ids"]
+        assert tokenizer.unk_token_id not in ids and len(ids) == len(item.completion.split())
+        assert TASK.grade(tokenizer.decode(ids), answers[item.question]) == TASK.grade(
+            item.completion, answers[item.question]
+        )

@@ -17,8 +17,11 @@ def plain(value):
         return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list):
         return [plain(part) for part in value]
-    if isinstance(value, str):
-        read = yaml.safe_load(value) if len(value) < 32 and ":" not in value else value
+    if isinstance(value, str) and len(value) < 32 and ":" not in value:
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError:  # no value of YAML's but a text, such as the operator *
+            return value
         return read if isinstance(read, int | float | bool | None) else value
     return value if isinstance(value, int | float | bool | None) else str(value)
 

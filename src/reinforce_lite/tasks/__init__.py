@@ -112,7 +112,8 @@ class Options(BaseModel):
         validate_default=True,
         description="One of the task's prompts. If answers are numbers, `tagged` asks for a tag, `released` is the "
         "published code's, `bare` adds nothing, and `one_shot` shows `tagged` a worked example first; `one_shot_bare`, "
-        "of the word world, shows it `bare`.",
+        "of the word world, shows it `bare`. Countdown has `tagged`, `bare`, and its original's `tinyzero` and "
+        "`tinyzero_instruct`.",
     )
     train_size: int | None = Field(
         None, ge=1, description="Problems in train; null takes all that are left after the dev split."

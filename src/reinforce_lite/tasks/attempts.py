@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from itertools import pairwise
 
 from reinforce_lite.tasks.expressions import Expression, Number, UnreadableError, parse, plain
@@ -79,17 +78,19 @@ def attempts(text: str, puzzle: Puzzle) -> list[Attempt]:
 
 def _steps(text: str, most: int) -> Iterator[tuple[Expression, Fraction]]:
     """Expressions of two to `most` numbers with their values, where the text says them right."""
+    known: dict[str, tuple[Expression | None, Fraction | None]] = {}  # a text may go round in circles
     for run in _RUN.findall(text):
         if "=" not in run:
             continue
-        run = _MARK.sub("", run, count=1).rstrip(" \t-+*/(")
-        for (expression, value), (_, stated) in pairwise([_side(side, most) for side in run.split("=")]):
+        sides = _MARK.sub("", run, count=1).rstrip(" \t-+*/(").split("=")
+        known |= {side: _side(side, most) for side in sides if side not in known}
+        for (expression, value), (_, stated) in pairwise(known[side] for side in sides):
             if expression is not None and expression.size > 1 and value is not None and value == stated:
                 yield expression, value
 
 
-@lru_cache(maxsize=4096)  # a text that goes round in circles writes the same sides over and over
 def _side(text: str, most: int) -> tuple[Expression | None, Fraction | None]:
+    """An expression with its value; None for both if it is none, has too many numbers or divides by zero."""
     try:
         expression = parse(text)
         return (expression, expression.value()) if expression.size <= most else (None, None)
