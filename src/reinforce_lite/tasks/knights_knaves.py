@@ -81,8 +81,9 @@ class KnightsOptions(Options):
     demonstration_people: People | None = Field(None, description="The same of the demonstrations; null: as `people`.")
     order: Literal["mixed", "curriculum"] = Field(
         "mixed",
-        description="Order of train: `curriculum` begins with the fewest people. A variant with `training.shuffle: "
-        "true` mixes them all the same.",
+        description="Order of train. `curriculum`: from the fewest people to the most, where `training.shuffle` is "
+        "false; give `train_size` as many puzzles as the training takes. A variant with `training.shuffle: true` learns "
+        "from the same puzzles mixed.",
     )
     path: Path | None = Field(
         None,
