@@ -82,8 +82,8 @@ class KnightsOptions(Options):
     order: Literal["mixed", "curriculum"] = Field(
         "mixed",
         description="Order of train. `curriculum`: from the fewest people to the most, where `training.shuffle` is "
-        "false; give `train_size` as many puzzles as the training takes. A variant with `training.shuffle: true` learns "
-        "from the same puzzles mixed.",
+        "false; give `train_size` as many puzzles as the training takes. A variant with `training.shuffle: true` mixes "
+        "the same puzzles.",
     )
     path: Path | None = Field(
         None,
