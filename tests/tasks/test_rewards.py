@@ -52,11 +52,21 @@ def test_normalised_answers_mend_commas_but_not_signs(answer, text, strict, publ
     assert earned("published", text, answer) == published
 
 
+EXAMPLES = {
+    "knights_knaves": (
+        "ann says ben knave . ben says ann knave and ben knave .",
+        "(1) ann is a knight\n(2) ben is a knave",
+    ),
+}
+
+
 @pytest.mark.parametrize("task", REGISTRY)
 def test_a_grade_has_the_scores_that_the_task_names_and_verdicts_are_bools(task):
-    grade = named(task).grade(RIGHT, Problem("test-0", "how many ?", "18"))
+    question, answer = EXAMPLES.get(task, ("how many ?", "18"))
+    grade = named(task).grade(RIGHT, Problem("test-0", question, answer))
     assert tuple(grade) == named(task).scores
-    assert all(isinstance(score, bool) for score in grade.values())
+    assert isinstance(grade["correct"], bool) and isinstance(grade["format"], bool)
+    assert all(isinstance(score, bool | float) for score in grade.values())
 
 
 def test_verdicts_of_result_files():
