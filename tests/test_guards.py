@@ -282,6 +282,51 @@ GUARDS = [
         "test_config.py::test_secrets_are_refused_and_not_repeated",
     ),
     Guard(
+        "a puzzle of a file has one solution", f"{SRC}/tasks/knights_puzzles.py",
+        "if len(found) != 1:", "if not found:",
+        "tasks/test_knights_knaves.py::test_a_bad_puzzle_of_a_folder_is_named_by_file_and_line",
+    ),
+    Guard(
+        "a perturbed puzzle has another solution", f"{SRC}/tasks/knights_puzzles.py",
+        " and assignments(table, people) != [old]", "",
+        "tasks/test_knights_puzzles.py::test_a_perturbed_puzzle_is_new_and_has_one_solution",
+    ),
+    Guard(
+        "no statements stand in two splits", f"{SRC}/tasks/knights_knaves.py",
+        "taken.add(puzzle.statements)", "pass",
+        "tasks/test_knights_knaves.py::test_splits_share_no_statements_and_depend_on_the_seed",
+    ),
+    Guard(
+        "a name stands once", f"{SRC}/tasks/knights_text.py",
+        "if lower.count(name.lower()) > 1:", "if False:",
+        "tasks/test_knights_puzzles.py::test_a_text_that_is_no_puzzle_is_named",
+    ),
+    Guard(
+        "two roles for a person are not paid", f"{SRC}/tasks/knights_answers.py",
+        "if len(people) > len(set(people)):", "if False:",
+        "tasks/test_knights_answers.py::test_an_answer_names_one_role_for_each_person_or_the_reason_is_a_score",
+    ),
+    Guard(
+        "Logic-RL pays no list of both roles", f"{SRC}/tasks/knights_answers.py",
+        "if sum(content.count(role) for role in pair) != len(gold):", "if False:",
+        "tasks/test_knights_answers.py::test_the_reward_of_logic_rl",
+    ),
+    Guard(
+        "no words that turn an answer round", f"{SRC}/tasks/knights_answers.py",
+        "if words == in_order else", "if words else",
+        "tasks/test_knights_answers.py::test_an_answer_names_one_role_for_each_person_or_the_reason_is_a_score",
+    ),
+    Guard(
+        "a rejected case is checked by the puzzle", f"{SRC}/tasks/knights_answers.py",
+        "rejected + (not possible)", "rejected + 1",
+        "tasks/test_knights_answers.py::test_cases_are_counted_by_the_puzzle_and_not_by_words_alone",
+    ),
+    Guard(
+        "no more is read than the longest thinking", f"{SRC}/tasks/knights_answers.py",
+        "text[:LONGEST_THINKING].partition", "text.partition",
+        "tasks/test_knights_answers.py::test_the_work_grows_no_faster_than_the_text",
+    ),
+    Guard(
         "a user of a bare number", "workflow/rules/common.smk",
         "check_folders()\nname_user()\n", "check_folders()\n",
         "workflow/test_hostile.py::test_a_user_without_a_name_and_a_bare_environment",

@@ -167,7 +167,7 @@ def test_the_language_of_the_thinking(thought: str, share: float) -> None:
 def test_cases_are_counted_by_the_puzzle_and_not_by_words_alone(text: str, expected: tuple[int, int, int]) -> None:
     assert cases(text, PUZZLE) == expected
     found = grade(text)
-    assert (found["cases_tried"], found["cases_rejected"]) == expected[:2]
+    assert (found["cases_tried"], found["rejected_attempts"]) == expected[:2]
 
 
 @given(st.integers(0, 10_000), st.integers(2, 5), st.sampled_from(["english", "words"]))
@@ -195,7 +195,7 @@ def test_every_text_has_a_grade(text: str) -> None:
     assert sum(bool(found[name]) for name in REASONS) == (not found["format"])
     assert found["format"] or not found["correct"]
     assert 0 <= found["language"] <= 1
-    assert found["cases_rejected"] <= found["cases_tried"]
+    assert found["rejected_attempts"] <= found["cases_tried"]
     assert found["logic_rl_answer"] in (2, -1.5, -2) and found["logic_rl_format"] in (1, -1)
     assert found["logic_rl_answer"] == -2 or found["logic_rl_format"] == 1
     assert (TASK.unread(text) is not None) is found["no_answer"]
@@ -266,4 +266,4 @@ def test_a_puzzle_of_eight_is_graded() -> None:
     puzzle = make_puzzle(rng, rng.sample(COMMON_NAMES, 8))
     problem = Problem("x", write(puzzle, "english"), listed(puzzle, puzzle.only_solution()))
     found = TASK.grade(demonstrate(puzzle, "careful", "english", rng), problem)
-    assert found["correct"] is True and found["cases_rejected"] > 0
+    assert found["correct"] is True and found["rejected_attempts"] > 0

@@ -2,12 +2,14 @@
 
 import json
 import random
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reinforce_lite.errors import UserError
+from reinforce_lite.learning.loop import question_stream
 from reinforce_lite.tasks import Dataset, Options, Problem, read_options
 from reinforce_lite.tasks.knights_demonstrations import demonstrate, listed
 from reinforce_lite.tasks.knights_knaves import TASK, VOCABULARY, perturbed
@@ -70,6 +72,13 @@ def test_a_curriculum_is_the_same_puzzles_by_number_of_people() -> None:
     assert sorted(curriculum.train, key=str) == sorted(mixed.train, key=str)
     assert (curriculum.dev, curriculum.test) == (mixed.dev, mixed.test)
     assert curriculum.demonstrations == mixed.demonstrations
+
+
+def test_a_training_meets_the_curriculum_unless_it_shuffles() -> None:
+    train = built(**ENGLISH, order="curriculum").train
+    met = {shuffle: list(map(people, islice(question_stream(train, shuffle, 0), 100))) for shuffle in (False, True)}
+    assert met[False] == sorted(met[True]) != met[True]
+    assert 3 < sum(met[True][:20]) / 20 < 7
 
 
 def test_the_skill_comes_first_and_the_habit_is_the_majority_of_the_rest() -> None:

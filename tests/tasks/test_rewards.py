@@ -52,11 +52,19 @@ def test_normalised_answers_mend_commas_but_not_signs(answer, text, strict, publ
     assert earned("published", text, answer) == published
 
 
-@pytest.mark.parametrize(
-    ("task", "answer"), [(task, {"countdown": "18 from 9 2"}.get(task, "18")) for task in REGISTRY]
-)
-def test_a_grade_has_the_scores_that_the_task_names_and_verdicts_are_bools(task, answer):
-    grade = named(task).grade(RIGHT, Problem("test-0", "how many ?", answer))
+EXAMPLES = {
+    "countdown": ("make 18 from 9 and 2", "18 from 9 2"),
+    "knights_knaves": (
+        "ann says ben knave . ben says ann knave and ben knave .",
+        "(1) ann is a knight\n(2) ben is a knave",
+    ),
+}
+
+
+@pytest.mark.parametrize("task", REGISTRY)
+def test_a_grade_has_the_scores_that_the_task_names_and_verdicts_are_bools(task):
+    question, answer = EXAMPLES.get(task, ("how many ?", "18"))
+    grade = named(task).grade(RIGHT, Problem("test-0", question, answer))
     assert tuple(grade) == named(task).scores
     assert isinstance(grade["correct"], bool) and isinstance(grade["format"], bool)
     assert all(isinstance(score, bool | float) for score in grade.values())

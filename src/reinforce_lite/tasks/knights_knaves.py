@@ -81,8 +81,9 @@ class KnightsOptions(Options):
     demonstration_people: People | None = Field(None, description="The same of the demonstrations; null: as `people`.")
     order: Literal["mixed", "curriculum"] = Field(
         "mixed",
-        description="Order of train: `curriculum` begins with the fewest people. A variant with `training.shuffle: "
-        "true` mixes them all the same.",
+        description="Order of train. `curriculum`: from the fewest people to the most, where `training.shuffle` is "
+        "false; give `train_size` as many puzzles as the training takes. A variant with `training.shuffle: true` mixes "
+        "the same puzzles.",
     )
     path: Path | None = Field(
         None,
@@ -98,7 +99,7 @@ class KnightsAndKnaves(Task[KnightsOptions]):
     prompts = PROMPTS
     scores = (
         "correct", "format", "no_answer", "hedged", "stranger", "missing", "unreadable", "repeated_tag", "language",
-        "cases_tried", "cases_rejected", "logic_rl_format", "logic_rl_answer", "logic_rl",
+        "cases_tried", "rejected_attempts", "logic_rl_format", "logic_rl_answer", "logic_rl",
     )  # fmt: skip
     vocabulary = VOCABULARY
 
@@ -121,7 +122,7 @@ class KnightsAndKnaves(Task[KnightsOptions]):
         Five verdicts say why there is none: `no_answer` (no complete tag), `hedged` (a person has two), `stranger`
         (somebody who is not there has one), `missing` (a person has none), `unreadable` (other words in between).
         `repeated_tag`: a tag stands more than once. `language`: share of the thinking's words in Latin letters.
-        `cases_tried` and `cases_rejected`: assumptions, and those of them that the text rejects and the puzzle too.
+        `cases_tried` and `rejected_attempts`: assumptions, and those of them that the text rejects and the puzzle too.
         `logic_rl` is Logic-RL's reward: `logic_rl_format` (1 or -1) + `logic_rl_answer` (2, -1.5 or -2).
 
         Raises:
@@ -137,7 +138,7 @@ class KnightsAndKnaves(Task[KnightsOptions]):
             "repeated_tag": any(text.count(tag) > 1 for tag in answers.TAGS),
             "language": answers.language(text),
             "cases_tried": float(tried.tried),
-            "cases_rejected": float(tried.rejected),
+            "rejected_attempts": float(tried.rejected),
             "logic_rl_format": for_format,
             "logic_rl_answer": for_answer,
             "logic_rl": for_format + for_answer,
