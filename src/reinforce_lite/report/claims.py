@@ -1,17 +1,22 @@
 """The article's claims, each judged by the rules in `verdicts` from what this experiment measured.
 
 A claim is one function with the decorator `claim`, which fixes its wording; its verdict is computed. No verdict is
-written by hand.
+written by hand. Which claims an experiment makes, its configuration says (`chosen`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
-from reinforce_lite.evaluation.statistics import holm, paired_bootstrap
+from reinforce_lite.config import Settings
+from reinforce_lite.errors import UserError
+from reinforce_lite.evaluation.detector_accuracy import measured
+from reinforce_lite.evaluation.statistics import paired_bootstrap
 from reinforce_lite.report import money, verdicts
 from reinforce_lite.report.evidence import Evidence, Run
+from reinforce_lite.report.seeds import contrast
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verdicts import Verdict
 
@@ -33,6 +38,7 @@ class Claim:
         judge: from the evidence, and the model if it is a claim about each model.
         of_each_model: whether it is.
         applies: whether an experiment has it at all, of this model.
+        article: whether it is one of the article's, or one that a reader of the article will ask.
     """
 
     name: str
@@ -41,6 +47,7 @@ class Claim:
     judge: Callable[..., Judged]
     of_each_model: bool
     applies: Callable[[Evidence, str], bool]
+    article: bool
 
 
 CLAIMS: list[Claim] = []
@@ -54,14 +61,39 @@ def claim(
     *,
     of_each_model: bool = False,
     applies: Callable[[Evidence, str], bool] = lambda evidence, model: True,
+    article: bool = False,
 ) -> Callable[[Callable[..., Judged]], Callable[..., Judged]]:
     """Register the function that judges a claim; for the arguments see `Claim`."""
 
     def register(judge: Callable[..., Judged]) -> Callable[..., Judged]:
-        CLAIMS.append(Claim(name, said, rule, judge, of_each_model, applies))
+        CLAIMS.append(Claim(name, said, rule, judge, of_each_model, applies, article))
         return judge
 
     return register
+
+
+def chosen(settings: Settings) -> list[Claim]:
+    """The claims that an experiment makes, in the order of the report.
+
+    Raises:
+        UserError: its configuration names one that there is not.
+    """
+    wanted = [ARTICLE] if settings.claims is None and makes_the_articles(settings) else settings.claims or []
+    known = [one.name for one in CLAIMS]
+    if unknown := [name for name in wanted if name not in (ARTICLE, *known)]:
+        raise UserError(f"claims: '{unknown[0]}' is not one of {', '.join((ARTICLE, *known))}", "correct the name")
+    return [one for one in CLAIMS if one.name in wanted or (one.article and ARTICLE in wanted)]
+
+
+def makes_the_articles(settings: Settings) -> bool:
+    """Whether an experiment makes the article's claims: it says so, or it runs one of its models on its task."""
+    if settings.claims is None:
+        return any(settings.published(model) for model in settings.models)
+    return ARTICLE in settings.claims
+
+
+ARTICLE = "article"
+"""Stands for all claims of the article in the configuration."""
 
 
 def judge(evidence: Evidence) -> list[dict[str, Any]]:
@@ -71,13 +103,13 @@ def judge(evidence: Evidence) -> list[dict[str, Any]]:
         For each: claim (its name), about (model, or None), said, rule, verdict, why, decides (what would decide it, or
         None), runs (their names), usd (what they cost).
     """
-    rows = []
+    rows, claims = [], chosen(evidence.settings)
     for model in evidence.settings.models:
         reason = evidence.summary.models[model].not_run
-        for one in (one for one in CLAIMS if one.of_each_model and one.applies(evidence, model)):
+        for one in (one for one in claims if one.of_each_model and one.applies(evidence, model)):
             judged = (verdicts.untested(reason), []) if reason else one.judge(evidence, model)
             rows.append(_row(evidence, one, model, *judged))
-    return rows + [_row(evidence, one, None, *one.judge(evidence)) for one in CLAIMS if not one.of_each_model]
+    return rows + [_row(evidence, one, None, *one.judge(evidence)) for one in claims if not one.of_each_model]
 
 
 def _row(evidence: Evidence, one: Claim, model: str | None, verdict: Verdict, runs: list[Run]) -> dict[str, Any]:
@@ -96,18 +128,18 @@ def name(run: Run) -> str:
     return f"{run[0]}, {run[1]}, seed {run[2]}"
 
 
+_articles = partial(claim, article=True)
+_of_models = partial(_articles, of_each_model=True)
 _SEEDS = "; with several training seeds the interval over seeds and questions instead"
 
 
-@claim("accuracy", "The method improves accuracy.", f"McNemar, Holm over models{_SEEDS}", of_each_model=True)
+@_of_models("accuracy", "The method improves accuracy.", f"McNemar, Holm over models{_SEEDS}")
 def _accuracy(evidence: Evidence, model: str) -> Judged:
-    row = evidence.over_seeds(model)
-    verdict = verdicts.over_seeds(row.mean, row.adjusted, row.seeds) if row else _rises(evidence, model, "strict")
-    return verdict, evidence.every_seed(model)
+    return _rises(evidence, model, "strict"), evidence.every_seed(model)
 
 
-@claim(
-    "size", "By the published gain.", "the interval holds the published gain and not 0", of_each_model=True,
+@_of_models(
+    "size", "By the published gain.", "the interval holds the published gain and not 0",
     applies=lambda evidence, model: evidence.summary.models[model].published is not None,
 )  # fmt: skip
 def _size(evidence: Evidence, model: str) -> Judged:
@@ -120,7 +152,12 @@ def _size(evidence: Evidence, model: str) -> Judged:
 
 
 def _rises(evidence: Evidence, model: str, parser: str) -> Verdict:
-    """Whether more answers are right by one parser, with p-values by Holm over the models."""
+    """Whether more answers are right by one parser: over all seeds, or with p-values by Holm over the models."""
+    if row := evidence.over_seeds(model):
+        over = row if parser == "strict" else row.flexible
+        if over is None:
+            raise ValueError(f"{model} has no {parser} accuracy over its seeds")
+        return verdicts.over_seeds(over.mean, over.adjusted, over.seeds)
     change, alpha = evidence.summary.models[model].change(parser), evidence.settings.protocol.alpha
     needed = partial(evidence.needed, model, parser)
     return verdicts.change(change.delta, change.ci95, evidence.adjusted(model, parser), alpha, needed)
@@ -134,42 +171,44 @@ def _better(role: str, evidence: Evidence, model: str) -> Judged:
     alpha, parts = evidence.settings.protocol.alpha, []
     for variant, row in mine.items():
         if behind := evidence.behind(model, variant):
-            parts.append(verdicts.over_seeds(behind.mean, behind.adjusted, behind.seeds, variant))
+            alone = evidence.beside(model, variant)[len(behind.seeds) + 1 :] == []
+            control = f"{variant} (one seed)" if alone else variant
+            parts.append(verdicts.over_seeds(behind.mean, behind.adjusted, behind.seeds, control))
         else:
             parts.append(verdicts.beats(row["delta"], row["ci95"], row["adjusted_p"], alpha, variant))
     runs = [run for variant in mine for run in evidence.beside(model, variant)]
     return verdicts.together(parts), list(dict.fromkeys(runs))
 
 
-claim(
-    "reward", "What is learnt comes from the reward.", "better than a random reward on the same questions",
-    of_each_model=True,
-)(partial(_better, "random reward"))  # fmt: skip
+_of_models("reward", "What is learnt comes from the reward.", "better than a random reward on the same questions")(
+    partial(_better, "random reward")
+)
 
 
-@claim(
-    "reasoning", "It is reasoning that improves.", "more right numbers in any format, and more than for format alone",
-    of_each_model=True,
-)  # fmt: skip
+@_of_models(
+    "reasoning", "It is reasoning that improves.", "more right numbers in any format, and more than for format alone"
+)
 def _reasoning(evidence: Evidence, model: str) -> Judged:
+    if words := evidence.words(model):
+        return verdicts.elsewhere(f"{words}, in which nobody can reason in prose"), []
     more, runs = _better("format-only reward", evidence, model)
-    return verdicts.together([_rises(evidence, model, "flexible"), more]), runs or [evidence.main(model)]
+    return verdicts.together([_rises(evidence, model, "flexible"), more]), runs or evidence.every_seed(model)
 
 
 # The article does not make these two, and a reader will ask; they are judged where their control is run.
-claim(
+_of_models(
     "prompt", "It takes training: a worked example in the prompt does less.",
-    "better than the untrained policy with that prompt, on the same questions", of_each_model=True,
+    "better than the untrained policy with that prompt, on the same questions",
     applies=lambda evidence, model: bool(evidence.controls("a worked example in the prompt")),
 )(partial(_better, "a worked example in the prompt"))  # fmt: skip
-claim(
+_of_models(
     "supervised", "A reward teaches more than worked solutions for the same money.",
-    "better than supervised training that cost the same, on the same questions", of_each_model=True,
+    "better than supervised training that cost the same, on the same questions",
     applies=lambda evidence, model: bool(evidence.controls("supervised training at the same cost")),
 )(partial(_better, "supervised training at the same cost"))  # fmt: skip
 
 
-@claim(
+@_articles(
     "machinery", "PPO's clipped ratio and a KL penalty are not needed.", "not worse than with them by {margin} points"
 )
 def _machinery(evidence: Evidence) -> Judged:
@@ -189,7 +228,7 @@ def _machinery(evidence: Evidence) -> Judged:
     return verdicts.together(parts), list(dict.fromkeys(runs))
 
 
-@claim("one network", "One network is enough.", "trained without a second one, every model improves")
+@_articles("one network", "One network is enough.", "trained without a second one, every model improves")
 def _one_network(evidence: Evidence) -> Judged:
     training = evidence.settings.variant(evidence.settings.variants[0])
     if training.kl_coefficient or not evidence.models:
@@ -199,38 +238,45 @@ def _one_network(evidence: Evidence) -> Judged:
     return verdicts.together(named), evidence.results
 
 
-@claim(
+@_articles(
     "stability", "Clipping the gradient replaces the KL, and training stays stable.",
     "every step finite, no reward and no policy fell",
 )  # fmt: skip
 def _stability(evidence: Evidence) -> Judged:
-    if not evidence.curves:
-        return verdicts.untested("a training"), []
+    if not evidence.curves or evidence.settings.variant(evidence.settings.variants[0]).kl_coefficient:
+        return verdicts.untested("a training without a KL"), []
     trainings = [
         (name(run), sum(row["skipped"] for row in steps), [row["reward_mean"] for row in steps])
         for run, steps in evidence.curves.items()
     ]
-    changes = {model: evidence.summary.models[model].change("strict").delta for model in evidence.models}
-    alpha = evidence.settings.protocol.alpha
-    fell = [model for model, delta in changes.items() if delta < 0 and evidence.adjusted(model) < alpha]
-    return verdicts.steady(trainings, fell), list(evidence.curves)
+    return verdicts.steady(trainings, evidence.fell), list(evidence.curves)
 
 
 def _appears(behaviour: str, evidence: Evidence) -> Judged:
     """Whether a behaviour came with training, in every model; p-values by Holm over behaviours and models."""
-    contrasts = {row["model"]: row["contrast"] for row in evidence.traces if row["contrast"] is not None}
-    every = {(name, model): row["behaviours"][name] for name in SEEN for model, row in contrasts.items()}
-    adjusted = dict(zip(every, holm([row["mcnemar_p"] for row in every.values()]), strict=True))
-    alpha, resamples = evidence.settings.protocol.alpha, evidence.settings.evaluation.bootstrap_resamples
-    parts = []
-    for model, contrast in contrasts.items():
-        row, p = every[behaviour, model], adjusted[behaviour, model]
-        gained, lost, same = row["gained"], row["lost"], contrast["n"] - row["gained"] - row["lost"]
-        before, after = [False] * gained + [True] * lost + [False] * same, [True] * gained + [False] * (lost + same)
-        ci95 = paired_bootstrap(before, after, resamples=resamples, seed=BOOTSTRAP_SEED)
-        parts.append(verdicts.appears(row["before"], row["after"], ci95, p, alpha, model))
+    accuracy = measured(behaviour)
+    parts = [_came(behaviour, evidence, model, accuracy.decides) for model in evidence.models]
     verdict = verdicts.together(parts) if parts else verdicts.untested("a policy that was evaluated")
-    return verdict, evidence.results
+    if parts and verdict.kind != "not applicable":
+        verdict = replace(verdict, why=f"{verdict.why}; {verdicts.detector(accuracy)}")
+    return verdict, [run for model in evidence.models for run in evidence.every_seed(model)]
+
+
+def _came(behaviour: str, evidence: Evidence, model: str, decides: bool) -> Verdict:
+    """Whether a behaviour came with the training of one model; `decides`: its detector is right often enough."""
+    before, after = evidence.shown(model, behaviour)
+    if (words := evidence.words(model)) and not any(map(any, (*before.values(), *after.values()))):
+        return verdicts.elsewhere(f"{model}: {words}, and no answer before or after training shows it")
+    settings, seeds, share = evidence.settings, list(before), fmean(fmean(row) for row in before.values())
+    if not decides:
+        return verdicts.unmeasured(share, fmean(fmean(row) for row in after.values()), model)
+    if len(seeds) > 1:
+        level = settings.protocol.alpha / (len(SEEN) * len(evidence.models))
+        return verdicts.came(share, contrast(settings, before, after, level=level, seed=BOOTSTRAP_SEED), model)
+    sides, resamples = (before[seeds[0]], after[seeds[0]]), settings.evaluation.bootstrap_resamples
+    ci95 = paired_bootstrap(*sides, resamples=resamples, seed=BOOTSTRAP_SEED)
+    p = evidence.appeared(list(SEEN))[behaviour, model]
+    return verdicts.appears(share, fmean(sides[1]), ci95, p, settings.protocol.alpha, model)
 
 
 SEEN = {
@@ -241,21 +287,34 @@ SEEN = {
 """The behaviours that the article names and that have a detector; "logic" has none."""
 
 for _behaviour, _said in SEEN.items():
-    _rule = "its share of answers to the same questions rises in every model"
-    claim(_behaviour.replace("_", " "), _said, _rule)(partial(_appears, _behaviour))
+    _rule = "its share of answers to the same questions rises in every model; the detector is right often enough"
+    _articles(_behaviour.replace("_", " "), _said, _rule)(partial(_appears, _behaviour))
 
 
-@claim("memory", "Longer episodes need more memory.", "peak memory against length")
+@_articles("memory", "Longer episodes need more memory.", "peak memory against length")
 def _memory(evidence: Evidence) -> Judged:
+    if evidence.settings.hardware.device == "cpu":
+        return verdicts.elsewhere("it speaks of a GPU's memory; this ran on a CPU"), []
     return verdicts.untested("benchmarks/memory.py on a GPU"), []
 
 
-@claim("price", "It costs less than $10.", "all was run, and the ledger's sum is below")
+@_articles("price", f"It costs less than ${PUBLISHED_LIMIT_USD:.0f}.", "all was run, and the ledger's sum is below")
 def _price(evidence: Evidence) -> Judged:
     settings, models = evidence.settings, evidence.summary.models
+    if lacking := _no_price(settings):
+        return verdicts.elsewhere(f"it speaks of training the article's models on a rented GPU; {lacking}"), []
     evaluated = {run.seed for model in settings.models for run in models[model].runs if not run.not_run}
     # The article has one seed: another one that was given up is no part of its claim.
     counted = {None, settings.seeds[0], *evaluated}
     left_out = [row["job"] for row in money.not_run(settings, evidence.folder) if row["seed"] in counted]
     runs = [(model, *run) for model in settings.models for run in settings.runs]
     return verdicts.affordable(evidence.summary.cost.usd, PUBLISHED_LIMIT_USD, left_out), runs
+
+
+def _no_price(settings: Settings) -> str | None:
+    """Why the cost of an experiment says nothing about the article's; None if it does."""
+    if not any(settings.published(model) for model in settings.models):
+        return "none of them was trained here"
+    if settings.hardware.device == "cpu":
+        return "this ran on a CPU"
+    return None if settings.hardware.usd_per_hour else "this one had no price"

@@ -88,6 +88,7 @@ def view(settings: Settings, folder: Path, cost: Mapping[str, Any]) -> dict[str,
         {"stage": stage, "planned": planned.get(stage), **actual.get(stage, nothing)}
         for stage in dict.fromkeys((*actual, *planned))
     ]
+    article = any(settings.published(model) for model in settings.models) and settings.hardware.device == "cuda"
     reasons: dict[str, list[str]] = {}
     for row in not_run(settings, folder):
         reasons.setdefault(row["reason"], []).append(row["job"])
@@ -95,12 +96,13 @@ def view(settings: Settings, folder: Path, cost: Mapping[str, Any]) -> dict[str,
         "rows": rows,
         "plot": plots.planned([(row["stage"], row["planned"], row["usd"]) for row in rows if row["planned"]]),
         "not_run": list(reasons.items()),
+        "article": article,
         "points": [{**row, "published": _published_point(settings, row["model"])} for row in cost["per_point"]],
     }
 
 
 def _published_point(settings: Settings, model: str) -> float | None:
     """What a point of the article's gain with this model would have cost at this price."""
-    figures = settings.policies[model].published
+    figures = settings.published(model)
     return None if figures is None else _per_point(PUBLISHED_HOURS * settings.hardware.usd_per_hour,
                                                    figures.trained - figures.baseline)  # fmt: skip

@@ -98,22 +98,25 @@ class Published(Part):
 class SeedContrast(Part):
     """A change over training seeds."""
 
-    seeds: Annotated[list[Count], Field(min_length=2)]
-    deltas: Annotated[list[Delta], Field(min_length=2)]
-    """Change in strict accuracy by seed."""
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    deltas: Annotated[list[Delta], Field(min_length=1)]
+    """Change in accuracy by seed."""
     mean: Delta
-    sd: Positive
-    """Standard deviation of deltas between seeds."""
+    sd: Positive | None
+    """Standard deviation of deltas between seeds; null of a single one."""
     ci95: Interval
     adjusted: tuple[Delta, Delta]
     """The interval at a level of alpha / number of models, by which claims are judged."""
 
 
 class OverSeeds(SeedContrast, Variant):
-    """One variant over its training seeds."""
+    """One variant over its training seeds, by the strict parser unless under `flexible`."""
 
+    flexible: SeedContrast | None = None
+    """Null in reports of earlier versions."""
     behind: SeedContrast | None
-    """The result less this control, over their common seeds; null of the result itself, or without two of them."""
+    """The result less this control, over common seeds, or over all of the result's if the control has one; null of the
+    result itself, or without two seeds to compare."""
 
 
 class Draws(Part):
@@ -151,7 +154,7 @@ class ModelResult(RunResult):
     published: Published | None
     runs: Annotated[list[RunResult], Field(min_length=1)]
     over_seeds: list[OverSeeds]
-    """Each variant with at least two seeds that were evaluated; the result first."""
+    """Each variant that was evaluated, the result first, once the result has two seeds; empty before."""
     sampled: Sampled | None
 
 

@@ -1,7 +1,7 @@
 """The rules by which a claim is judged: numbers in, a verdict out. Nothing here reads a file.
 
 A claim is `supported` or `contradicted` only where the numbers leave it no other way; else it is `undecidable`, and the
-rule says what would decide it.
+rule says what would decide it. Of an experiment that the claim does not speak of it is `not applicable`.
 """
 
 from collections import Counter
@@ -11,9 +11,11 @@ from math import ceil, hypot
 from statistics import fmean, stdev
 from typing import Any, Literal, get_args
 
+from reinforce_lite.evaluation.detector_accuracy import PRECISION, RECALL, Accuracy
 from reinforce_lite.report.compare import p_text
 
-Kind = Literal["supported", "contradicted", "undecidable"]
+Kind = Literal["supported", "contradicted", "undecidable", "not measured well enough", "not applicable"]
+"""A claim whose measure is too inaccurate to decide it is `not measured well enough`."""
 
 Training = tuple[str, int, Sequence[float]]
 """Name, skipped steps, and the mean reward of each step."""
@@ -119,6 +121,20 @@ def appears(before: float, after: float, ci95: Sequence[float], p: float, alpha:
     return _decided(why, p < alpha and after > before, ci95[1] <= 0, "more questions")
 
 
+def came(before: float, change: Mapping[str, Any], where: str) -> Verdict:
+    """Whether a behaviour came with training, over several training seeds; the rule is that of `appears`.
+
+    Args:
+        before: the base's share of answers that show it.
+        change: of that share, as `seeds.contrast` returns it.
+        where: the model.
+    """
+    after, adjusted = before + change["mean"], change["adjusted"]
+    over = f"over {len(change['seeds'])} seeds and the questions, adjusted"
+    why = f"{where}: {before:.1%} of answers before, {after:.1%} after, {interval(adjusted)} points {over}"
+    return _decided(why, adjusted[0] > 0, change["ci95"][1] <= 0, "more training seeds")
+
+
 def steady(trainings: Sequence[Training], fell: Sequence[str]) -> Verdict:
     """Whether clipping the gradient alone kept training stable.
 
@@ -151,12 +167,47 @@ def untested(what: str) -> Verdict:
     return Verdict("undecidable", f"not in this experiment: {what}", what)
 
 
+def unmeasured(before: float, after: float, where: str) -> Verdict:
+    """What was counted, by a detector that is wrong too often to decide anything."""
+    why = f"{where}: {before:.1%} of answers before, {after:.1%} after, as counted"
+    decides = f"a detector with a precision of {PRECISION:.0%} and a recall of {RECALL:.0%}"
+    return Verdict("not measured well enough", why, decides)
+
+
+def detector(accuracy: Accuracy) -> str:
+    """How often a behaviour's detector is right, with 95% intervals.
+
+    >>> detector(Accuracy(30, 0.9, (0.7, 0.98), None, None, False))
+    'its detector on 30 labelled texts with it: precision 90% [70, 98], recall not measured'
+    """
+    parts = []
+    for name in ("precision", "recall"):
+        share, ends = getattr(accuracy, name), getattr(accuracy, f"{name}_interval")
+        shown = "not measured" if share is None else f"{share:.0%} [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]"
+        parts.append(f"{name} {shown}")
+    return f"its detector on {accuracy.positives} labelled texts with it: {', '.join(parts)}"
+
+
+def elsewhere(why: str) -> Verdict:
+    """The claim does not speak of this experiment."""
+    return Verdict("not applicable", why)
+
+
 def together(verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict of several that must all hold: contradicted if one is, else undecidable if one is, else supported."""
-    kinds = {verdict.kind for verdict in verdicts}
-    kind: Kind = "contradicted" if "contradicted" in kinds else "undecidable" if "undecidable" in kinds else "supported"
-    decides = dict.fromkeys(verdict.decides for verdict in verdicts if verdict.decides)
+    """One verdict of several that must all hold: the first in `HARDEST` that one of them has.
+
+    What is not applicable has no say unless all are.
+    """
+    asked = [verdict for verdict in verdicts if verdict.kind != "not applicable"] or verdicts
+    kind = min((verdict.kind for verdict in asked), key=HARDEST.index)
+    decides = dict.fromkeys(verdict.decides for verdict in asked if verdict.decides)
     return Verdict(kind, "; ".join(verdict.why for verdict in verdicts), "; ".join(decides) or None)
+
+
+HARDEST: tuple[Kind, ...] = (
+    "contradicted", "undecidable", "not measured well enough", "supported", "not applicable",
+)  # fmt: skip
+"""Which of several verdicts stands for all."""
 
 
 def points(share: float) -> str:
