@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reinforce_lite import stages
 from reinforce_lite.config import load
-from reinforce_lite.stages import STAGES, Job, Layout, jobs
+from reinforce_lite.stages import EVALUATE_AGAIN, STAGES, Job, Layout, jobs
 
 ROOT = Path(__file__).parents[1]
 TINY = load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"])
@@ -30,6 +30,17 @@ def test_the_jobs_of_a_model_come_in_the_order_of_the_table() -> None:
     every = jobs(TINY, device=False)
     assert [job.stage for job in (*every[:2], *every[-2:])] == ["preflight", "prepare_dataset", "report", "crate"]
     assert sum(job.stage == "compare" for job in every) == 6
+
+
+def test_a_stage_that_is_switched_off_has_no_jobs() -> None:
+    evaluation = TINY.evaluation.model_copy(update={"noise_floor": True})
+    on = TINY.model_copy(update={"evaluation": evaluation})
+    assert set(jobs(on, device=False)) - set(jobs(TINY, device=False)) == {Job(EVALUATE_AGAIN, m) for m in TINY.models}
+    assert set(jobs(on)) - set(jobs(TINY)) == {Job(EVALUATE_AGAIN, model) for model in TINY.models}
+    again = Job(EVALUATE_AGAIN, "tiny-phi")
+    assert [job.stage for job in again.before(on)] == ["fetch_policy", "evaluate_baseline"]
+    assert STAGES["report"].needs[EVALUATE_AGAIN] == "evaluate_again.summary"
+    assert load([ROOT / "config/config.yaml"]).evaluation.noise_floor, "the paper's run measures it"
 
 
 def test_what_comes_before_a_job() -> None:

@@ -33,6 +33,7 @@ COMMANDS = {
     "prepare-dataset": "Write the splits, the demonstrations and a manifest with counts, sums and source.",
     "fetch-policy": "Fetch a policy at its pinned revision, and give it its supervised start if it has one.",
     "evaluate": "Evaluate a policy on the test split with lm-eval: the baseline, or a trained one with --variant.",
+    "evaluate-again": "Evaluate a policy before training a second time, in other batches: what differs is noise.",
     "train": "Train a policy with Reinforce-Lite; one of several processes if accelerate launch has started them.",
     "compare": "Compare a trained policy with its baseline, question by question.",
     "report": "Write report.html for people, and summary.json, verdicts.json and traces.json for machines.",

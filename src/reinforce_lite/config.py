@@ -370,6 +370,11 @@ class Evaluation(Section):
     samples_limit: int | None = Field(
         None, ge=1, description="Sample only for the first so many test problems; null for all."
     )
+    noise_floor: bool = Field(
+        False,
+        description="Evaluate each model before training a second time, greedily in batches of half the size: how many "
+        "verdicts differ though nothing was trained. On a GPU some do.",
+    )
     cross_check: bool = Field(False, description="Also run lm-eval's own task of the same questions (needs the hub).")
     bootstrap_resamples: int = Field(10_000, ge=100, description="Resamples of the paired bootstrap.")
 
@@ -383,6 +388,15 @@ class Evaluation(Section):
             return 0
         asked = min(problems, self.samples_limit or problems)
         return -(-asked // max(1, self.size // self.samples))
+
+    def again(self) -> "Evaluation":
+        """The second evaluation before training: greedy answers alone, in other batches.
+
+        >>> [Evaluation(max_new_tokens=8, batch_size=size).again().size for size in (512, 25, 1)]
+        [256, 12, 2]
+        """
+        others = {"samples": 0, "cross_check": False, "noise_floor": False}
+        return self.model_copy(update={"batch_size": self.size // 2 or 2, **others})
 
     @property
     def size(self) -> int:

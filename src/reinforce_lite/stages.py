@@ -47,6 +47,7 @@ class Stage:
         keyed: the output that names the key which its job was done under; by default the first one.
         seed_by_seed: all jobs of one seed come before those of the next: what the money leaves out are whole seeds.
         all_devices: one job uses every rented device, by a process each.
+        switch: a key of `evaluation` without which it has no jobs; by default it always has.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Stage:
     keyed: str | None = None
     seed_by_seed: bool = False
     all_devices: bool = False
+    switch: str | None = None
 
     @property
     def record(self) -> str:
@@ -95,6 +97,9 @@ EVALUATION: Mapping[str, Any] = {
     "key": ("evaluation", "prompt", "arithmetic"), "unread": ("kv_cache_gib",), "command": "evaluate", "device": True,
 }  # fmt: skip
 """What an evaluation before training and one after it have in common."""
+
+EVALUATE_AGAIN = "evaluate_again"
+"""The stage that evaluates a policy before training a second time; what differs is noise."""
 
 STAGES: Mapping[str, Stage] = _table(
     Stage(
@@ -125,6 +130,14 @@ STAGES: Mapping[str, Stage] = _table(
         needs={"policy": "fetch_policy.policy", "problems": "prepare_dataset.test"},
         # Before training: what it measures tells better what training will cost.
         resume="checkpoints/evaluate/{model}", priority=50,
+    ),
+    Stage(
+        EVALUATE_AGAIN, "model", "again/{model}", EVALUATION["outputs"],
+        "Evaluating {wildcards.model} before training once more, in other batches",
+        needs={"policy": "fetch_policy.policy", "problems": "prepare_dataset.test"},
+        key=EVALUATION["key"], unread=EVALUATION["unread"], only_after=("evaluate_baseline",), device=True,
+        # Before training: what it takes is not left over by chance.
+        resume="checkpoints/evaluate_again/{model}", priority=45, switch="noise_floor",
     ),
     Stage(
         "train", "run", "train/{model}/{variant}/seed{seed}",
@@ -160,7 +173,8 @@ STAGES: Mapping[str, Stage] = _table(
             "comparisons": "compare.comparison", "trainings": "train.summary", "metrics": "train.metrics",
             "evaluations": "evaluate_trained.summary", "baselines": "evaluate_baseline.summary",
         },
-        reads=("ledger.jsonl", "plan.json", "benchmarks/*", "policies/*", "baseline/*", "train/*", "trained/*"),
+        reads=("ledger.jsonl", "plan.json", "benchmarks/*", "policies/*", "baseline/*", "again/*", "train/*",
+               "trained/*"),
         extras={"traces": "traces.json"}, key=("all",),
         captions={name: ("Result", caption) for name, caption in
                   {"html": "report", "summary": "summary", "verdicts": "verdicts"}.items()},
@@ -221,7 +235,8 @@ class Job:
 
 def jobs(settings: Settings, device: bool = True) -> list[Job]:
     """Every job after preflight that uses the device, or with `device` False every job; model after model."""
-    wanted = [stage for stage in STAGES.values() if not device or (stage.device and stage.name != "preflight")]
+    on = [stage for stage in STAGES.values() if not stage.switch or getattr(settings.evaluation, stage.switch)]
+    wanted = [stage for stage in on if not device or (stage.device and stage.name != "preflight")]
     early = [Job(stage.name) for stage in wanted if stage.per == "experiment" and not _reads_all(stage)]
     late = [Job(stage.name) for stage in wanted if stage.per == "experiment" and _reads_all(stage)]
     every = list(early)
@@ -343,7 +358,9 @@ def _benchmark(stage: Stage) -> str:
     return f"benchmarks/{stage.name}{OF[stage.per]}.jsonl"
 
 
-PASSED_ON = ("key", "unread", "device", "priority", "message", "captions", "options", "seed_by_seed", "all_devices")
+PASSED_ON = (
+    "key", "unread", "device", "priority", "message", "captions", "options", "seed_by_seed", "all_devices", "switch",
+)  # fmt: skip
 
 
 def described() -> Iterator[dict[str, Any]]:

@@ -72,6 +72,19 @@ def test_an_evaluation_by_hand() -> None:
     assert forecast.evaluation_seconds(RATES, drawn, 100, RATES.lengths).expected == pytest.approx(24 + 15)
 
 
+def test_a_second_evaluation_by_hand(settings: Settings) -> None:
+    evaluation = Evaluation(max_new_tokens=400, batch_size=40, noise_floor=True, samples=4, cross_check=True)
+    task = settings.task.model_copy(update={"test_size": 100})
+    twice = settings.model_copy(update={"evaluation": evaluation, "task": task})
+    job = Job("evaluate_again", "m")
+    assert job in jobs(twice) and job not in jobs(settings)
+    # 100 problems in 5 batches of 20 x 150 positions x 0.02 = 15 s, and 15 s around: no samples and no cross-check.
+    assert forecast.forecast(twice, job, RATES, Evidence()).total.expected == pytest.approx(30)
+    # The baseline has shown the lengths; its own seconds, with samples and in other batches, say nothing.
+    seen = Evidence(seconds={Job("evaluate_baseline", "m"): 900.0}, lengths={"m": (50, 75)})
+    assert forecast.forecast(twice, job, RATES, seen).total.expected == pytest.approx(22.5)
+
+
 def test_fetching_with_and_without_a_start() -> None:
     assert forecast.fetching(RATES, None).total.expected == 12
     started = forecast.fetching(RATES, Start(steps=30, learning_rate=1e-3))

@@ -5,12 +5,12 @@ import pytest
 
 from reinforce_lite.config import Lora, SamplerGapLimit, Settings, load
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import keys
+from reinforce_lite.experiment import checks, keys
 from reinforce_lite.io.files import write_json
 from reinforce_lite.io.keyed import Key
 from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.policy.identity import policy_key
-from reinforce_lite.stages import Job, Layout
+from reinforce_lite.stages import EVALUATE_AGAIN, Job, Layout
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,6 +69,15 @@ def test_sampled_answers_are_in_the_key_of_an_evaluation_that_has_them(config: S
     assert not [name for name in before if "samples" in name], "none of its answers depends on them"
     after = keys.key(changed(none, "evaluation", samples=3), Job("evaluate_baseline", "tiny-llama"))
     assert differing(before, after) == {"evaluation.samples", "evaluation.samples_limit"}
+
+
+def test_a_second_evaluation_has_the_key_of_its_own_batches_and_changes_no_other_key(config: Settings) -> None:
+    first, again = Job("evaluate_baseline", "tiny-llama"), Job(EVALUATE_AGAIN, "tiny-llama")
+    on = changed(config, "evaluation", noise_floor=True)
+    assert keys.key(on, first) == keys.key(config, first) and training(on) == training(config)
+    assert checks.digest(on) == checks.digest(config), "what was checked need not be checked again"
+    samples = {name for name in keys.key(on, first) if "samples" in name}
+    assert differing(keys.key(on, first), keys.key(on, again)) == {"evaluation.batch_size", *samples}
 
 
 def test_the_engine_that_is_decided_is_in_the_keys(config: Settings) -> None:

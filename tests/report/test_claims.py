@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -13,13 +14,13 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation.detector_accuracy import Accuracy
 from reinforce_lite.evaluation.power import questions_needed
 from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
-from reinforce_lite.report import claims
+from reinforce_lite.report import appearance, claims
 from reinforce_lite.report.build import build, report_of
 from reinforce_lite.report.compare import compare
 from reinforce_lite.report.evidence import Evidence
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verdicts import Kind, Verdict
-from reinforce_lite.stages import Layout
+from reinforce_lite.stages import Job, Layout
 from reinforce_lite.tasks.word_world import WordWorld
 
 pytestmark = pytest.mark.usefixtures("spent", "drawn_once")
@@ -220,7 +221,7 @@ def test_what_a_closed_vocabulary_cannot_say_is_not_applicable(fresh: Settings) 
 
 
 def test_a_behaviour_that_a_closed_vocabulary_shows_is_judged(fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "measured", lambda name: ACCURATE)
+    monkeypatch.setattr(appearance, "measured", lambda name: ACCURATE)
     monkeypatch.setattr(claims, "SEEN", {"backtracking": "Traces turn back."})
     verdict, runs = claims._appears("backtracking", evidence_of(fresh))
     assert verdict.kind == "supported", "`wait` is a word of this world"
@@ -231,12 +232,12 @@ def test_a_behaviour_that_is_not_measured_well_enough_decides_nothing(
     fresh: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fresh = of_weights(fresh)
-    monkeypatch.setattr(claims, "measured", lambda name: replace(ACCURATE, precision=0.62, decides=False))
+    monkeypatch.setattr(appearance, "measured", lambda name: replace(ACCURATE, precision=0.62, decides=False))
     row = judged(fresh)["verification", None]
     assert row["verdict"] == "not measured well enough"
     assert "its detector on 41 labelled texts with it: precision 62% [80, 98], recall 75% [60, 87]" in row["why"]
     assert row["decides"] == "a detector with a precision of 90% and a recall of 70%"
-    monkeypatch.setattr(claims, "measured", lambda name: ACCURATE)
+    monkeypatch.setattr(appearance, "measured", lambda name: ACCURATE)
     row = judged(fresh)["verification", None]
     assert row["verdict"] == "contradicted" and "precision 93% [80, 98]" in row["why"]
     page = (fresh.folder / "report.html").read_text(encoding="utf-8")
@@ -293,3 +294,83 @@ ACCURATE = Accuracy(41, 0.93, (0.8, 0.98), 0.75, (0.6, 0.87), decides=True)
 
 def evidence_of(settings: Settings) -> Evidence:
     return Evidence(settings, settings.folder, report_of(settings, settings.folder, [], None).summary, [])
+
+
+def with_noise(settings: Settings, differ: int) -> Settings:
+    """The same experiment whose second evaluation of each base has so many other verdicts, half of them gained."""
+    config = settings.model_dump(mode="json")
+    config["evaluation"]["noise_floor"] = True
+    noisy, layout = validate(config), Layout.of(settings)
+    for model in settings.models:
+        rows, left = read_jsonl(layout.evaluation(model) / "items.jsonl"), {True: differ // 2, False: differ // 2}
+        for row in rows:
+            if left[was := row["strict"]]:
+                left[was] -= 1
+                row["strict"] = row["flexible"] = not was
+        again = Layout.of(noisy).folder(Job("evaluate_again", model))
+        write_jsonl(again / "items.jsonl", rows)
+        write_json(again / "evaluation.json", read_json(layout.evaluation(model) / "evaluation.json"))
+    return noisy
+
+
+def test_a_gain_needs_more_than_the_noise_floor(fresh: Settings) -> None:
+    calm = judged(with_noise(fresh, 0))
+    assert calm["accuracy", "tiny-llama"]["verdict"] == calm["reward", "tiny-llama"]["verdict"] == "supported"
+    loud = judged(with_noise(fresh, 60))  # half of all verdicts: more than the 29 points that were gained
+    for claim in ("accuracy", "reward"):
+        row = loud[claim, "tiny-llama"]
+        assert row["verdict"] == "undecidable" and "two evaluations of the base differ in 50.0%" in row["why"]
+    assert loud["one network", None]["verdict"] == "undecidable"
+    page = " ".join((fresh.folder / "report.html").read_text(encoding="utf-8").split())
+    assert "No significant change: tiny-llama went" in page and "no more than two evaluations of the base may" in page
+    assert "The noise floor was not measured" not in page
+    judged(fresh)
+    assert "The noise floor was not measured" in (fresh.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_what_the_flexible_parser_misses_counts_for_the_claim_on_format(fresh: Settings) -> None:
+    more = with_variant(of_weights(fresh), "format_only", {"reward": "format"}, like="random_reward")
+    assert judged(more)["reasoning", "tiny-llama"]["verdict"] == "supported"
+    layout = Layout.of(more)
+    for model in more.models:  # every answer of the base that is wrong holds the right number, but another comes last
+        place = layout.evaluation(model) / "items.jsonl"
+        rows = [
+            row if row["flexible"] else {**row, "completion": f"So it is {row['answer']} in 999 weeks"}
+            for row in read_jsonl(place)
+        ]
+        write_jsonl(place, rows)
+    row = judged(more)["reasoning", "tiny-llama"]
+    assert row["verdict"] == "contradicted", "the base knew the answers"
+    assert "if answers that the flexible parser misses counted" in row["why"]
+
+
+OWN = """
+from reinforce_lite.report.claims import claim
+from reinforce_lite.report.verdicts import Verdict
+from reinforce_lite.tasks.word_world import WordWorld
+
+
+@claim("length", "Answers become longer.", "mean tokens rise", of_each_model=True)
+def _length(evidence, model):
+    result = evidence.summary.models[model]
+    longer = result.trained.length > result.baseline.length
+    return Verdict("supported" if longer else "contradicted", f"{result.trained.length:.1f} tokens"), []
+
+
+TASK = WordWorld()
+"""
+
+
+def test_a_task_of_ones_own_brings_its_own_claims(
+    fresh: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(claims, "CLAIMS", list(claims.CLAIMS))
+    monkeypatch.setattr(Settings, "published", PUBLISHED)
+    (tmp_path / "my_task.py").write_text(OWN, encoding="utf-8")
+    config = fresh.model_dump(mode="json")
+    config["task"]["name"] = str(tmp_path / "my_task.py")
+    assert judged(validate({**config, "claims": None})) == {}, "not the article's, and none by itself"
+    rows = judged(validate({**config, "claims": ["length"]}))
+    assert {name: row["verdict"] for name, row in rows.items()} == {
+        ("length", model): "supported" for model in fresh.models
+    }

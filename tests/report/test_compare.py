@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import write_jsonl
-from reinforce_lite.report.compare import compare, natural_key, p_text
+from reinforce_lite.report.compare import compare, natural_key, p_text, paired, under_read
+from reinforce_lite.tasks import named
+from toys import WORLD
+
+THIRD_TASK = named(str(Path(__file__).parents[1] / "tasks/third_task.py"))
 
 
 def item(number: int, strict: bool, flexible: bool | None = None, **changes: Any) -> dict[str, Any]:
@@ -44,6 +48,20 @@ def test_worked_comparison(tmp_path: Path) -> None:
     assert result["flexible"]["discordant"] == {"gained": 3, "lost": 1}
     assert result["flexible"]["mcnemar_p"] == pytest.approx(0.625)  # 2 x (1 + 4) / 2**4
     assert result["ci95"][0] <= 0.3 <= result["ci95"][1]
+
+
+def test_what_the_last_number_rule_misses_is_counted_on_both_sides_and_in_the_change(tmp_path: Path) -> None:
+    missed, read = "He buys {} eggs in 9 weeks.", "So it is {}."
+    before = [item(i, False, i >= 6, completion=(missed if i < 6 else read).format(i + 1)) for i in range(20)]
+    after = [item(i, False, i >= 1, completion=(missed if i < 1 else read).format(i + 1)) for i in range(20)]
+    pairs = paired(*write(tmp_path, before, after))
+    figures = under_read(pairs, WORLD, resamples=500, seed=0)
+    assert figures is not None
+    assert (figures["baseline"]["count"], figures["baseline"]["share"]) == (6, 0.3)
+    assert figures["baseline"]["ci95"] == pytest.approx([0.1189, 0.5428], abs=1e-4)  # Clopper-Pearson, by SciPy
+    assert figures["trained"]["count"] == 1
+    assert figures["change"]["discordant"] == {"gained": 0, "lost": 0}, "the flexible gain of 5 is the reading's"
+    assert under_read(pairs, THIRD_TASK, resamples=500, seed=0) is None
 
 
 def test_same_seed_gives_the_same_result(tmp_path: Path) -> None:

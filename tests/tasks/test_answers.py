@@ -226,6 +226,25 @@ def test_the_last_quantity_is_read_whole_or_not_at_all(text, value):
     assert answers.flexible(text) == expected(value)
 
 
+@pytest.mark.parametrize(
+    ("text", "missed"),
+    [
+        ("He buys 7 dozen eggs, that is 84. So it is 7 dozen eggs in 4 weeks.", "7"),
+        ("It takes 12 minutes for 3 of them\n", "12"),
+        ("Then 1,080 of 2 kinds are left (at 3 p.m. on day 5).", "1080"),
+        ('She says "No." 18 for 2', "18"),
+    ],
+)
+def test_a_gold_answer_in_the_last_sentence_is_missed_by_the_last_number(text, missed):
+    assert answers.under_read(text, missed)
+    assert not answers.is_correct(answers.flexible(text), missed)
+    assert not answers.under_read(f"{text} <answer>{missed}</answer>", missed), "a tag ends the search"
+    assert not answers.under_read(f"\\boxed{{0}} {text}", missed), "and so does a box"
+    assert not answers.under_read(f"{text}. So the answer is 3.", missed), "another sentence"
+    assert not answers.under_read(f"{text} Of them {missed}", missed), "that is read"
+    assert not answers.under_read("no number", missed)
+
+
 def expected(value):
     return None if value is None else Decimal(value)
 

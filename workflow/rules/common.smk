@@ -170,10 +170,10 @@ def count_part(wildcards):
 
 
 def evaluation_part(wildcards):
-    """How often the bootstrap resamples changes no evaluation."""
-    left_out = "bootstrap_resamples"
+    """How often the bootstrap resamples changes no evaluation, nor whether there is a second one."""
+    left_out = ("bootstrap_resamples", "noise_floor")
     return {
-        key: value for key, value in config["evaluation"].items() if key != left_out
+        key: value for key, value in config["evaluation"].items() if key not in left_out
     }
 
 
@@ -188,9 +188,15 @@ def arithmetic_part(wildcards):
 
 
 def all_part(wildcards):
-    """Everything but the image, because each result says what made it, and how often checkpoints are written."""
+    """Everything but the image, because each result says what made it, and how often checkpoints are written.
+
+    Whether the noise floor is measured is part of it only if it is: older configurations do not have the key.
+    """
     left_out = ("container", "checkpoint")
-    return {key: value for key, value in config.items() if key not in left_out}
+    own = config["evaluation"].items()
+    evaluation = {key: part for key, part in own if part or key != "noise_floor"}
+    parts = {**config, "evaluation": evaluation}
+    return {key: part for key, part in parts.items() if key not in left_out}
 
 
 def settings_of(stage):

@@ -2,10 +2,22 @@
 
 
 def read_stages():
-    """The stages, wherever this workflow comes from."""
+    """The stages that are not switched off, wherever this workflow comes from."""
     path = workflow.current_basedir.join("../stages.json")
     with workflow.sourcecache.open(path) as handle:
-        return json.load(handle)
+        stages = json.load(handle)
+    on = [
+        one
+        for one in stages
+        if not one["switch"] or config["evaluation"].get(one["switch"])
+    ]
+    made = {path for one in on for path in one["outputs"].values()}
+    return [{**one, "inputs": present(one["inputs"], made)} for one in on]
+
+
+def present(inputs, made):
+    """The inputs that some stage makes: those of a stage that is switched off do not count."""
+    return {name: path for name, path in inputs.items() if path in made}
 
 
 STAGES = read_stages()

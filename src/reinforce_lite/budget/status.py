@@ -73,7 +73,8 @@ def evidence(settings: Settings, ledger: list[Attempt]) -> Evidence:
     seconds = {
         job: taken
         for job in every
-        if job.stage.startswith("evaluate") and (taken := _seconds(settings, job, own)) is not None
+        if job.stage in ("evaluate_baseline", "evaluate_trained")
+        and (taken := _seconds(settings, job, own)) is not None
     }
     lengths, trained = {}, {}
     for model in settings.models:

@@ -45,6 +45,31 @@ def discordance(before: Sequence[bool], after: Sequence[bool]) -> tuple[int, int
     return sum(not b and a for b, a in pairs), sum(b and not a for b, a in pairs)
 
 
+def share_interval(count: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a share (Clopper and Pearson 1934, Biometrika 26, 404-413).
+
+    Args:
+        count: how many of the n have the property.
+        n: how many were looked at.
+        confidence: its coverage is nowhere less.
+
+    Returns:
+        (low, high) as fractions.
+
+    Raises:
+        ValueError: there is nothing to look at, or `count` is not between 0 and n.
+
+    >>> [round(end, 3) for end in share_interval(0, 10)]  # high: 1 - 0.025 ** (1 / 10)
+    [0.0, 0.308]
+    """
+    from scipy.stats import binomtest
+
+    if n < 1:
+        raise ValueError("a share of nothing has no interval")
+    interval = binomtest(count, n).proportion_ci(confidence, "exact")
+    return float(interval.low), float(interval.high)
+
+
 def mcnemar_exact(gained: int, lost: int) -> float:
     """Two-sided p-value of McNemar's exact test.
 

@@ -19,6 +19,7 @@ from reinforce_lite.experiment.questions import prompts, task
 from reinforce_lite.experiment.weights import downloads, policies
 from reinforce_lite.io.files import read_json
 from reinforce_lite.policy.size import sized
+from reinforce_lite.report.claims import chosen
 from reinforce_lite.resources.memory import GIB
 from reinforce_lite.stages import Layout
 
@@ -63,7 +64,8 @@ def digest(settings: Settings) -> str:
     """
     parts = {"models", "variants", "hardware", "task", "policies", "evaluation"}
     looked_at = settings.model_dump(mode="json", include=parts)
-    del looked_at["evaluation"]["bootstrap_resamples"]
+    for later in ("bootstrap_resamples", "noise_floor"):
+        del looked_at["evaluation"][later]
     looked_at["task"] = KEYS_OF_EVERY_TASK | looked_at["task"]
     looked_at["runs"] = settings.runs
     looked_at["training"] = [settings.variant(name).model_dump(mode="json") for name in settings.variants]
@@ -156,6 +158,11 @@ def budget(settings: Settings) -> str:
     return f"{dollars(left)} of {dollars(settings.budget.limit_usd)} left"
 
 
+def claims(settings: Settings) -> str:
+    """The claims that the report will judge are known."""
+    return ", ".join(claim.name for claim in chosen(settings)) or "none"
+
+
 LOCAL: dict[str, Callable[[Settings], str]] = {
     "device": device,
     "memory": memory,
@@ -166,6 +173,7 @@ LOCAL: dict[str, Callable[[Settings], str]] = {
     "disk": disk,
     "task": task,
     "policies": policies,
+    "claims": claims,
 }
 REMOTE: dict[str, Callable[[Settings], str]] = {"hub": downloads}
 DOWNLOADED: dict[str, Callable[[Settings], str]] = {"prompts": prompts}

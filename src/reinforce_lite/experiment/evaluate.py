@@ -23,7 +23,7 @@ def run(run: Run, paid: Paid) -> None:
     greedy = -(-len(problems) // evaluation.size)
     gate.begin(greedy + evaluation.sampled_batches(len(problems)), "batch")
     samples: list[dict[str, Any]] = []
-    run.path("samples").unlink(missing_ok=True)  # of an earlier evaluation
+    run.path().with_name(sampling.SAMPLES).unlink(missing_ok=True)  # of an earlier evaluation
     # One engine for both kinds of answers: vLLM cannot be opened twice in a process.
     with sampling.opened_for(policy, evaluation) as engine:
         written = Written(run.layout.resume(run.job) / "completions.jsonl", run.key)

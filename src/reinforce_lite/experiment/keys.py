@@ -18,7 +18,7 @@ from reinforce_lite.io.keyed import ACCEPT, COMPUTED_WITH, Key
 from reinforce_lite.io.provenance import computed_with, sha256_file
 from reinforce_lite.policy.identity import Sum, place_key, policy_key
 from reinforce_lite.resources.precision import evaluation_of, training_of
-from reinforce_lite.stages import POLICY, STAGES, Job, Layout
+from reinforce_lite.stages import EVALUATE_AGAIN, POLICY, STAGES, Job, Layout
 from reinforce_lite.tasks import file_sum
 
 Entries = dict[str, Any]
@@ -57,9 +57,9 @@ def start_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
 
 def evaluation_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
     """All that an evaluation's completions depend on; the harness adds the prompts as the tokenizer writes them."""
-    needs, chosen = Layout.of(config).needs(job), evaluation_of(config, job.model)
+    needs, chosen = Layout.of(config).needs(job), evaluation_of(config, job.model, again=job.stage == EVALUATE_AGAIN)
     of_samples = () if chosen.samples else ("samples", "samples_limit")
-    unrelated = {"bootstrap_resamples", "cross_check", *STAGES[job.stage].unread, *of_samples}
+    unrelated = {"bootstrap_resamples", "cross_check", "noise_floor", *STAGES[job.stage].unread, *of_samples}
     evaluation = chosen.model_dump(mode="json", exclude=unrelated)
     return {
         **_numbers(config, job),
@@ -72,6 +72,7 @@ def evaluation_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
 KEYS: dict[str, Callable[[Settings, Job, Sum], Entries]] = {
     "fetch_policy": start_key,
     "evaluate_baseline": evaluation_key,
+    EVALUATE_AGAIN: evaluation_key,
     "train": training_key,
     "evaluate_trained": evaluation_key,
 }

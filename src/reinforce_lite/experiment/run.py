@@ -11,7 +11,7 @@ from reinforce_lite.experiment import keys
 from reinforce_lite.io.keyed import COMPUTED_WITH, Key
 from reinforce_lite.io.provenance import origin
 from reinforce_lite.resources.precision import evaluation_of, training_of
-from reinforce_lite.stages import Job, Layout
+from reinforce_lite.stages import EVALUATE_AGAIN, Job, Layout
 from reinforce_lite.tasks import Task, named
 
 
@@ -40,7 +40,7 @@ class Run:
     @cached_property
     def evaluation(self) -> Evaluation:
         """How its policy is evaluated."""
-        return evaluation_of(self.settings, self.job.model)
+        return evaluation_of(self.settings, self.job.model, again=self.job.stage == EVALUATE_AGAIN)
 
     @property
     def task(self) -> Task[Any]:

@@ -12,7 +12,9 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import atomic_text, read_json, write_json
 from reinforce_lite.report import money, shares, traces
 from reinforce_lite.report.claims import judge
+from reinforce_lite.report.compare import paired, under_read
 from reinforce_lite.report.evidence import Evidence
+from reinforce_lite.report.noise import noise_floor
 from reinforce_lite.report.page import page_of
 from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.report.sampled import sampled
@@ -20,6 +22,7 @@ from reinforce_lite.report.seeds import over_seeds
 from reinforce_lite.report.summary import BOOTSTRAP_SEED, provenance, reconcile, summarise
 from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.stages import EVALUATED, STAGES, TRAINED, Layout
+from reinforce_lite.tasks import named
 
 SUMMARY, VERDICTS, TRACES, PAGE = (STAGES["report"].files[name] for name in ("summary", "verdicts", "traces", "html"))
 
@@ -68,12 +71,14 @@ def report_of(
     every_run = runs(settings, folder)
     records = [read_json(run.trained / TRAINED["summary"]) for run in every_run]
     comparisons = [
-        {**_compared(run), "stopped": one.get("stopped")} for run, one in zip(every_run, records, strict=True)
+        {**_compared(run), **_under_read(settings, run), "stopped": one.get("stopped")}
+        for run, one in zip(every_run, records, strict=True)
     ]
     more = {
         model: {
             "over_seeds": over_seeds(settings, folder, model, seed=BOOTSTRAP_SEED),
             "sampled": sampled(settings, folder, model, seed=BOOTSTRAP_SEED),
+            "noise_floor": noise_floor(settings, folder, model, seed=BOOTSTRAP_SEED),
         }
         for model in settings.models
     }
@@ -103,3 +108,17 @@ def _compared(run: Run) -> dict[str, Any]:
                     "delete the comparison and run its rule again",
                 )
     return figures
+
+
+def _under_read(settings: Settings, run: Run) -> dict[str, Any]:
+    """What the flexible parser misses; nothing if a policy was not evaluated."""
+    if read_json(run.comparison).get("not_run"):
+        return {}
+    pairs = paired(run.baseline / EVALUATED["outcomes"], run.evaluated / EVALUATED["outcomes"])
+    resamples = settings.evaluation.bootstrap_resamples
+    try:
+        figures = under_read(pairs, named(settings.task.name), resamples=resamples, seed=BOOTSTRAP_SEED)
+    except ValueError as error:
+        wrong = f"{run.baseline / EVALUATED['outcomes']}: a gold answer is none of the task: {error}"
+        raise UserError(wrong, "restore the file from a copy, or evaluate both policies again") from error
+    return {"under_read": figures}

@@ -11,12 +11,12 @@ from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings, Training
 from reinforce_lite.evaluation.behaviours import behaviours
 from reinforce_lite.evaluation.power import questions_needed
-from reinforce_lite.evaluation.statistics import discordance, holm, mcnemar_exact
+from reinforce_lite.evaluation.statistics import holm
 from reinforce_lite.io.files import read_jsonl
 from reinforce_lite.report.compare import compare, paired
 from reinforce_lite.report.seeds import Verdicts
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
-from reinforce_lite.report.summary_model import OverSeeds, SeedContrast, Summary
+from reinforce_lite.report.summary_model import Counted, OverSeeds, SeedContrast, Summary
 from reinforce_lite.stages import EVALUATED, TRAINED, Layout
 from reinforce_lite.tasks import named
 
@@ -56,17 +56,22 @@ class Evidence:
 
     @property
     def results(self) -> list[Run]:
-        """The runs that are the result, of the models that were evaluated."""
-        return [self.main(name) for name in self.models]
+        """The runs that are the result, every evaluated seed, of the models that were evaluated."""
+        return [run for name in self.models for run in self.every_seed(name)]
 
     def main(self, model: str) -> Run:
-        """The run that is the result."""
+        """The run of the result with the first seed."""
         return model, self.settings.variants[0], self.settings.seeds[0]
 
     def adjusted(self, model: str, parser: str = "strict") -> float:
         """McNemar p-value of a model by Holm over the models."""
         values = [self.summary.models[name].change(parser).mcnemar_p for name in self.models]
         return holm(values)[self.models.index(model)]
+
+    def noise(self, model: str, parser: str = "strict") -> Counted | None:
+        """The verdicts by a parser that differ between two evaluations of the base; None if there is one alone."""
+        floor = self.summary.models[model].noise_floor
+        return (floor.strict if parser == "strict" else floor.flexible).changed if floor else None
 
     def words(self, model: str) -> str | None:
         """Of what the model's answers are made, if it knows only the task's words; None if it may write anything."""
@@ -79,14 +84,16 @@ class Evidence:
         """The trained policies of the result, of any seed, that became worse; p-values by Holm over all of them."""
         variant = self.settings.variants[0]
         every = [
-            (f"{model}, seed {run.seed}", run.change("strict"))
+            (f"{model}, seed {run.seed}", change.delta, change.mcnemar_p, noise.ci95[1] if noise else 0)
             for model in self.models
+            for noise in [self.noise(model)]
             for run in self.summary.models[model].runs
             if run.variant == variant and not run.not_run
+            for change in [run.change("strict")]
         ]
-        adjusted = holm([change.mcnemar_p for _, change in every])
-        alpha = self.settings.protocol.alpha
-        return [name for (name, change), p in zip(every, adjusted, strict=True) if change.delta < 0 and p < alpha]
+        adjusted = holm([p for _, _, p, _ in every])
+        alpha, fell = self.settings.protocol.alpha, zip(every, adjusted, strict=True)
+        return [name for (name, delta, _, floor), p in fell if delta < -floor and p < alpha]
 
     def shown(self, model: str, behaviour: str) -> tuple[Verdicts, Verdicts]:
         """By training seed, which answers of base and result show a behaviour."""
@@ -97,13 +104,6 @@ class Evidence:
             shows = [[behaviour in behaviours(item["completion"]) for item in pair] for pair in pairs]
             before[run[2]], after[run[2]] = (list(side) for side in zip(*shows, strict=True))
         return before, after
-
-    def appeared(self, names: Sequence[str]) -> dict[tuple[str, str], float]:
-        """By behaviour and model, McNemar's p-value of the first seed by Holm over all of them."""
-        first = self.settings.seeds[0]
-        every = {(name, model): self.shown(model, name) for name in names for model in self.models}
-        p = [mcnemar_exact(*discordance(before[first], after[first])) for before, after in every.values()]
-        return dict(zip(every, holm(p), strict=True))
 
     def contests(self, role: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The result against every control of a role, by model and control, with p-values by Holm over all of them.
@@ -130,6 +130,12 @@ class Evidence:
         """A variant of a model (the result by default) over its training seeds; None with fewer than two."""
         wanted = variant or self.settings.variants[0]
         return next((row for row in self.summary.models[model].over_seeds if row.variant == wanted), None)
+
+    def over_seeds_by(self, parser: str, model: str) -> SeedContrast | None:
+        """The result of a model over its training seeds by one parser; None with fewer than two."""
+        row = self.over_seeds(model)
+        by: SeedContrast | None = row if row is None or parser == "strict" else getattr(row, parser)
+        return by
 
     def behind(self, model: str, control: str) -> SeedContrast | None:
         """The result less a control over their common seeds; None with fewer than two."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings
+from reinforce_lite.evaluation.behaviours import BEHAVIOURS
+from reinforce_lite.evaluation.detector_accuracy import measured
 from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.io.keyed import COMPUTED_WITH
 from reinforce_lite.report import findings, gallery, money, plots, questions, verdicts
@@ -55,8 +57,9 @@ def page_of(
         summary=summary,
         claims=claims,
         of_the_article=makes_the_articles(settings),
+        accuracies={name: verdicts.accuracy_words(measured(name)) for name in BEHAVIOURS},
         several_seeds=any(figures["over_seeds"] for figures in summary["models"].values()),
-        machines=machines(summary["provenance"]["origins"]),
+        machines=machines(summary["provenance"]),
         traces=traces,
         gains=gains,
         protocol=settings.protocol,
@@ -89,14 +92,21 @@ def notice(settings: Settings) -> str | None:
     theirs = any(policy.path is None and (policy.repo or "").startswith(ARTICLE_MODELS) for policy in own)
     if theirs or not makes_the_articles(settings):
         return None
-    return "No Llama-3.2-3B or Phi-3.5-mini weights were run for this report."
+    return "No Llama-3.2-3B or Phi-3.5-mini weights were run for this report. Its verdicts are about the models below."
 
 
-def machines(origins: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What computed the results: each device with the instructions that its CPU offered, as far as it was recorded."""
-    computed = [origin.get(COMPUTED_WITH) or {} for origin in origins]
-    named = [[str(part) for key in ("device", "CPU capability") if (part := one.get(key))] for one in computed]
-    return list(dict.fromkeys(", ".join(parts) for parts in named if parts))
+def machines(provenance: Mapping[str, Any]) -> list[str]:
+    """What computed the results: each device, with the instructions of its CPU that torch used where a CPU computed.
+
+    Results of earlier versions do not say; then it is the CPU that preflight saw.
+    """
+    computed = [origin.get(COMPUTED_WITH) or {} for origin in provenance["origins"]]
+    named = [(one["device"], one.get("CPU capability")) for one in computed if "device" in one]
+    lines = dict.fromkeys(f"{device}, instruction set {used}" if used else str(device) for device, used in named)
+    seen = (
+        f"{provenance['machine'].get('cpu') or 'an unknown machine'}, as preflight saw it; instruction set not recorded"
+    )
+    return list(lines) or [seen]
 
 
 def render(**context: Any) -> str:

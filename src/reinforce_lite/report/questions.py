@@ -1,6 +1,6 @@
 """What a stranger asks of a result first, answered in a line each, with the place of the page that says more."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,15 +40,16 @@ def answers(settings: Settings, folder: Path, summary: Mapping[str, Any]) -> lis
         Answer("How many seeds?", _seeds(settings, folder), "results"),
         Answer("How many questions and tokens?", _tokens(settings, folder), "training"),
         Answer("What was excluded?", _excluded(settings, folder), "cost"),
+        *_under_read(summary["models"]),
         Answer(
             "What was decided beforehand?",
-            f"level {level}, two-sided, Holm over the models; the last checkpoint; all test questions, once; "
+            f"level {level}, two-sided, Holm over the models; the last checkpoint; {_asked(settings)}; "
             "strict accuracy decides",
             "claims",
         ),
         Answer(
             "Which price?",
-            f"{plots.usd(price['usd_per_hour'])} an hour for {price['device']}, asked by {price['source']} on "
+            f"{plots.usd(price['usd_per_hour'])} an hour for {price['device']}, by {price['source']}, read on "
             f"{price['date']}; {plots.usd(cost['usd'])} in all, failed attempts included",
             "cost",
         ),
@@ -116,6 +117,32 @@ def _tokens(settings: Settings, folder: Path) -> str:
     )
 
 
+def _under_read(models: Mapping[str, Mapping[str, Any]]) -> Iterator[Answer]:
+    """How much the last-number rule misses, if it misses anything anywhere."""
+    found = {name: row for name, model in models.items() if (row := model["under_read"])}
+    if not any(row[side]["count"] for row in found.values() for side in ("baseline", "trained")):
+        return
+
+    def side(row: Mapping[str, Any]) -> str:
+        low, high = (100 * end for end in row["ci95"])
+        return f"{row['share']:.1%} of the answers ({row['count']:,}; 95% interval [{low:.1f}, {high:.1f}])"
+
+    parts = [
+        f"{name}: before training {side(row['baseline'])}, after it {side(row['trained'])}; if they counted, the "
+        f"flexible change would be {100 * row['change']['delta']:+.1f} points"
+        for name, row in found.items()
+    ]
+    why = "They hold the right number in their last sentence, but another one comes last"
+    yield Answer("How many right answers does the flexible parser miss?", f"{'; '.join(parts)}. {why}", "results")
+
+
+def _asked(settings: Settings) -> str:
+    """Which test questions are asked, and how often."""
+    limit = settings.evaluation.limit
+    questions = "all test questions" if limit is None else f"the first {limit:,} test questions"
+    return f"{questions}, once" + (", and by the base once more" if settings.evaluation.noise_floor else "")
+
+
 def _excluded(settings: Settings, folder: Path) -> str:
     counts, parts = read_json(Layout(folder).path(Job("prepare_dataset"), "manifest")).get("counts", {}), []
     if settings.evaluation.limit is not None:
@@ -126,10 +153,10 @@ def _excluded(settings: Settings, folder: Path) -> str:
     dropped = [row["groups_dropped"] for place in places for row in read_jsonl(place / TRAINED["metrics"])]
     if dropped:
         share = sum(dropped) / len(dropped)
-        parts.append(f"from gradients {share:.0%} of the groups, whose completions all weigh nothing")
+        parts.append(f"from gradients {share:.0%} of the groups, whose completions were rewarded alike")
     skipped = sum(read_json(place / TRAINED["summary"]).get("steps_skipped") or 0 for place in places)
     if skipped:
         parts.append(f"{skipped} steps that were not finite")
     left_out = money.not_run(settings, folder)
     parts.append(f"by the budget: {len(left_out)} jobs, named there" if left_out else "nothing by the budget")
-    return "; ".join(parts) + ". No test answer: one that was cut or has no number counts as wrong"
+    return "; ".join(parts) + ". Every test answer counts: one that was cut or has no number is wrong"

@@ -9,10 +9,12 @@ from typing import Any
 from reinforce_lite.config import Settings
 from reinforce_lite.evaluation.statistics import hierarchical_bootstrap
 from reinforce_lite.io.files import read_json
-from reinforce_lite.report.compare import paired
+from reinforce_lite.report.compare import Item, paired
 from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.stages import EVALUATED
+from reinforce_lite.tasks import Task, named
 
+PARSERS = ("strict", "flexible", "lenient")
 Verdicts = dict[int, list[bool]]
 """By training seed: whether each answer is right by the strict parser."""
 
@@ -28,20 +30,23 @@ def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> li
 
     Returns:
         For each variant, the result first: variant; what `contrast` returns of its strict verdicts against the base;
-        flexible, the same by that parser; and, of a control, behind: the same of the strict verdicts of the result
-        against it. A control of several seeds is compared over those that both have; one of a single seed with every
-        seed of the result. None of the result itself, or without two seeds to compare.
+        flexible and lenient, the same by those (see `right`), lenient None if the task has none; and, of a control,
+        behind: the same of the strict verdicts of the result against it. A control of several seeds is compared over
+        those that both have, one of a single seed with every seed of the result. None of the result itself, or without
+        two seeds to compare.
 
     Raises:
         UserError: an evaluation is absent or damaged.
     """
     found: dict[tuple[str, str], tuple[Verdicts, Verdicts]] = {}
+    task = named(settings.task.name)
     for run in (run for run in runs(settings, folder) if run.model == model and _evaluated(run)):
         pairs = paired(run.baseline / EVALUATED["outcomes"], run.evaluated / EVALUATED["outcomes"])
-        for parser in ("strict", "flexible"):
-            before, after = found.setdefault((run.variant, parser), ({}, {}))
-            before[run.seed] = [base[parser] for base, _ in pairs]
-            after[run.seed] = [trained[parser] for _, trained in pairs]
+        for parser in PARSERS:
+            read = [[right(item, parser, task) for item in pair] for pair in pairs]
+            if None not in read[0]:
+                before, after = found.setdefault((run.variant, parser), ({}, {}))
+                before[run.seed], after[run.seed] = ([bool(one) for one in side] for side in zip(*read, strict=True))
     result = found.get((settings.variants[0], "strict"), ({}, {}))[1]
     if len(result) < 2:
         return []
@@ -50,9 +55,17 @@ def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> li
     for variant in (name for name in settings.variants if (name, "strict") in found):
         control, ours = _matched(found[variant, "strict"][1], result)
         behind = compared(control, ours) if variant != settings.variants[0] and len(ours) > 1 else None
-        strict, flexible = (compared(*found[variant, parser]) for parser in ("strict", "flexible"))
-        rows.append({"variant": variant, **strict, "flexible": flexible, "behind": behind})
+        by = {parser: compared(*found[variant, parser]) for parser in PARSERS if (variant, parser) in found}
+        rows.append({"variant": variant, **by.pop("strict"), "lenient": None, **by, "behind": behind})
     return rows
+
+
+def right(item: Item, parser: str, task: Task[Any]) -> bool | None:
+    """Whether an answer is right by a parser; the lenient one counts what the flexible one misses, if it can miss."""
+    if parser != "lenient":
+        return bool(item[parser])
+    missed = task.under_read(item["completion"], item["answer"])
+    return None if missed is None else item["flexible"] or missed
 
 
 def _matched(control: Verdicts, result: Verdicts) -> tuple[Verdicts, Verdicts]:

@@ -64,6 +64,23 @@ class Change(Part):
     """Two-sided p-value of McNemar's exact test."""
 
 
+class Counted(Part):
+    """How many of the questions, and which share of them with its exact 95% interval (Clopper and Pearson)."""
+
+    count: Count
+    share: Share
+    ci95: tuple[Share, Share]
+
+
+class UnderRead(Part):
+    """Answers that the flexible parser misses: the gold one stands in the last sentence, but is not what was read."""
+
+    baseline: Counted
+    trained: Counted
+    change: Change
+    """The change by the flexible parser if such answers counted as right too."""
+
+
 class RunResult(Run):
     """A trained policy against its base, by the strict parser unless under `flexible`; null where it was not run."""
 
@@ -76,16 +93,40 @@ class RunResult(Run):
     discordant: Discordant | None
     mcnemar_p: Annotated[float, Field(gt=0, le=1)] | None
     flexible: Change | None
+    under_read: UnderRead | None = None
+    """Null where nothing was compared, or the task has no rule of the last number."""
     not_run: str | None
     """Why a policy was not evaluated, and what budget would have been enough; null if both were."""
     stopped: str | None
     """Where the budget stopped the training; null if it took all its steps."""
 
     def change(self, parser: str) -> Change:
-        """The change by one parser, `strict` or `flexible`, of a policy that was evaluated."""
+        """The change by one parser, `strict`, `flexible` or `lenient`, of a policy that was evaluated.
+
+        The lenient one is the flexible one that also counts the answers which that one misses, see `under_read`.
+        """
         if parser == "flexible" and self.flexible:
             return self.flexible
+        if parser == "lenient" and self.under_read:
+            return self.under_read.change
         return Change.model_validate({key: getattr(self, key) for key in Change.model_fields})
+
+
+class Unstable(Change):
+    """What a second evaluation of the same policy says against the first one by one parser."""
+
+    changed: Counted
+    """Verdicts that differ, gained and lost."""
+
+
+class NoiseFloor(Part):
+    """Two greedy evaluations of the policy before training, in other batches: what differs was not learnt."""
+
+    n: Annotated[int, Field(ge=1)]
+    texts: Counted
+    """Completions that differ."""
+    strict: Unstable
+    flexible: Unstable
 
 
 class Published(Part):
@@ -113,7 +154,9 @@ class OverSeeds(SeedContrast, Variant):
     """One variant over its training seeds, by the strict parser unless under `flexible`."""
 
     flexible: SeedContrast | None = None
-    """Null in reports of earlier versions."""
+    lenient: SeedContrast | None = None
+    """By the flexible parser if answers that it misses counted too; null if the task has no rule of the last number.
+    Reports of earlier versions have neither."""
     behind: SeedContrast | None
     """The result less this control, over common seeds, or over all of the result's if the control has one; null of the
     result itself, or without two seeds to compare."""
@@ -156,6 +199,8 @@ class ModelResult(RunResult):
     over_seeds: list[OverSeeds]
     """Each variant that was evaluated, the result first, once the result has two seeds; empty before."""
     sampled: Sampled | None
+    noise_floor: NoiseFloor | None = None
+    """Null if `evaluation.noise_floor` is off, or the budget left an evaluation out."""
 
 
 class StageCost(Part):

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from reinforce_lite.evaluation.detector_accuracy import PRECISION, RECALL, Accuracy
 from reinforce_lite.report.compare import p_text
+from reinforce_lite.report.summary_model import Counted
 
 Kind = Literal["supported", "contradicted", "undecidable", "not measured well enough", "not applicable"]
 """A claim whose measure is too inaccurate to decide it is `not measured well enough`."""
@@ -150,7 +151,7 @@ def steady(trainings: Sequence[Training], fell: Sequence[str]) -> Verdict:
         if fmean(last) < fmean(first) - 2 * hypot(_error(first), _error(last)):
             bad.append(f"{name}: reward went from {fmean(first):.2f} to {fmean(last):.2f}")
     count = len(trainings)
-    calm = f"{count} training{'s' * (count > 1)}: every step finite, no reward fell"
+    calm = f"{count} training{'s' * (count > 1)}: every step finite, no reward and no policy fell"
     return _decided("; ".join(bad) or calm, not bad, True)
 
 
@@ -180,12 +181,36 @@ def detector(accuracy: Accuracy) -> str:
     >>> detector(Accuracy(30, 0.9, (0.7, 0.98), None, None, False))
     'its detector on 30 labelled texts with it: precision 90% [70, 98], recall not measured'
     """
-    parts = []
-    for name in ("precision", "recall"):
-        share, ends = getattr(accuracy, name), getattr(accuracy, f"{name}_interval")
-        shown = "not measured" if share is None else f"{share:.0%} [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]"
-        parts.append(f"{name} {shown}")
-    return f"its detector on {accuracy.positives} labelled texts with it: {', '.join(parts)}"
+    precision, recall = accuracy_words(accuracy)
+    return f"its detector on {accuracy.positives} labelled texts with it: precision {precision}, recall {recall}"
+
+
+def accuracy_words(accuracy: Accuracy) -> tuple[str, str]:
+    """Precision and recall of a detector, with 95% intervals."""
+    both = (accuracy.precision, accuracy.precision_interval), (accuracy.recall, accuracy.recall_interval)
+    precision, recall = (
+        "not measured" if share is None or ends is None else f"{share:.0%} [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]"
+        for share, ends in both
+    )
+    return precision, recall
+
+
+def beyond(verdict: Verdict, delta: float, noise: Counted | None) -> Verdict:
+    """The verdict, if the difference that it rests on is more than what differs though nothing was trained.
+
+    A supported or contradicted claim becomes undecidable where the size of the difference does not exceed the upper end
+    of the interval of that share.
+
+    Args:
+        verdict: by the test alone.
+        delta: the difference in accuracy, as a fraction.
+        noise: verdicts that differ between two evaluations of the base; None if that was not measured.
+    """
+    if noise is None or abs(delta) > noise.ci95[1] or verdict.kind not in ("supported", "contradicted"):
+        return verdict
+    low, high = (100 * end for end in noise.ci95)
+    floor = f"two evaluations of the base differ in {noise.share:.1%} [{low:.1f}, {high:.1f}] of the verdicts"
+    return Verdict("undecidable", f"{verdict.why}, but {floor}", "a larger difference, or evaluations that repeat")
 
 
 def elsewhere(why: str) -> Verdict:

@@ -48,13 +48,17 @@ def training_of(settings: Settings, model: str, variant: str) -> Training:
     return training.model_copy(update={"engine": engine, "rollout_batch": rows, "kv_cache_gib": cache})
 
 
-def evaluation_of(settings: Settings, model: str) -> Evaluation:
-    """The evaluation settings of a model, with `engine`, `batch_size` and `kv_cache_gib` decided."""
+def evaluation_of(settings: Settings, model: str, *, again: bool = False) -> Evaluation:
+    """The evaluation settings of a model, with `engine`, `batch_size` and `kv_cache_gib` decided.
+
+    Those of the second evaluation before training, if it is asked for by `again`.
+    """
     place, evaluation = evaluation_place(settings, model), settings.evaluation
     engine = decide(evaluation.engine, place)
     size = rows_at_once(evaluation.batch_size, ANSWERS[engine], ANSWERS[engine])
     cache = _cache_gib(evaluation, engine, place)
-    return evaluation.model_copy(update={"engine": engine, "batch_size": size, "kv_cache_gib": cache})
+    decided = evaluation.model_copy(update={"engine": engine, "batch_size": size, "kv_cache_gib": cache})
+    return decided.again() if again else decided
 
 
 def _cache_gib(configured: Training | Evaluation, engine: Name, place: Place) -> float | Auto:

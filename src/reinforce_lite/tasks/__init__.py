@@ -195,6 +195,14 @@ class Task(ABC, Generic[OptionsT]):
         """Why a completion names no answer; None if it names one, or if the task gives no reasons."""
         return None
 
+    def under_read(self, text: str, answer: str) -> bool | None:
+        """Whether the flexible reading misses a gold answer that ends a completion; None if the task has no such rule.
+
+        Raises:
+            ValueError: the gold answer is none of the task.
+        """
+        return None
+
     def preflight(self, options: OptionsT) -> str:
         """Check what needs no network, before anything is spent; the result says in a few words what was checked.
 

@@ -17,6 +17,7 @@ LONGEST_CONTENT = 10_000  # characters of one tag or box; more than this is an e
 
 _TAG = re.compile(r"<\s*+(?P<slash>/?+)\s*+answer\s*+>", re.IGNORECASE)
 _BRACE = re.compile(r"(?P<box>\\boxed\s*+\{)|\\[\\{}]|(?P<open>\{)|(?P<close>\})")
+_SENTENCE_END = re.compile(r"""\n|(?<!\b[A-Za-z])[.!?]["')\]*]*+\s""")
 
 _LATEX = [
     (re.compile(r"\{,\}|(?<=\d)\\,(?=\d{3}(?!\d))"), ","),  # 1{,}080 and 1\,080
@@ -51,6 +52,19 @@ def flexible(text: str) -> Decimal | None:
     if content is None and (boxes := _boxes(text)):
         content = boxes[-1]
     return (numbers.last(_without_latex(text)) if content is None else parse_number(content)).value
+
+
+def under_read(text: str, gold: str) -> bool:
+    """Whether the last-number rule misses a gold answer that stands in the last sentence ("7 dozen in 4 weeks").
+
+    Raises:
+        ValueError: `gold` is no number.
+    """
+    if _last_answer(text) is not None or _boxes(text):
+        return False
+    text, value = _without_latex(text).rstrip(), Decimal(normalise(gold))
+    begins = max((end.end() for end in _SENTENCE_END.finditer(text)), default=0)
+    return numbers.last(text).value != value and value in numbers.values(text[begins:])
 
 
 def parse_number(text: str) -> Reading:

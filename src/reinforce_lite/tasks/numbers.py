@@ -9,6 +9,7 @@ is read as nothing, never in part. Numbers are exact decimals, and every reading
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -142,12 +143,21 @@ def last(text: str) -> Reading:
     A minus sign counts if it is a sign ("= -5", "-$5") and not a subtraction, a range or a hyphen ("10-5" ends in 5).
     What is no quantity is passed over: digits inside a word ("H2O"), ordinals ("5th"), and badly formed runs ("1.2.3").
     """
+    return next(_from_the_end(text), Reading.none("no number"))
+
+
+def values(text: str) -> set[Decimal]:
+    """The values of all quantities of a text of any kind, each read as `last` reads the last one."""
+    return {reading.value for reading in _from_the_end(text) if reading.value is not None}
+
+
+def _from_the_end(text: str) -> Iterator[Reading]:
+    """The quantities of a text of any kind, the last one first."""
     text = _UNIT_POWER.sub("", plain(text))
     for found in reversed(list(_QUANTITY.finditer(text))):
         reading = _in_running_text(text, found)
         if reading is not None:
-            return reading
-    return Reading.none("no number")
+            yield reading
 
 
 def _in_running_text(text: str, found: re.Match[str]) -> Reading | None:

@@ -50,6 +50,10 @@ class NumericTask(Task[OptionsT]):
         """Why the last complete answer tag holds no number; None if it holds one."""
         return answers.read(text).reason
 
+    def under_read(self, text: str, answer: str) -> bool:
+        """Whether an answer without tag or box has the gold one in its last sentence, but not as its last number."""
+        return answers.under_read(text, answer)
+
     def grade(self, text: str, problem: Problem) -> Grade:
         """Five verdicts: by the strict and the flexible reading, by the format alone, by the article's two parsers.
 

@@ -21,7 +21,7 @@ from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verification.difference import ABSENT, Row, record_of, rows_of
 from reinforce_lite.report.verification.experiment import Experiment
-from reinforce_lite.stages import EVALUATED, STAGES, TRAINED, Job, Layout, jobs
+from reinforce_lite.stages import EVALUATE_AGAIN, EVALUATED, STAGES, TRAINED, Job, Layout, jobs
 from reinforce_lite.tasks import Problem, Reward, Task, reward, verdicts
 
 PROBLEM = ("id", "question", "answer")
@@ -30,11 +30,9 @@ COMPLETION = ("step", "question", "answer", "completion", "reward", "advantage",
 METRICS = ("step", "skipped", "tokens", "weights_changed", "kl_to_start")
 
 DATA = Job("prepare_dataset")
-DERIVED = ("prepare_dataset", "evaluate_baseline", "train", "evaluate_trained", "compare", "report", "crate")
+EVALUATIONS = ("evaluate_baseline", EVALUATE_AGAIN, "evaluate_trained")
+DERIVED = ("prepare_dataset", "train", *EVALUATIONS, "compare", "report", "crate")
 """Stages whose files are derived, checked by themselves, or hold what is derived."""
-
-Run = tuple[str, str | None, int | None]
-"""Model, variant, seed; without the last two it is the policy before training."""
 
 
 def grade(
@@ -101,15 +99,15 @@ class Derived:
     def _evaluations(self) -> None:
         settings, problems = self.source.settings.evaluation, rows_of(self._at.path(DATA, "test"), *PROBLEM)
         asked, sound = problems[: settings.limit], self.source.is_sound("test")
-        every: list[Run] = [(model, None, None) for model in self.source.settings.models]
-        own = [row for run in (*every, *self.source.runs) for row in self._evaluation(run, asked if sound else None)]
+        every = [job for job in jobs(self.source.settings) if job.stage in EVALUATIONS]
+        own = [row for job in every for row in self._evaluation(job, asked if sound else None)]
         if not sound:  # then what was asked says what the split should hold
             words = {row["id"]: {key: row[key] for key in PROBLEM} for row in reversed(own)}
             write_jsonl(self.target.path(DATA, "test"), [{**row, **words.get(row["id"], {})} for row in problems])
 
-    def _evaluation(self, run: Run, problems: Sequence[Row] | None) -> list[Row]:
+    def _evaluation(self, job: Job, problems: Sequence[Row] | None) -> list[Row]:
         """Derive one evaluation, of these problems or of its own; returns its items."""
-        folder, target, settings = self._at.evaluation(*run), self.target.evaluation(*run), self.source.settings
+        folder, target, settings = self._at.folder(job), self.target.folder(job), self.source.settings
         stated, rows = (
             record_of(folder / EVALUATED["summary"]),
             rows_of(folder / EVALUATED["outcomes"], *ANSWER, *PROBLEM),
@@ -123,7 +121,7 @@ class Derived:
                     items.append(judge(self.source.task, {**row, **words}, Problem(**words), limit))
                 else:
                     self.missing[folder / EVALUATED["outcomes"]].append({"id": problem["id"]})
-            derived |= {**dict(zip(("model", "variant", "seed"), run, strict=True)), **outcome_means(items)}
+            derived |= {**job.run, **outcome_means(items)}
         if "sampled" in stated:
             samples = self._samples(folder / EVALUATED["samples"], items)
             write_jsonl(target / EVALUATED["samples"], samples)
