@@ -17,30 +17,39 @@ from fractions import Fraction
 LONGEST_NUMBER = 100
 """Characters of one number; a longer one is noise."""
 
-CURRENCY = "$€£¥₹"
+CURRENCY = "$€£¥₹₩₽₪₺₫₴₦₱฿"
 # Minus signs and dashes that models write before a number; unbreakable and thin spaces. The em dash is punctuation.
 _MINUS = "\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d"
 _CHARACTERS = str.maketrans({**dict.fromkeys(_MINUS, "-"), **dict.fromkeys("\u00a0\u2007\u2009\u202f", " ")})
 
-# A run of everything that could belong to one number. Foreign digits, exponents, superscripts and vulgar fractions are
-# in it so that they spoil the run they touch; otherwise "5²" would read as 5 and "1e5" as 1 and 5.
-_ODD = "¼-¾⅐-⅞"
-_RUN = rf"(?:(?<![\w.])\.)?[\d{_ODD}][\d.,²³¹⁰-⁹{_ODD}]*+(?:[eE][+-]?\d++)?"
+# What nobody sees: zero-width characters, soft hyphens, marks that change the direction of a text or the digit before.
+_INVISIBLE = "\u00ad\u0300-\u036f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20d0-\u20ff\ufe00-\ufe0f\ufeff"
+_OVERRIDE = re.compile("[\u202d\u202e]")
+"""After one of them a text is shown in another order than it is written."""
+
+# A run of everything that could belong to one number. Foreign digits, exponents, superscripts, vulgar fractions, other
+# marks of thousands and what is invisible are in it so that they spoil the run they touch; otherwise "5²" would read as
+# 5, "1e5" as 1 and 5, and "1'234" as 234.
+_ODD = f"¼-¾⅐-⅞①-⓿❶-➓{_INVISIBLE}"
+_RUN = rf"(?:(?<![\w.])\.)?[\d{_ODD}](?:[\d.,²³¹⁰-⁹{_ODD}]|['\u2019_](?=\d))*+(?:[eE][+-]?\d++)?"
 _OVER = r"[ \t]*+/[ \t]*+"
 _QUANTITY = re.compile(
     rf"(?P<number>{_RUN})(?:"
     rf"(?P<clock>(?::\d++)++)"
     rf"|[ \t]++(?P<part>\d++){_OVER}(?P<of>\d++)(?![\d.,]*+\d|{_OVER}\d)"
     rf"|{_OVER}(?P<divisor>{_RUN})(?P<more>(?:{_OVER}{_RUN})*+)"
-    rf"|(?P<grouped>(?:[ ]\d{{3}}(?![\d]|[.,]\d))++)"
+    rf"|(?P<grouped>(?:[ ]\d{{3}}(?!\d))++(?:[.,]\d++)?)"
     rf")?(?P<hour>[ \t]?+(?:[aApP]\.[mM]\b\.?|[aApP][mM]\b|o'clock\b))?"
 )
 _WELL_FORMED = re.compile(r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+")
+_VISIBLE = re.compile(rf"[^{_INVISIBLE}]")
+_SECTION = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,2}){2,}")
 _GOLD = re.compile(rf"[{CURRENCY}]?(?P<sign>[+-]?)[{CURRENCY}]?(?P<number>{_RUN})")
 
 # What makes the quantity before it another one.
 _SCALE = re.compile(
-    r"[\s-]*+(?:(?:hundred|thousand|million|billion|trillion|mio|bn)s?+\b|(?-i:[kKMB])\b(?!&))", re.IGNORECASE
+    r"[\s-]*+(?:(?:hundred|thousand|million|billion|trillion|mio|mil|bil|mln|bn|dozen|ten|lakh|crore)s?+\b|(?-i:[kKMB])\b(?!&))",
+    re.IGNORECASE,
 )
 _AND_A_HALF = re.compile(
     r"\s*+(?:(?:and|&|\+)\s+(?:(?:a|an|one|two|three|\d+)\s+)?+(?:half|third|quarter|fourth|fifth|sixth|eighth|tenth)s?+\b"
@@ -49,7 +58,7 @@ _AND_A_HALF = re.compile(
     re.IGNORECASE,
 )
 _UNIT_POWER = re.compile(
-    r"(?<=[A-Za-z])(?:\s?+\^\s?+\{?[23]\}?|[²³])|(?<=\bm)[23]\b|(?<=\b(?:[cdkm]m|ft|in|yd|mi))[23]\b"
+    r"(?<=[A-Za-z])(?:\s?+(?:\^|\*\*)\s?+\{?[23]\}?|<sup>[23]</sup>|[²³])|(?<=\bm)[23]\b|(?<=\b(?:[cdkm]m|ft|in|yd|mi))[23]\b"
 )
 _GLUED_UNITS = re.compile(
     r"(?:[ckm]?ms?|[km]?gs?|lbs?|oz|ft|in|yd|mi|mph|kph|km/h|hrs?|h|min|mins|secs?|s|[cm]?[lL]|gal|usd|c)\b",
@@ -64,22 +73,35 @@ _NUMERALS = (
 )
 _ANYWHERE = re.compile(
     rf"\b(?:{_NUMERALS}|plus|minus|negative|positive|multiplied|divided|squared|cubed|sqrt|root|log|ln|factorial|modulo|"
-    r"pi|infinity|or|nor|nan)\b",
+    r"pi|infinity|or|nor|nan|(?:less|more|fewer)\s+than)\b",
     re.IGNORECASE,
 )
 _BEFORE = re.compile(
     r"\b(?:times|twice|double|triple|square|cube|not|no|than|at\s+least|at\s+most|up\s+to|under|over|below|above|"
-    r"abs|exp|sin|cos|tan|max|min|floor|ceil|(?-i:[a-z]|[XYZN]))\s*+\(?\s*+$",
+    r"abs|exp|sin|cos|tan|max|min|floor|ceil|(?:third|quarter|fourth|fifth|sixth|eighth|tenth)s?\s+(?:of|past|to)|"
+    r"(?-i:[a-z]|[XYZN]))\s*+\(?\s*+$",
     re.IGNORECASE,
 )
-_AFTER = re.compile(r"\s*+(?:[xyznkXYZNKMB]\b|\(|-(?![^\W\d_]{2})|/(?![^\W\d_]{2}|\s?+[hs]\b))|!|\.\.|\u2026")
+_AFTER = re.compile(r"\s*+(?:[ixyznkXYZNKMB]\b|\(|-(?![^\W\d_]{2})|/(?![^\W\d_]{2}|\s?+[hs]\b))|!|\.\.|\u2026")
 _WORDS = re.compile(rf"[\w\s.,;:'\"\u2019\u201c\u201d()\[\]#?!%°¢/{CURRENCY}\u2014\u2026\-]*+")
 _WORD_END = re.compile(r"[\w'\u2019]$")
 _WORD_START = re.compile(r"[\w'\u2019]")
 _PLUS = re.compile(rf"\+[ \t{CURRENCY}]*$")
-_LIST_DASH = re.compile(r"\n[ \t]*-[ \t]+$")
+_UNCLEAR_SIGN = re.compile(r"\n[ \t]*[-+][ \t]+$|[-+]\s*+[(\[]\s*+$|\u2014$|^\s*+\u2014\s*+$")
+"""What may be a bullet, a sign of a bracket, or a dash between words and not a minus."""
 _COMPARISON = re.compile(r"[<>!]=|=[<>]|[≤≥≠]")
-_ROOT = re.compile(r"\\(?:sqrt|log|ln)\s*+$")
+
+# What makes a quantity in running text a part of something else, or of another value than its digits.
+_OTHER_DASH = re.compile(
+    rf"[\u2796\u2795\u2043\u207b\u207a\u208b\u208a\ufe58\u2e3a\u2e3b\u2015\u30fc±\u2213][ \t{CURRENCY}]*$"
+)
+_OPERATED = re.compile(
+    r"\\(?:sqrt|log|ln|overline|bar|dot)\s*+(?:\[\d{1,9}\]\s*+)?$|[\u221a\u221b\u221c\u2044\u2215]\s*+$|\^\s*+-?\s*+$|\d\.\($"
+    r"|(?<!\d)(?<!\d\s)\b(?:minus|negative)\s+$",
+    re.IGNORECASE,
+)
+_MIXED = re.compile(r"\d(?:-|\s+(?:and|&)\s+)$")
+_OPERATING = re.compile(r"\^|\s?\\pi\b|[‰‱]|\s?[\u2044\u2215]")
 
 
 @dataclass(frozen=True)
@@ -118,7 +140,7 @@ def single(text: str) -> Reading:
     sign = _sign(text, found[0].start())
     if (reason := _no_answer(before, after, found[0])) is not None:
         return Reading.none(reason)
-    if sign is None or _LIST_DASH.search(before):
+    if sign is None or _UNCLEAR_SIGN.search(before):
         return Reading.none("a dash that may be a list's or an operator")
     return _signed(_value(found[0]), sign)
 
@@ -141,18 +163,23 @@ def last(text: str) -> Reading:
     """The last quantity of a text; no part of it is read if the whole has no value.
 
     A minus sign counts if it is a sign ("= -5", "-$5") and not a subtraction, a range or a hyphen ("10-5" ends in 5).
-    What is no quantity is passed over: digits inside a word ("H2O"), ordinals ("5th"), and badly formed runs ("1.2.3").
+    What is no quantity is passed over: digits inside a word ("H2O"), ordinals ("5th"), and numbers of sections
+    ("1.2.3"). A number that this grammar does not know ("1.234,56", "１８") is one all the same: nothing is read.
     """
     return next(_from_the_end(text), Reading.none("no number"))
 
 
 def values(text: str) -> set[Decimal]:
-    """The values of all quantities of a text of any kind, each read as `last` reads the last one."""
-    return {reading.value for reading in _from_the_end(text) if reading.value is not None}
+    """The values of all numbers of a text of any kind, whatever stands beside them."""
+    text = plain(text)
+    readings = (_signed(_value(found), _sign(text, found.start()) or 1) for found in _QUANTITY.finditer(text))
+    return {reading.value for reading in readings if reading.value is not None}
 
 
 def _from_the_end(text: str) -> Iterator[Reading]:
     """The quantities of a text of any kind, the last one first."""
+    if _OVERRIDE.search(text):
+        yield Reading.none("a change of the direction of writing")
     text = _UNIT_POWER.sub("", plain(text))
     for found in reversed(list(_QUANTITY.finditer(text))):
         reading = _in_running_text(text, found)
@@ -162,23 +189,25 @@ def _from_the_end(text: str) -> Iterator[Reading]:
 
 def _in_running_text(text: str, found: re.Match[str]) -> Reading | None:
     """The quantity at a place of a longer text; None for what is no quantity."""
-    start, end = found.span()
-    if start and (text[start - 1].isalpha() or text[start - 1] in "_^"):
-        return Reading.none("a power") if text[start - 1] == "^" else None
-    if found["number"] == found[0] and _decimal(found["number"]) is None:
+    (start, end), run = found.span(), found["number"]
+    before, after = text[max(0, start - 32) : start], text[end : end + 32]
+    if before[-1:].isalpha() or before.endswith("_") or not _VISIBLE.search(run):
         return None
-    if _ROOT.search(text[max(0, start - 16) : start]):
-        return Reading.none("an expression")
-    after = text[end : end + 32]
+    if run == found[0] and _SECTION.fullmatch(run.rstrip(".,")):
+        return None
     if after[:1].isalpha() and not found[0].endswith((".", ",")):
         if _ORDINAL.match(after):
             return None
         if not _GLUED_UNITS.match(after) or after[:1] in "MK":
             return Reading.none("letters glued to the number")
+    if _OTHER_DASH.search(before):
+        return Reading.none("a dash that may be a minus")
+    if _OPERATED.search(before) or _OPERATING.match(after) or (found["divisor"] and _MIXED.search(before)):
+        return Reading.none("an expression")
     if _SCALE.match(after) or _AND_A_HALF.match(after):
         return Reading.none("a number or an operation in words")
-    if after.startswith("^"):
-        return Reading.none("a power")
+    if run.endswith("..") and "." in run.rstrip("."):
+        return Reading.none("no finite decimal")
     return _signed(_value(found), -1 if _sign(text, start) == -1 else 1)
 
 
@@ -217,6 +246,8 @@ def _value(found: re.Match[str]) -> Reading:
     number = _decimal(found["number"])
     if number is None or found["more"] or found["grouped"]:
         return Reading.none("a badly formed number")
+    if found["hour"] and not (found["clock"] or (number <= 24 and number == int(number))):
+        return Reading.none("no hour")
     if found["clock"]:
         full = re.fullmatch(r"(?::00)+", found["clock"]) and number <= 24 and number == int(number)
         return Reading(number) if full else Reading.none("a time that is no full hour, or a ratio")
@@ -271,7 +302,7 @@ def _sign(text: str, start: int) -> int | None:
     line = before.rpartition("\n")[2].rstrip(f" \t{CURRENCY}")
     if before[-1:].isalnum() or before.endswith((".", ")", "]", "%", "-", "+")) or line[-1:].isdigit():
         return None
-    if line.endswith((")", "]", "%")):
+    if line.endswith((")", "]", "%", "-", "+")):
         return None
     # "- 5" with a space is a bullet or a subtraction unless an opening or an equals sign leads to it.
     leads = line.endswith(("=", "(", "[", ":")) or (not before.strip() and start <= len(left))
