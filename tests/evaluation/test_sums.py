@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reinforce_lite.evaluation.sums import corrected, sums, turned_round
+from reinforce_lite.evaluation.sums import corrected, sums, taken_back
 
 numbers = st.integers(0, 999)
 
@@ -43,24 +43,21 @@ def test_the_same_sum_is_corrected_by_another_result_only(left: int, right: int,
 
 
 @pytest.mark.parametrize(
-    ("text", "tests"),
+    ("text", "rejected"),
     [
-        ("9 + 4 = 13 . 13 - 9 = 4 . <answer> 13 </answer>", True),
-        ("13 - 4 = 9 . 4 + 9 = 13 . <answer> 9 </answer>", True),
-        ("3 * 8 = 24 . 24 / 8 = 3 . <answer> 24 </answer>", True),
-        ("24 / 8 = 3 . 3 * 8 = 24 . <answer> 3 </answer>", True),
-        ("9 + 4 = 13 . 13 - 2 = 11 . <answer> 13 </answer>", False),  # of another number
-        ("9 + 4 = 13 . 9 - 4 = 5 . <answer> 13 </answer>", False),  # not of the result
-        ("9 - 4 = 5 . 9 + 4 = 13 . <answer> 5 </answer>", False),
-        ("24 / 8 = 3 . 8 * 3 = 24 . <answer> 24 </answer>", False),  # leads to the answer
-        ("3 * 8 = 24 . 24 / 8 = 3 . 3 - 1 = 2 . <answer> 2 </answer>", False),  # not the last one
-        ("1 + 2 + 3 = 6 . 6 - 3 = 3 . <answer> 6 </answer>", False),  # which number it leads back to is not clear
-        ("9 + 4 = 13", False),
+        ("4 + 9 = 14 wait <answer> 13 </answer>", True),
+        ("4 + 9 = 13 wait <answer> 13 </answer>", False),
+        ("4 + 9 = 14 wait 4 + 9 = 13 .", True),
+        ("4 + 9 = 13 wait 4 + 9 = 13 .", False),
+        ("4 - 9 = 5 wait 4 + 9 = 13 .", True),  # another sum in its place
+        ("4 + 9 = 13 wait", False),  # nothing is put in its place
+        ("he has 13 wait 4 + 9 = 13 .", False),  # nothing was computed
+        ("9 + 4 = 13 . 13 - 4 = 9 . <answer> 13 </answer>", False),
         ("", False),
     ],
 )
-def test_turned_round_worked(text: str, tests: bool) -> None:
-    assert turned_round(text) == tests
+def test_an_attempt_that_is_computed_and_rejected(text: str, rejected: bool) -> None:
+    assert taken_back(text) == rejected
 
 
 OPERATORS = [
@@ -87,7 +84,7 @@ def test_a_chain_without_an_end_is_read_in_time_linear_in_it(operator: str) -> N
     """A quadratic reading of so many terms would take hours."""
     chain = f"3{operator}" * 60_000
     assert sums(chain) == []
-    assert not corrected(chain) and not turned_round(chain)
+    assert not taken_back(chain)
     assert sums(f"{chain}3.\n2 + 2 = 4 .") == [(("2", "+", "2"), 4.0)]
 
 

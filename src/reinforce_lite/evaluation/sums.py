@@ -8,6 +8,7 @@ Brackets and letters are not read.
 """
 
 import re
+from itertools import pairwise
 from math import isclose
 from typing import NamedTuple
 
@@ -21,9 +22,9 @@ LONGEST = 40
 # behind the dash of a list. Mixed numbers ("1 1/2", "1 and 1/4") are not read either.
 _SUM = re.compile(
     r"(?<![\w.,$*/+)-])(?<![*/+)]\s)(?<![\w)] - )"
-    r"(?!(?:(?<=[0-9] )|(?<=[0-9] and ))[0-9]+/[0-9])"
+    r"(?!(?:(?<=[0-9] )|(?<=[0-9] and ))[0-9]++/[0-9])"
     rf"(?P<terms>{_TERM}(?:{_OPERATOR}{_TERM}){{1,{LONGEST}}}){_BLANK}={_BLANK}"
-    rf"(?P<result>{_NUMBER})(?!{_OPERATOR}[0-9($])(?! (?:and )?[0-9]+/[0-9])",
+    rf"(?P<result>{_NUMBER})(?!{_OPERATOR}[0-9($])(?! (?:and )?[0-9]++/[0-9])",
     re.IGNORECASE,
 )
 _TERMS = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?%?|[-+*/]")
@@ -31,7 +32,10 @@ _SIGNS = str.maketrans({"\u00d7": "*", "\u00b7": "*", "\u00f7": "/", "\u2212": "
 _TIMES = re.compile(r"\\(?:times|cdot)|(?<=\s)x(?=\s)", re.IGNORECASE)
 _DIVIDED = re.compile(r"\\div", re.IGNORECASE)
 _BLANKS = re.compile(r" {2,}")
-_NUMBERS = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?")
+_WAIT = re.compile(r"(?<=[0-9]) wait\b", re.IGNORECASE)
+_ANSWER = re.compile(r"\s{0,9}<answer>\s{0,9}([0-9]{1,18})")
+NEAR = 200
+"""Characters before and after a "wait" in which its sums are looked for."""
 
 _TOLERANCE = 0.01  # relative; 10 / 3 = 3.33 and = 3.3 are the same result
 
@@ -59,33 +63,23 @@ def corrected(text: str) -> bool:
     return any(not isclose(first.setdefault(s.terms, s.result), s.result, rel_tol=_TOLERANCE) for s in sums(text))
 
 
-def turned_round(text: str) -> bool:
-    """Whether the last sum is the inverse of an earlier one (both of two numbers) and does not lead to the answer.
+def taken_back(text: str) -> bool:
+    """Whether an attempt is computed and rejected: `corrected`, or a sum, "wait", and no such result after it.
 
-    The answer is the last number of the text: where it is the result of the inverse, that was needed, not a test.
+    After "wait" the same sum with the same result, or that result as the answer, rejects nothing.
 
-    >>> turned_round("9 + 4 = 13 . 13 - 4 = 9 . <answer> 13 </answer>")
-    True
-    >>> turned_round("13 - 4 = 9 . 9 + 4 = 13 . <answer> 13 </answer>")
-    False
+    >>> taken_back("9 + 4 = 14 wait <answer> 13 </answer>"), taken_back("9 + 4 = 13 wait <answer> 13 </answer>")
+    (True, False)
     """
-    own = sums(text)
-    if len(own) < 2 or isclose(own[-1].result, _value(_NUMBERS.findall(text)[-1]), rel_tol=_TOLERANCE):
-        return False
-    return any(_inverse(earlier, own[-1]) for earlier in own[:-1])
+    return corrected(text) or any(_rejected(done, after) for done, after in pairwise(_WAIT.split(text)))
 
 
-def _inverse(first: Sum, later: Sum) -> bool:
-    """Whether `later` undoes `first`: of a + b = c these are c - b = a and c - a = b; of a - b = c it is c + b = a."""
-    if len(first.terms) != 3 or len(later.terms) != 3:
+def _rejected(before: str, after: str) -> bool:
+    done, following = sums(before[-NEAR:]), sums(after[:NEAR])
+    answer = _ANSWER.match(after)
+    if not done or not (answer or following):
         return False
-    a, operator, b = _value(first.terms[0]), first.terms[1], _value(first.terms[2])
-    left, undoes, right = _value(later.terms[0]), later.terms[1], _value(later.terms[2])
-    if undoes != {"+": "-", "-": "+", "*": "/", "/": "*"}[operator]:
-        return False
-    if operator in "+*":
-        return (left, right, later.result) in ((first.result, b, a), (first.result, a, b))
-    return later.result == a and sorted((left, right)) == sorted((first.result, b))
+    return _value(answer[1]) != done[-1].result if answer else following[0] != done[-1]
 
 
 def _terms(written: str) -> tuple[str, ...]:
