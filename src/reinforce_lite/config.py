@@ -470,7 +470,7 @@ class Settings(Section):
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         min_length=1,
-        description="Training seeds; the first one is the result, all of them bear on the claims. If the money does "
+        description="Training seeds; all of them bear on the result and the claims. If the money does "
         "not suffice for all, the last ones are given up whole.",
     )
     control_seeds: list[Annotated[int, Field(ge=0)]] | None = Field(

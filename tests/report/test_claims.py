@@ -43,6 +43,7 @@ def of_weights(settings: Settings) -> Settings:
     for policy in config["policies"].values():
         policy.update(from_scratch=None, start=None, path="weights")
     config["hardware"]["device"] = "cuda"
+    config["training"]["questions_per_step"] = 14  # so that 40 steps are no less than the article's 558 questions
     return validate(config)
 
 
@@ -253,6 +254,8 @@ def test_the_price_is_that_of_the_articles_models_on_a_rented_gpu(fresh: Setting
     config = of_weights(fresh).model_dump(mode="json")
     free = {**config, "hardware": {**config["hardware"], "usd_per_hour": 0}}
     assert price(validate(free))["why"].endswith("this one had no price")
+    short = {**config, "training": {**config["training"], "steps": 39}}
+    assert price(validate(short))["why"].endswith("its training asked 558 questions, this one 546")
     config["policies"]["tiny-llama"]["published"] = None
     assert price(validate(config))["why"].endswith("none of them was trained here")
 

@@ -121,7 +121,8 @@ def test_a_seed_that_was_given_up_is_no_part_of_the_price_claim(fresh: Settings)
             place = layout.comparison(model, variant, 1)
             write_json(place, {**read_json(place), **nothing(layout.evaluation(model) / "items.jsonl", reason)})
     config = both.model_dump(mode="json")
-    rows = claims(validate({**config, "hardware": {**config["hardware"], "device": "cuda"}}))
+    config["hardware"]["device"], config["training"]["questions_per_step"] = "cuda", 14
+    rows = claims(validate(config))
     assert rows["price", None]["verdict"] == "supported"
     assert rows["accuracy", "tiny-llama"]["verdict"] == "supported", "by the one seed that there is"
     assert "1 training seed (0) of 2 planned" in (both.folder / "report.html").read_text()

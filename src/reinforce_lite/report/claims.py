@@ -287,7 +287,7 @@ def _memory(evidence: Evidence) -> Judged:
 @_articles("price", f"It costs less than ${PUBLISHED_LIMIT_USD:.0f}.", "all was run, and the ledger's sum is below")
 def _price(evidence: Evidence) -> Judged:
     settings, models = evidence.settings, evidence.summary.models
-    if lacking := _no_price(settings):
+    if lacking := money.unlike_the_articles(settings):
         return verdicts.elsewhere(f"it speaks of training the article's models on a rented GPU; {lacking}"), []
     evaluated = {run.seed for model in settings.models for run in models[model].runs if not run.not_run}
     # The article has one seed: another one that was given up is no part of its claim.
@@ -295,12 +295,3 @@ def _price(evidence: Evidence) -> Judged:
     left_out = [row["job"] for row in money.not_run(settings, evidence.folder) if row["seed"] in counted]
     runs = [(model, *run) for model in settings.models for run in settings.runs]
     return verdicts.affordable(evidence.summary.cost.usd, PUBLISHED_LIMIT_USD, left_out), runs
-
-
-def _no_price(settings: Settings) -> str | None:
-    """Why the cost of an experiment says nothing about the article's; None if it does."""
-    if not any(settings.published(model) for model in settings.models):
-        return "none of them was trained here"
-    if settings.hardware.device == "cpu":
-        return "this ran on a CPU"
-    return None if settings.hardware.usd_per_hour else "this one had no price"

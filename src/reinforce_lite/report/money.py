@@ -68,6 +68,18 @@ def published(settings: Settings) -> dict[str, float]:
     }
 
 
+def unlike_the_articles(settings: Settings) -> str | None:
+    """Why the cost of an experiment says nothing about the article's; None if it does."""
+    if not any(settings.published(model) for model in settings.models):
+        return "none of them was trained here"
+    if settings.hardware.device == "cpu":
+        return "this ran on a CPU"
+    training = settings.variant(settings.variants[0])
+    if (asked := training.steps * training.questions_per_step) < PUBLISHED_STEPS:
+        return f"its training asked {PUBLISHED_STEPS} questions, this one {asked}"
+    return None if settings.hardware.usd_per_hour else "this one had no price"
+
+
 def not_run(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     """What was not run or was stopped, and why: job, its seed or None, reason; in the order of the configuration."""
     layout, rows = Layout(folder), []

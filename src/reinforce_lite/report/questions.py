@@ -97,7 +97,7 @@ def _seeds(settings: Settings, folder: Path) -> str:
     some = None if len(settings.variants) < 2 else settings.control_seeds
     controls = f"; controls have {', '.join(map(str, some))} alone" if some and len(some) < len(planned) else ""
     every = f"{len(evaluated)} training seeds ({names}){left_out}"
-    return f"{every}; the first is the result, and all of them bear on the claims{controls}"
+    return f"{every}; all of them bear on the claims{controls}"
 
 
 def _tokens(settings: Settings, folder: Path) -> str:
