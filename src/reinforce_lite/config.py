@@ -73,6 +73,12 @@ class Hardware(Section):
         ge=1,
         description="Threads of torch on the CPU; fixed so that sums are taken in the same order. Null: torch decides.",
     )
+    cpu_instructions: Literal["native", "common"] = Field(
+        "native",
+        description="What torch computes with on an x86 CPU. `common`: instructions and code that every one with AVX2 "
+        "has, so that a float32 training gives the same numbers on all of them; it takes more time. `native`: whatever "
+        "this CPU does best, and another model gives other numbers.",
+    )
 
 
 class Budget(Section):

@@ -6,6 +6,7 @@ import pytest
 from reinforce_lite.config import Lora, SamplerGapLimit, Settings, load
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import checks, keys
+from reinforce_lite.experiment.preflight import rehearsed
 from reinforce_lite.io.files import write_json
 from reinforce_lite.io.keyed import Key
 from reinforce_lite.io.provenance import sha256_file
@@ -69,6 +70,16 @@ def test_sampled_answers_are_in_the_key_of_an_evaluation_that_has_them(config: S
     assert not [name for name in before if "samples" in name], "none of its answers depends on them"
     after = keys.key(changed(none, "evaluation", samples=3), Job("evaluate_baseline", "tiny-llama"))
     assert differing(before, after) == {"evaluation.samples", "evaluation.samples_limit"}
+
+
+def test_common_instructions_are_in_every_key_and_the_usual_ones_in_none(config: Settings) -> None:
+    common, run = changed(config, "hardware", cpu_instructions="common"), ("leave_one_out", 0)
+    for job in (Job(stage, "tiny-llama") for stage in ("fetch_policy", "evaluate_baseline")):
+        assert differing(keys.key(config, job), keys.key(common, job)) == {"hardware.cpu_instructions"}
+    trained = [keys.key(one, Job("train", "tiny-llama", *run)) for one in (config, common)]
+    assert differing(*trained) == {"hardware.cpu_instructions"}
+    assert not [name for name in trained[0] if "instructions" in name], "older keys agree"
+    assert checks.digest(common) != checks.digest(config) and rehearsed(common) != rehearsed(config)
 
 
 def test_a_second_evaluation_has_the_key_of_its_own_batches_and_changes_no_other_key(config: Settings) -> None:

@@ -184,7 +184,10 @@ def resamples_part(wildcards):
 def arithmetic_part(wildcards):
     """What can change any number: the device, and the file of a task."""
     keys = ("device", "cpu_threads")
-    return {**{key: config["hardware"].get(key) for key in keys}, **task_file()}
+    parts = {**{key: config["hardware"].get(key) for key in keys}, **task_file()}
+    if config["hardware"].get("cpu_instructions", "native") != "native":
+        parts["cpu_instructions"] = config["hardware"]["cpu_instructions"]
+    return parts
 
 
 def all_part(wildcards):

@@ -19,6 +19,7 @@ from reinforce_lite.experiment.attempt import Account, AdoptedError, stage
 from reinforce_lite.experiment.checks import require_preflight
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.io.files import check_folder, read_json, write_json, write_jsonl
+from reinforce_lite.io.instructions import take_common
 from reinforce_lite.policy.size import sized
 from reinforce_lite.stages import STAGES, Job, Layout
 
@@ -45,6 +46,8 @@ def execute(settings: Settings, job: Job, round: int | None = None, **options: A
     """
     row = STAGES[job.stage]
     check_folder(settings.folder)
+    if settings.hardware.cpu_instructions == "common":
+        take_common()
     settings = sized(settings) if row.device else settings
     run = Run(settings, job)
     body = partial(import_module, f"reinforce_lite.experiment.{row.command or row.name}")

@@ -183,6 +183,8 @@ def _numbers(config: Settings, job: Job) -> Entries:
         **file_sum(config.task.name),
         "hardware.device": hardware.device,
         "hardware.cpu_threads": hardware.cpu_threads,
+        # Older keys do not have it.
+        **({"hardware.cpu_instructions": "common"} if hardware.cpu_instructions == "common" else {}),
     }
 
 

@@ -130,6 +130,8 @@ def rehearsed(settings: Settings) -> str:
     training = settings.variant(first)
     unrelated = {"steps", "learning_rate", "schedule", "max_skipped", "engine", "rollout_batch", "sampler_gap_limit"}
     depends["training"] = training.model_dump(mode="json", exclude=unrelated)
+    if settings.hardware.cpu_instructions != "native":
+        depends["cpu_instructions"] = settings.hardware.cpu_instructions
     depends["evaluation"] = settings.evaluation.max_new_tokens
     depends["method"] = METHOD
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()

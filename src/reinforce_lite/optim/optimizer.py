@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 
 from reinforce_lite.config import Training
+from reinforce_lite.io.instructions import are_common
 from reinforce_lite.optim.adamw import SCHEMES, AdamW
 
 
@@ -13,8 +14,9 @@ def adamw(
 ) -> torch.optim.AdamW:
     """AdamW of torch over all trainable weights, states in the precision of the weights."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    # Fused, it needs no copy of all weights while it steps; on the CPU that is no matter.
-    fused = all(weight.is_cuda for weight in weights)
+    # Fused, it needs no copy of all weights while it steps; on the CPU that is no matter, but its square root is the
+    # CPU's own there, and not MKL's, which even in its compatible mode is another one on CPUs of another maker.
+    fused = all(weight.is_cuda for weight in weights) or are_common()
     return torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay, betas=betas, fused=fused)
 
 
