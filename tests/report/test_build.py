@@ -198,6 +198,15 @@ def test_the_page_says_what_an_interval_covers_and_what_computed(page: str) -> N
     assert machines({"origins": origins, "machine": {}}) == ["AMD EPYC, instruction set AVX2", "NVIDIA H100"]
 
 
+def test_what_another_machine_gives_depends_on_the_instructions(fresh: Settings) -> None:
+    config = fresh.model_dump(mode="json")
+    for chosen, said in (("native", "on the same machine; another"), ("common", "on every x86 CPU with AVX2.")):
+        config["hardware"]["cpu_instructions"] = chosen
+        build(validate(config), fresh.folder)
+        page = (fresh.folder / "report.html").read_text(encoding="utf-8")
+        assert f"The same seeds give the same numbers {said}" in page
+
+
 def test_a_behaviour_that_no_answer_shows_is_no_row(page: str) -> None:
     section = page[page.index('id="traces"') : page.index('id="completions"')]
     assert re.search(r'<th scope="row">backtracking</th>', section)

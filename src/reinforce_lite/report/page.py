@@ -60,6 +60,7 @@ def page_of(
         accuracies={name: verdicts.accuracy_words(measured(name)) for name in BEHAVIOURS},
         several_seeds=any(figures["over_seeds"] for figures in summary["models"].values()),
         machines=machines(summary["provenance"]),
+        common_cpu=(settings.hardware.device, settings.hardware.cpu_instructions) == ("cpu", "common"),
         traces=traces,
         gains=gains,
         protocol=settings.protocol,
