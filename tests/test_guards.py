@@ -376,6 +376,31 @@ GUARDS = [
         "value is not None and value == stated:", "value is not None:",
         "tasks/test_attempts.py::test_attempts_that_are_given_up",
     ),
+    Guard(
+        "a closed vocabulary", f"{SRC}/report/evidence.py",
+        "if scratch and vocabulary else None", "if False else None",
+        "report/test_claims.py::test_what_a_closed_vocabulary_cannot_say_is_not_applicable",
+    ),
+    Guard(
+        "the noise floor of a claim", f"{SRC}/report/verdicts.py",
+        'if noise is None or abs(delta) > noise.ci95[1] or verdict.kind not in ("supported", "contradicted"):',
+        "if True:", "report/test_verdicts.py::test_a_claim_needs_more_than_noise",
+    ),
+    Guard(
+        "a detector that is wrong too often", f"{SRC}/report/appearance.py",
+        "if not decides:", "if False:",
+        "report/test_claims.py::test_a_behaviour_that_is_not_measured_well_enough_decides_nothing",
+    ),
+    Guard(
+        "every seed of the flexible parser", f"{SRC}/report/claims.py",
+        "if over := evidence.over_seeds_by(parser, model):", "if over := None:",
+        "report/test_seeds.py::test_the_flexible_half_of_reasoning_uses_every_seed",
+    ),
+    Guard(
+        "what the flexible parser misses", f"{SRC}/report/claims.py",
+        "if evidence.summary.models[model].under_read:", "if False:",
+        "report/test_claims.py::test_what_the_flexible_parser_misses_counts_for_the_claim_on_format",
+    ),
 ]  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def still_rented(config: Settings) -> str | None:
 
 
 def claims(arguments: Arguments) -> int:
-    """Show the claims table; exit code 4 if a claim is contradicted, else 3 if one is undecidable, else 0."""
+    """Show the claims table; exit code 4 if a claim is contradicted, else 3 if one is not decided, else 0."""
     return claims_command.run(load(arguments.config))
 
 

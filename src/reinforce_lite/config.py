@@ -487,14 +487,15 @@ class Settings(Section):
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         min_length=1,
-        description="Training seeds; the first one is the result, all of them bear on the claims. If the money does "
+        description="Training seeds; all of them bear on the result and the claims. If the money does "
         "not suffice for all, the last ones are given up whole.",
     )
     control_seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
         None,
         min_length=1,
-        description="Which of `seeds` the controls are trained with, the first among them, for it is the one they are "
-        "compared by; null for all. A variant of no steps has nothing that a seed could change: one is enough for it.",
+        description="Which of `seeds` the controls are trained with, the first among them; null for all. A control of "
+        "one seed is compared with the result of all seeds. A variant of no steps has nothing that a seed could "
+        "change: one is enough for it.",
     )
     hardware: Hardware
     budget: Budget
@@ -506,6 +507,12 @@ class Settings(Section):
     )
     evaluation: Evaluation
     protocol: Protocol = Protocol()
+    claims: list[str] | None = Field(
+        None,
+        description="Names of the claims that the report judges; `article` stands for all that the article makes, `[]` "
+        "for none. Null: the article's if one of its models is run on its task, else none. A claim of your own is a "
+        "function under `reinforce_lite.report.claims.claim`, in the file of your task.",
+    )
     checkpoint: CheckpointSettings = CheckpointSettings()
     tracking: Tracking = Tracking()
     container: Container
@@ -555,7 +562,7 @@ class Settings(Section):
             if seed not in self.seeds:
                 raise ValueError(f"control_seeds: {seed} is not one of `seeds`, {self.seeds}")
         if self.seeds[0] not in self.control_seeds:
-            raise ValueError(f"control_seeds: {self.seeds[0]} is the first of `seeds`, and controls are compared by it")
+            raise ValueError(f"control_seeds: {self.seeds[0]} is the first of `seeds`, with which controls begin")
 
     def _controls_have_something_to_control(self) -> None:
         first = self.variants[0]
@@ -573,6 +580,10 @@ class Settings(Section):
             for seed in self.seeds_of(name):
                 if seed not in self.seeds_of(other):
                     raise ValueError(f"{where}: '{other}' is not trained with seed {seed}; set control_seeds: null")
+
+    def published(self, model: str) -> Published | None:
+        """What the article reports for a model; None if it reports nothing, or if the task is not the article's."""
+        return self.policies[model].published if tasks.named(self.task.name).article_question else None
 
     @property
     def folder(self) -> Path:

@@ -29,7 +29,8 @@ def configured(tmp_path: Path, name: str = "tiny", **changes: Any) -> Settings:
 def test_tiny_passes_everywhere(tmp_path: Path) -> None:
     passed = checks.preflight(configured(tmp_path))
     assert {check["name"] for check in passed} == {
-        "device", "memory", "engine", "price", "budget", "folders", "disk", "task", "policies", "hub", "prompts",
+        "device", "memory", "engine", "price", "budget", "folders", "disk", "task", "policies", "claims", "hub",
+        "prompts",
     }  # fmt: skip
     assert all(check["ok"] for check in passed)
 

@@ -10,7 +10,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.report import build as build_module
 from reinforce_lite.report.build import build
-from reinforce_lite.report.page import notice
+from reinforce_lite.report.page import machines, notice
 from reinforce_lite.report.runs import runs
 from reinforce_lite.report.summary_model import Summary
 
@@ -180,3 +180,36 @@ def test_the_configuration_is_in_the_page(page: str, ready: Settings) -> None:
     assert "<summary>Configuration</summary>" in page
     shown = json.dumps(ready.model_dump(mode="json")["training"], indent=2)[1:20].strip()
     assert shown.replace('"', "&#34;") in page
+
+
+def test_the_page_contradicts_itself_nowhere(page: str) -> None:
+    text = " ".join(page.split())
+    assert "No correction" not in text and "adjusted by Holm over the models" in text
+    assert "How the answers reason" not in text
+    assert 'image</th><td class="mono">unknown' not in text, "that there is no container is known"
+
+
+def test_the_page_says_what_an_interval_covers_and_what_computed(page: str) -> None:
+    text = " ".join(page.split())
+    assert "It does not cover other training seeds, another seed of the supervised start, another machine" in text
+    assert "Computed on: A CPU, as preflight saw it; instruction set not recorded." in text
+    one = {"device": "AMD EPYC", "CPU capability": "AVX2"}
+    origins = [{"computed_with": row} for row in (one, one, {"device": "NVIDIA H100"})]
+    assert machines({"origins": origins, "machine": {}}) == ["AMD EPYC, instruction set AVX2", "NVIDIA H100"]
+
+
+def test_what_another_machine_gives_depends_on_the_instructions(fresh: Settings) -> None:
+    config = fresh.model_dump(mode="json")
+    for chosen, said in (("native", "on the same machine; another"), ("common", "on every x86 CPU with AVX2.")):
+        config["hardware"]["cpu_instructions"] = chosen
+        build(validate(config), fresh.folder)
+        page = (fresh.folder / "report.html").read_text(encoding="utf-8")
+        assert f"The same seeds give the same numbers {said}" in page
+
+
+def test_a_behaviour_that_no_answer_shows_is_no_row(page: str) -> None:
+    section = page[page.index('id="traces"') : page.index('id="completions"')]
+    assert re.search(r'<th scope="row">backtracking</th>', section)
+    assert '0.0%</td><td class="number">0.0%</td>' not in section
+    assert "Shown by no answer: verification" in " ".join(section.split())
+    assert ">Precision</th>" in section

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import write_jsonl
-from reinforce_lite.report.compare import compare, format_remark, natural_key, p_text, paired, under_read, verdict
+from reinforce_lite.report.compare import compare, natural_key, p_text, paired, under_read
 from reinforce_lite.tasks import named
 from toys import WORLD
 
@@ -33,16 +33,6 @@ def write(folder: Path, before: list[dict[str, Any]], after: list[dict[str, Any]
     write_jsonl(folder / "before.jsonl", before)
     write_jsonl(folder / "after.jsonl", after)
     return folder / "before.jsonl", folder / "after.jsonl"
-
-
-def change(delta: float, p: float, ci95: tuple[float, float] = (-0.1, 0.1)) -> dict[str, Any]:
-    return {"delta": delta, "ci95": list(ci95), "discordant": {"gained": 0, "lost": 0}, "mcnemar_p": p}
-
-
-def figures(strict: dict[str, Any], flexible: dict[str, Any]) -> dict[str, Any]:
-    sides = {"strict": 0.5, "flexible": 0.6, "truncated": 0.0, "length": 9.0}
-    after = {**sides, "strict": 0.5 + strict["delta"], "flexible": 0.6 + flexible["delta"]}
-    return {"n": 1319, "baseline": sides, "trained": after, **strict, "flexible": flexible}
 
 
 def test_worked_comparison(tmp_path: Path) -> None:
@@ -107,42 +97,6 @@ def test_any_ids_can_be_sorted(names: list[str]) -> None:
     once = sorted(names, key=natural_key)
     assert sorted(once) == sorted(names)
     assert all(natural_key(a) <= natural_key(b) for a, b in pairwise(once))
-
-
-@pytest.mark.parametrize(
-    ("delta", "p", "kind", "start"),
-    [
-        (
-            0.139,
-            0.00001,
-            "rose",
-            "tiny rose from 50.0% to 63.9% (+13.9 points, 95% interval [-10.0, +10.0], McNemar p < 0.0001",
-        ),
-        (-0.02, 0.04, "fell", "tiny fell from 50.0% to 48.0% (-2.0 points"),
-        (0.02, 0.05, "same", "No significant change: tiny went from 50.0% to 52.0% (+2.0 points"),
-        (0.0, 1.0, "same", "No significant change"),
-    ],
-)
-def test_verdict_follows_from_the_numbers(delta: float, p: float, kind: str, start: str) -> None:
-    found, sentence = verdict(figures(change(delta, p), change(0, 1)), "tiny")
-    assert found == kind
-    assert sentence.startswith(start)
-    assert "n = 1,319" in sentence
-
-
-@pytest.mark.parametrize(
-    ("strict", "flexible", "word", "warns"),
-    [
-        (change(0.1, 0.001), change(0.1, 0.001), "it rose", False),
-        (change(0.1, 0.001), change(0.01, 0.5), "no significant change", True),
-        (change(0.1, 0.001), change(-0.1, 0.001), "it fell", True),
-        (change(0.0, 1.0), change(0.0, 1.0), "no significant change", False),
-    ],
-)
-def test_format_remark(strict: dict[str, Any], flexible: dict[str, Any], word: str, warns: bool) -> None:
-    text = format_remark(figures(strict, flexible))
-    assert word in text
-    assert ("matter of the answer's format" in text) == warns
 
 
 @pytest.mark.parametrize(

@@ -24,3 +24,4 @@ def test_what_was_not_run_is_told() -> None:
     summary = {"cost": {"usd": 0.0, "limit_usd": 1.0}, "models": {"m": model}, "description": "A test."}
     assert "| m | v, 0 | not run | | | | |" in note.markdown(summary, CLAIMS)
     assert note.figures(summary) == {}
+    assert note.markdown(summary, []).startswith("**No claims.** $0")

@@ -20,7 +20,7 @@ def test_every_question_has_its_answer(ready: Settings) -> None:
     found = told(ready)
     assert found["How many seeds?"] == "1 training seed (0), so nothing is known about others"
     assert found["Which price?"].startswith(
-        "$0.05 an hour for 2 shared CPU cores, asked by a cloud's price list on 2026-11-01"
+        "$0.05 an hour for 2 shared CPU cores, by a cloud's price list, read on 2026-11-01"
     )
     assert "$0.0062 in all, failed attempts included" in found["Which price?"]
     assert found["What was decided beforehand?"].startswith("level 0.05, two-sided, Holm over the models")

@@ -1,5 +1,6 @@
 """What several training seeds say together, on a small experiment whose figures are known."""
 
+import re
 import shutil
 from statistics import stdev
 from typing import Any
@@ -7,10 +8,15 @@ from typing import Any
 import pytest
 
 from reinforce_lite.config import Settings, validate
-from reinforce_lite.io.files import read_json, write_json
-from reinforce_lite.report.build import build
-from reinforce_lite.report.compare import nothing
+from reinforce_lite.evaluation.detector_accuracy import Accuracy
+from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
+from reinforce_lite.report import appearance
+from reinforce_lite.report import claims as claims_module
+from reinforce_lite.report.build import build, report_of
+from reinforce_lite.report.compare import compare, nothing
+from reinforce_lite.report.evidence import Evidence, Run
 from reinforce_lite.report.seeds import over_seeds
+from reinforce_lite.report.verdicts import Verdict
 from reinforce_lite.stages import Layout
 
 pytestmark = pytest.mark.usefixtures("spent", "drawn_once")
@@ -28,15 +34,19 @@ def with_seed(settings: Settings, like: dict[str, str]) -> Settings:
     return validate({**settings.model_dump(mode="json"), "seeds": [0, 1]})
 
 
-def test_a_control_with_one_seed_is_compared_by_that_seed(fresh: Settings) -> None:
+def test_a_control_with_one_seed_is_compared_with_every_seed_of_the_result(fresh: Settings) -> None:
     both = with_seed(fresh, {"leave_one_out": "leave_one_out"})
     some = validate({**both.model_dump(mode="json"), "control_seeds": [0]})
-    assert [row["variant"] for row in over_seeds(some, some.folder, "tiny-llama", seed=0)] == ["leave_one_out"]
+    result, control = over_seeds(some, some.folder, "tiny-llama", seed=0)
+    assert result["seeds"] == control["behind"]["seeds"] == [0, 1] and control["seeds"] == [0] and control["sd"] is None
+    assert control["behind"]["mean"] == pytest.approx(37 / 120)
     found = claims(some)
     assert found["accuracy", "tiny-llama"]["runs"] == [f"tiny-llama, leave_one_out, seed {seed}" for seed in (0, 1)]
     reward = found["reward", "tiny-llama"]
-    assert reward["runs"] == ["tiny-llama, leave_one_out, seed 0", "tiny-llama, random_reward, seed 0"]
-    assert reward["verdict"] == "supported" and found["price", None]["verdict"] == "supported"
+    assert reward["runs"] == [
+        *(f"tiny-llama, leave_one_out, seed {seed}" for seed in (0, 1)), "tiny-llama, random_reward, seed 0"
+    ]  # fmt: skip
+    assert reward["verdict"] == "supported" and "over random_reward (one seed)" in reward["why"]
     layout = Layout.of(some)
     rows = read_json(layout.root / "summary.json")["models"]["tiny-llama"]["runs"]
     assert [(row["variant"], row["seed"]) for row in rows] == some.runs
@@ -69,7 +79,8 @@ def test_seeds_that_agree_support_a_claim(fresh: Settings) -> None:
     assert row["runs"] == ["tiny-llama, leave_one_out, seed 0", "tiny-llama, leave_one_out, seed 1"]
     page = (both.folder / "report.html").read_text()
     assert "Over training seeds" in page and "0: +29.2, 1: +29.2" in page
-    assert "Over 2 training seeds: +29.2 points" in " ".join(page.split())
+    shown = " ".join(page.split())
+    assert "rose from 50.0% to 79.2% (+29.2 points, 95% interval" in shown and "over 2 training seeds and the" in shown
     assert result["adjusted"][0] < result["ci95"][0] and result["ci95"][1] < result["adjusted"][1]
 
 
@@ -109,7 +120,9 @@ def test_a_seed_that_was_given_up_is_no_part_of_the_price_claim(fresh: Settings)
                 (layout.train(model, variant, 1) / name).write_text("")
             place = layout.comparison(model, variant, 1)
             write_json(place, {**read_json(place), **nothing(layout.evaluation(model) / "items.jsonl", reason)})
-    rows = claims(both)
+    config = both.model_dump(mode="json")
+    config["hardware"]["device"], config["training"]["questions_per_step"] = "cuda", 14
+    rows = claims(validate(config))
     assert rows["price", None]["verdict"] == "supported"
     assert rows["accuracy", "tiny-llama"]["verdict"] == "supported", "by the one seed that there is"
     assert "1 training seed (0) of 2 planned" in (both.folder / "report.html").read_text()
@@ -119,4 +132,68 @@ def test_a_seed_that_was_given_up_is_left_out(fresh: Settings) -> None:
     both = with_seed(fresh, {"leave_one_out": "leave_one_out", "random_reward": "random_reward"})
     place = Layout.of(both).evaluation("tiny-llama", "random_reward", 1)
     write_json(place / "evaluation.json", {"not_run": "seed 1 is given up"})
-    assert [row["variant"] for row in over_seeds(both, both.folder, "tiny-llama", seed=0)] == ["leave_one_out"]
+    rows = over_seeds(both, both.folder, "tiny-llama", seed=0)
+    assert {row["variant"]: row["seeds"] for row in rows} == {"leave_one_out": [0, 1], "random_reward": [0]}
+
+
+def unlike_seeds(settings: Settings) -> Settings:
+    """Seed 0 rises from 60 to 95 of 120, seed 1 falls to 58; the coin falls under both."""
+    return with_seed(settings, {"leave_one_out": "random_reward", "random_reward": "random_reward"})
+
+
+def test_the_flexible_half_of_reasoning_uses_every_seed(fresh: Settings) -> None:
+    lucky = unlike_seeds(fresh)
+    config = lucky.model_dump(mode="json")
+    for policy in config["policies"].values():
+        policy.update(from_scratch=None, start=None, path="weights")
+    settings = validate(config)
+    row = claims(settings)["reasoning", "tiny-llama"]
+    assert row["verdict"] == "undecidable" and row["why"].count("over 2 seeds and the questions") == 1
+    assert row["runs"] == [f"tiny-llama, leave_one_out, seed {seed}" for seed in (0, 1)]
+    flexible = over_seeds(settings, settings.folder, "tiny-llama", seed=0)[0]["flexible"]
+    assert f"{100 * flexible['mean']:+.1f} points" in row["why"]
+
+
+def test_a_policy_that_fell_under_a_later_seed_is_seen(fresh: Settings) -> None:
+    both = with_seed(fresh, {"leave_one_out": "leave_one_out", "random_reward": "random_reward"})
+    assert claims(both)["stability", None]["verdict"] == "supported"
+    layout = Layout.of(both)
+    place = layout.evaluation("tiny-phi", "leave_one_out", 1)
+    items = [{**item, "strict": False, "flexible": False} for item in read_jsonl(place / "items.jsonl")]
+    write_jsonl(place / "items.jsonl", items)
+    write_json(place / "evaluation.json", {**read_json(place / "evaluation.json"), "strict": 0.0, "flexible": 0.0})
+    path = layout.comparison("tiny-phi", "leave_one_out", 1)
+    sides = (layout.evaluation("tiny-phi") / "items.jsonl", place / "items.jsonl")
+    write_json(path, {**read_json(path), **compare(*sides, resamples=500, seed=0)})
+    row = claims(both)["stability", None]
+    assert row["verdict"] == "contradicted" and row["why"] == "tiny-phi, seed 1 fell"
+
+
+def test_behaviours_are_counted_under_every_seed(fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    accurate = Accuracy(41, 0.93, (0.8, 0.98), 0.75, (0.6, 0.87), decides=True)
+    monkeypatch.setattr(appearance, "measured", lambda name: accurate)
+    monkeypatch.setattr(claims_module, "SEEN", {"backtracking": "Traces turn back."})
+    both = with_seed(fresh, {"leave_one_out": "leave_one_out", "random_reward": "random_reward"})
+
+    def verdict() -> tuple[Verdict, list[Run]]:
+        summary = report_of(both, both.folder, [], None).summary
+        return claims_module._appears("backtracking", Evidence(both, both.folder, summary, []))
+
+    found, runs = verdict()
+    assert found.kind == "supported" and len(runs) == 4 and "over 2 seeds and the questions" in found.why
+    for model in both.models:  # under seed 1 nobody turns back
+        place = Layout.of(both).evaluation(model, "leave_one_out", 1) / "items.jsonl"
+        write_jsonl(place, [{**item, "completion": "<answer> 3 </answer>"} for item in read_jsonl(place)])
+    found, _ = verdict()
+    assert found.kind == "undecidable", "what one seed shows may be that seed's luck"
+
+
+def test_a_card_shows_every_seed(fresh: Settings) -> None:
+    lucky = unlike_seeds(fresh)
+    build(lucky, lucky.folder)
+    page = " ".join((lucky.folder / "report.html").read_text().split())
+    # The mean of +29.2 and -1.7 is 13.75.
+    assert re.search(r"50\.0% → 63\.[78]% <small>\+13\.[78] points</small>", page)
+    assert "No significant change: tiny-llama went from 50.0% to 63." in page
+    assert "By the flexible parser" in page and "tiny-llama rose" not in page
+    assert "Training seeds one by one: +29.2, -1.7 points" in page

@@ -1,15 +1,19 @@
 """The rules that judge a claim, on numbers worked by hand."""
 
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reinforce_lite.report.summary_model import Counted
 from reinforce_lite.report.verdicts import (
     Kind,
     Verdict,
     affordable,
     appears,
     beats,
+    beyond,
     change,
     not_worse,
     size,
@@ -105,13 +109,29 @@ def test_what_was_not_run_decides_nothing() -> None:
     assert untested("a run") == Verdict("undecidable", "not in this experiment: a run", "a run")
 
 
-KINDS = st.sampled_from(["supported", "contradicted", "undecidable"])
+@pytest.mark.parametrize(
+    ("kind", "delta", "left"),
+    [("supported", 0.02, "undecidable"), ("supported", 0.031, "supported"), ("contradicted", -0.03, "undecidable"),
+     ("contradicted", -0.04, "contradicted"), ("undecidable", 0.02, "undecidable")],
+)  # fmt: skip
+def test_a_claim_needs_more_than_noise(kind: Kind, delta: float, left: Kind) -> None:
+    noise = Counted(count=26, share=0.02, ci95=(0.013, 0.03))
+    verdict = beyond(Verdict(kind, "why", "more" if kind == "undecidable" else None), delta, noise)
+    assert verdict.kind == left
+    if left != kind:
+        assert verdict.why == "why, but two evaluations of the base differ in 2.0% [1.3, 3.0] of the verdicts"
+        assert verdict.decides
+    assert beyond(Verdict(kind, "why"), delta, None) == Verdict(kind, "why"), "it was not measured"
+
+
+KINDS = st.sampled_from(get_args(Kind))
 
 
 @given(st.lists(KINDS, min_size=1, max_size=5))
 def test_several_are_as_good_as_the_worst_of_them(kinds: list[Kind]) -> None:
     verdict = together([Verdict(kind, kind) for kind in kinds])
-    worst = next(kind for kind in ("contradicted", "undecidable", "supported") if kind in kinds)
+    order = ("contradicted", "undecidable", "not measured well enough", "supported", "not applicable")
+    worst = next(kind for kind in order if kind in kinds)
     assert verdict.kind == worst and verdict.why == "; ".join(kinds)
 
 

@@ -127,7 +127,7 @@ def _chances(gain: float, questions: int, discordance: float, target: float, lev
 def _gains(settings: Settings, points: float | None) -> list[dict[str, Any]]:
     gains: list[dict[str, Any]] = []
     for name in settings.models:
-        published = settings.policies[name].published
+        published = settings.published(name)
         if published and (gain := published.trained - published.baseline):
             gains.append({"name": name, "gain": gain, "published": published.model_dump()})
     return gains + ([] if points is None else [{"name": "--gain", "gain": points / 100, "published": None}])

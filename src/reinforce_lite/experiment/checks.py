@@ -20,6 +20,7 @@ from reinforce_lite.experiment.questions import prompts, task
 from reinforce_lite.experiment.weights import downloads, policies
 from reinforce_lite.io.files import read_json
 from reinforce_lite.policy.size import sized
+from reinforce_lite.report.claims import chosen
 from reinforce_lite.resources.memory import GIB
 from reinforce_lite.stages import Layout
 
@@ -160,6 +161,11 @@ def budget(settings: Settings) -> str:
     return f"{dollars(left)} of {dollars(settings.budget.limit_usd)} left"
 
 
+def claims(settings: Settings) -> str:
+    """The claims that the report will judge are known."""
+    return ", ".join(claim.name for claim in chosen(settings)) or "none"
+
+
 LOCAL: dict[str, Callable[[Settings], str]] = {
     "device": device,
     "memory": memory,
@@ -170,6 +176,7 @@ LOCAL: dict[str, Callable[[Settings], str]] = {
     "disk": disk,
     "task": task,
     "policies": policies,
+    "claims": claims,
 }
 REMOTE: dict[str, Callable[[Settings], str]] = {"hub": downloads}
 DOWNLOADED: dict[str, Callable[[Settings], str]] = {"prompts": prompts}

@@ -10,7 +10,7 @@ from reinforce_lite.budget.ledger import Attempt, attempts
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import atomic_text, read_json, write_json
-from reinforce_lite.report import money, traces
+from reinforce_lite.report import money, shares, traces
 from reinforce_lite.report.claims import judge
 from reinforce_lite.report.compare import paired, under_read
 from reinforce_lite.report.evidence import Evidence
@@ -84,11 +84,13 @@ def report_of(
     }
     seconds, plan = reconcile(ledger, folder / "benchmarks", mlflow_seconds), money.first_plan(folder)
     summary = summarise(settings, comparisons, ledger, provenance(settings, folder), plan, seconds, more)
-    shown = [traces.of_run(folder, model, settings.variants[0], settings.seeds[0]) for model in settings.models]
-    judged = judge(Evidence(settings, folder, summary, ledger, shown))
-    page = page_of(settings, folder, summary.as_json(), ledger, judged, shown)
+    result, seeds = settings.variants[0], settings.seeds
+    shown = [traces.of_run(folder, model, result, seed) for model in settings.models for seed in seeds]
+    evidence = Evidence(settings, folder, summary, ledger)
+    judged, gains = judge(evidence), [share.as_json() for share in shares.of_every_model(evidence)]
+    page = page_of(settings, folder, summary.as_json(), ledger, judged, shown, gains)
     protocol = settings.protocol.model_dump()
-    verdicts = {"experiment": settings.experiment, "protocol": protocol, "claims": judged}
+    verdicts = {"experiment": settings.experiment, "protocol": protocol, "claims": judged, "gains": gains}
     return Report(summary, verdicts, {"runs": shown}, page)
 
 

@@ -4,9 +4,10 @@ import textwrap
 
 from reinforce_lite.config import Settings
 from reinforce_lite.io.files import read_json
+from reinforce_lite.report import verdicts
 from reinforce_lite.stages import Layout
 
-CODES = {"supported": 0, "undecidable": 3, "contradicted": 4}
+CODES = {"supported": 0, "not applicable": 0, "not measured well enough": 3, "undecidable": 3, "contradicted": 4}
 """Exit codes; the highest of all claims is the command's. 1 and 2 are taken by errors."""
 
 
@@ -22,10 +23,10 @@ def run(settings: Settings) -> int:
     rows = read_json(Layout.of(settings).verdicts)["claims"]
     for row in rows:
         about = f"{row['about']}: " if row["about"] else ""
-        print(f"{row['verdict']:<13} {about}{row['said']}")
+        print(f"{row['verdict']:<24} {about}{row['said']}")
         for line in (row["why"], row["decides"] and f"would decide it: {row['decides']}"):
             if line:
-                print(textwrap.fill(line, 110, initial_indent=" " * 14, subsequent_indent=" " * 14))
-    counts = {kind: sum(row["verdict"] == kind for row in rows) for kind in CODES}
-    print(", ".join(f"{count} {kind}" for kind, count in counts.items()))
-    return max(CODES[row["verdict"]] for row in rows)
+                print(textwrap.fill(line, 110, initial_indent=" " * 25, subsequent_indent=" " * 25))
+    counts = ", ".join(f"{count} {kind}" for kind, count in verdicts.tally(rows).items())
+    print(counts or f"{settings.experiment} makes no claims")
+    return max((CODES[row["verdict"]] for row in rows), default=0)

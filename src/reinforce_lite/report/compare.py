@@ -15,9 +15,6 @@ from reinforce_lite.tasks import Task
 Item = dict[str, Any]
 Pair = tuple[Item, Item]
 
-ALPHA = 0.05
-"""A McNemar p-value below this is called a change."""
-
 _KEYS = ("id", "question", "answer", "completion", "strict", "flexible", "truncated", "length")
 _AGAIN = "evaluate both policies again on the same data"
 
@@ -143,55 +140,9 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)]
 
 
-def verdict(figures: dict[str, Any], name: str) -> tuple[str, str]:
-    """The finding in words; which words is decided by the numbers alone.
-
-    `rose` and `fell` need a strict McNemar p-value below 0.05; anything else is no significant change.
-
-    Args:
-        figures: what `compare` returns.
-        name: the subject of the sentence.
-
-    Returns:
-        (`rose`, `fell` or `same`, or `none` if a policy was not evaluated; the sentence).
-    """
-    if figures.get("not_run"):
-        return "none", f"{name}: {figures['not_run']}."
-    numbers = (
-        f"from {figures['baseline']['strict']:.1%} to {figures['trained']['strict']:.1%} "
-        f"({_points(figures)}, n = {figures['n']:,})"
-    )
-    if figures["mcnemar_p"] >= ALPHA:
-        return "same", f"No significant change: {name} went {numbers}."
-    kind = "rose" if figures["delta"] > 0 else "fell"
-    return kind, f"{name} {kind} {numbers}."
-
-
-def format_remark(figures: dict[str, Any]) -> str:
-    """What the flexible parser, which forgives the format, says beside the strict one; same rule as `verdict`."""
-    flexible = figures["flexible"]
-    changed = flexible["mcnemar_p"] < ALPHA
-    kind = ("it rose" if flexible["delta"] > 0 else "it fell") if changed else "no significant change"
-    text = (
-        f"By the flexible parser, which reads the last number whatever the format: {kind}, from "
-        f"{figures['baseline']['flexible']:.1%} to {figures['trained']['flexible']:.1%} ({_points(flexible)})."
-    )
-    if figures["mcnemar_p"] < ALPHA and figures["delta"] > 0 and not (changed and flexible["delta"] > 0):
-        text += " So the strict gain may be a matter of the answer's format."
-    return text
-
-
 def p_text(p: float) -> str:
     """A p-value for people: `= 0.031`, or `< 0.0001`."""
     return "< 0.0001" if p < 0.0001 else f"= {p:.4f}" if p < 0.001 else f"= {p:.3f}"
-
-
-def _points(change: dict[str, Any]) -> str:
-    low, high = change["ci95"]
-    return (
-        f"{100 * change['delta']:+.1f} points, 95% interval [{100 * low:+.1f}, {100 * high:+.1f}], "
-        f"McNemar p {p_text(change['mcnemar_p'])}"
-    )
 
 
 def _figures(items: tuple[Item, ...]) -> dict[str, float]:

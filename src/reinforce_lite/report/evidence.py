@@ -1,20 +1,24 @@
 """What an experiment measured, as the article's claims are judged by it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings, Training
+from reinforce_lite.evaluation.behaviours import behaviours
 from reinforce_lite.evaluation.power import questions_needed
 from reinforce_lite.evaluation.statistics import holm
 from reinforce_lite.io.files import read_jsonl
-from reinforce_lite.report.compare import compare
+from reinforce_lite.report.compare import compare, paired
+from reinforce_lite.report.seeds import Verdicts
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
-from reinforce_lite.report.summary_model import OverSeeds, SeedContrast, Summary
+from reinforce_lite.report.summary_model import Counted, OverSeeds, SeedContrast, Summary
 from reinforce_lite.stages import EVALUATED, TRAINED, Layout
+from reinforce_lite.tasks import named
 
 ROLES: dict[str, Callable[[Training], bool]] = {
     "random reward": lambda training: _rewarded(training) and training.reward == "random",
@@ -38,13 +42,12 @@ def _rewarded(training: Training) -> bool:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What an experiment measured; `traces` are rows of `traces.of_run` for the result of each model."""
+    """What an experiment measured."""
 
     settings: Settings
     folder: Path
     summary: Summary
     ledger: Sequence[Attempt]
-    traces: Sequence[Mapping[str, Any]]
 
     @property
     def models(self) -> list[str]:
@@ -53,17 +56,54 @@ class Evidence:
 
     @property
     def results(self) -> list[Run]:
-        """The runs that are the result, of the models that were evaluated."""
-        return [self.main(name) for name in self.models]
+        """The runs that are the result, every evaluated seed, of the models that were evaluated."""
+        return [run for name in self.models for run in self.every_seed(name)]
 
     def main(self, model: str) -> Run:
-        """The run that is the result."""
+        """The run of the result with the first seed."""
         return model, self.settings.variants[0], self.settings.seeds[0]
 
     def adjusted(self, model: str, parser: str = "strict") -> float:
         """McNemar p-value of a model by Holm over the models."""
         values = [self.summary.models[name].change(parser).mcnemar_p for name in self.models]
         return holm(values)[self.models.index(model)]
+
+    def noise(self, model: str, parser: str = "strict") -> Counted | None:
+        """The verdicts by a parser that differ between two evaluations of the base; None if there is one alone."""
+        floor = self.summary.models[model].noise_floor
+        return (floor.strict if parser == "strict" else floor.flexible).changed if floor else None
+
+    def words(self, model: str) -> str | None:
+        """Of what the model's answers are made, if it knows only the task's words; None if it may write anything."""
+        name, scratch = self.settings.task.name, self.settings.policies[model].from_scratch
+        vocabulary = named(name).vocabulary
+        return f"its answers are made of the {len(vocabulary)} words of {name}" if scratch and vocabulary else None
+
+    @property
+    def fell(self) -> list[str]:
+        """The trained policies of the result, of any seed, that became worse; p-values by Holm over all of them."""
+        variant = self.settings.variants[0]
+        every = [
+            (f"{model}, seed {run.seed}", change.delta, change.mcnemar_p, noise.ci95[1] if noise else 0)
+            for model in self.models
+            for noise in [self.noise(model)]
+            for run in self.summary.models[model].runs
+            if run.variant == variant and not run.not_run
+            for change in [run.change("strict")]
+        ]
+        adjusted = holm([p for _, _, p, _ in every])
+        alpha, fell = self.settings.protocol.alpha, zip(every, adjusted, strict=True)
+        return [name for (name, delta, _, floor), p in fell if delta < -floor and p < alpha]
+
+    def shown(self, model: str, behaviour: str) -> tuple[Verdicts, Verdicts]:
+        """By training seed, which answers of base and result show a behaviour."""
+        layout, before, after = Layout(self.folder), {}, {}
+        for run in self.every_seed(model):
+            sides = [layout.evaluation(model), layout.evaluation(*run)]
+            pairs = paired(*(side / EVALUATED["outcomes"] for side in sides))
+            shows = [[behaviour in behaviours(item["completion"]) for item in pair] for pair in pairs]
+            before[run[2]], after[run[2]] = (list(side) for side in zip(*shows, strict=True))
+        return before, after
 
     def contests(self, role: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The result against every control of a role, by model and control, with p-values by Holm over all of them.
@@ -91,6 +131,12 @@ class Evidence:
         wanted = variant or self.settings.variants[0]
         return next((row for row in self.summary.models[model].over_seeds if row.variant == wanted), None)
 
+    def over_seeds_by(self, parser: str, model: str) -> SeedContrast | None:
+        """The result of a model over its training seeds by one parser; None with fewer than two."""
+        row = self.over_seeds(model)
+        by: SeedContrast | None = row if row is None or parser == "strict" else getattr(row, parser)
+        return by
+
     def behind(self, model: str, control: str) -> SeedContrast | None:
         """The result less a control over their common seeds; None with fewer than two."""
         row = self.over_seeds(model, control)
@@ -102,16 +148,22 @@ class Evidence:
         return [(model, self.settings.variants[0], seed) for seed in (row.seeds if row else self.settings.seeds[:1])]
 
     def beside(self, model: str, control: str) -> list[Run]:
-        """The runs that a comparison of the result with a control rests on: their common seeds, else the first."""
-        behind = self.behind(model, control)
-        seeds = behind.seeds if behind else self.settings.seeds[:1]
-        return [(model, variant, seed) for variant in (self.settings.variants[0], control) for seed in seeds]
+        """The runs that a comparison of the result with a control rests on: their common seeds, else the first.
+
+        A control of a single seed is compared with every seed of the result.
+        """
+        row, first = self.over_seeds(model, control), self.settings.seeds[:1]
+        seeds = row.behind.seeds if row and row.behind else first
+        of_control = [seed for seed in seeds if seed in row.seeds] if row and row.behind else first
+        runs = ((self.settings.variants[0], seeds), (control, of_control))
+        return [(model, variant, seed) for variant, own in runs for seed in own]
 
     def needed(self, model: str, parser: str, gain: float) -> int | None:
         """Questions that show a gain with the planned power, at the discordance that was seen; None if none do."""
         result, protocol = self.summary.models[model], self.settings.protocol
-        changed = result.change(parser).discordant
-        discordance = (changed.gained + changed.lost) / result.n
+        own = [run for run in result.runs if (model, run.variant, run.seed) in self.every_seed(model)]
+        changed = [run.change(parser).discordant for run in own]
+        discordance = fmean((one.gained + one.lost) / result.n for one in changed)
         if not 0 < gain <= discordance:
             return None
         return questions_needed(gain, discordance, protocol.power, protocol.alpha / len(self.models))

@@ -68,6 +68,18 @@ def published(settings: Settings) -> dict[str, float]:
     }
 
 
+def unlike_the_articles(settings: Settings) -> str | None:
+    """Why the cost of an experiment says nothing about the article's; None if it does."""
+    if not any(settings.published(model) for model in settings.models):
+        return "none of them was trained here"
+    if settings.hardware.device == "cpu":
+        return "this ran on a CPU"
+    training = settings.variant(settings.variants[0])
+    if (asked := training.steps * training.questions_per_step) < PUBLISHED_STEPS:
+        return f"its training asked {PUBLISHED_STEPS} questions, this one {asked}"
+    return None if settings.hardware.usd_per_hour else "this one had no price"
+
+
 def not_run(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     """What was not run or was stopped, and why: job, its seed or None, reason; in the order of the configuration."""
     layout, rows = Layout(folder), []
@@ -88,6 +100,7 @@ def view(settings: Settings, folder: Path, cost: Mapping[str, Any]) -> dict[str,
         {"stage": stage, "planned": planned.get(stage), **actual.get(stage, nothing)}
         for stage in dict.fromkeys((*actual, *planned))
     ]
+    article = any(settings.published(model) for model in settings.models) and settings.hardware.device == "cuda"
     reasons: dict[str, list[str]] = {}
     for row in not_run(settings, folder):
         reasons.setdefault(row["reason"], []).append(row["job"])
@@ -95,12 +108,13 @@ def view(settings: Settings, folder: Path, cost: Mapping[str, Any]) -> dict[str,
         "rows": rows,
         "plot": plots.planned([(row["stage"], row["planned"], row["usd"]) for row in rows if row["planned"]]),
         "not_run": list(reasons.items()),
+        "article": article,
         "points": [{**row, "published": _published_point(settings, row["model"])} for row in cost["per_point"]],
     }
 
 
 def _published_point(settings: Settings, model: str) -> float | None:
     """What a point of the article's gain with this model would have cost at this price."""
-    figures = settings.policies[model].published
+    figures = settings.published(model)
     return None if figures is None else _per_point(PUBLISHED_HOURS * settings.hardware.usd_per_hour,
                                                    figures.trained - figures.baseline)  # fmt: skip

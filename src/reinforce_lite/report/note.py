@@ -16,8 +16,9 @@ def markdown(summary: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) ->
     """
     cost = summary["cost"]
     tally = ", ".join(f"{count} {kind}" for kind, count in verdicts.tally(claims).items())
+    judged = f"{len(claims)} claims: {tally}." if claims else "No claims."
     lines = [
-        f"**{len(claims)} claims: {tally}.** {plots.usd(cost['usd'])} of {plots.usd(cost['limit_usd'])} spent.",
+        f"**{judged}** {plots.usd(cost['usd'])} of {plots.usd(cost['limit_usd'])} spent.",
         "",
         "| model | variant, seed | strict before | after | change, points | 95% interval | McNemar p |",
         "| --- | --- | --- | --- | --- | --- | --- |",

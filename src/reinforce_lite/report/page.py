@@ -10,9 +10,13 @@ from typing import Any
 
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings
+from reinforce_lite.evaluation.behaviours import BEHAVIOURS
+from reinforce_lite.evaluation.detector_accuracy import measured
 from reinforce_lite.io.files import read_json, read_jsonl
-from reinforce_lite.report import gallery, money, plots, questions, verdicts
-from reinforce_lite.report.compare import Pair, format_remark, p_text, paired, verdict
+from reinforce_lite.io.keyed import COMPUTED_WITH
+from reinforce_lite.report import findings, gallery, money, plots, questions, verdicts
+from reinforce_lite.report.claims import makes_the_articles
+from reinforce_lite.report.compare import Pair, p_text, paired
 from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.stages import EVALUATED, TRAINED, Job, Layout
 
@@ -40,6 +44,7 @@ def page_of(
     ledger: Sequence[Attempt],
     claims: Sequence[Mapping[str, Any]],
     traces: Sequence[Mapping[str, Any]],
+    gains: Sequence[Mapping[str, Any]],
 ) -> str:
     """The page that shows a summary and the files it was made of; nothing is written.
 
@@ -47,14 +52,22 @@ def page_of(
         UserError: an input is absent, damaged, or contradicts another one.
     """
     every_run = runs(settings, folder)
+    p_values = findings.adjusted(summary["models"])
     return render(
         summary=summary,
         claims=claims,
+        of_the_article=makes_the_articles(settings),
+        accuracies={name: verdicts.accuracy_words(measured(name)) for name in BEHAVIOURS},
+        several_seeds=any(figures["over_seeds"] for figures in summary["models"].values()),
+        machines=machines(summary["provenance"]),
+        common_cpu=(settings.hardware.device, settings.hardware.cpu_instructions) == ("cpu", "common"),
         traces=traces,
+        gains=gains,
         protocol=settings.protocol,
         notice=notice(settings),
         models=[
-            _model_view(name, summary, [run for run in every_run if run.model == name]) for name in settings.models
+            _model_view(name, settings, summary, [run for run in every_run if run.model == name], p_values)
+            for name in settings.models
         ],
         money=money.view(settings, folder, summary["cost"]),
         cost_plot=plots.costs(summary["cost"]["by_stage"], summary["cost"]["limit_usd"]),
@@ -72,11 +85,29 @@ def page_of(
 
 
 def notice(settings: Settings) -> str | None:
-    """Said when neither of the article's models was evaluated; weights of a local path are not known to be theirs."""
-    chosen = [settings.policies[name] for name in settings.models]
-    if any(policy.path is None and (policy.repo or "").startswith(ARTICLE_MODELS) for policy in chosen):
+    """Said if the article's claims are judged and neither of its models was evaluated.
+
+    Weights of a local path are not known to be theirs.
+    """
+    own = [settings.policies[name] for name in settings.models]
+    theirs = any(policy.path is None and (policy.repo or "").startswith(ARTICLE_MODELS) for policy in own)
+    if theirs or not makes_the_articles(settings):
         return None
-    return "No Llama-3.2-3B or Phi-3.5-mini weights were run for this report."
+    return "No Llama-3.2-3B or Phi-3.5-mini weights were run for this report. Its verdicts are about the models below."
+
+
+def machines(provenance: Mapping[str, Any]) -> list[str]:
+    """What computed the results: each device, with the instructions of its CPU that torch used where a CPU computed.
+
+    Results of earlier versions do not say; then it is the CPU that preflight saw.
+    """
+    computed = [origin.get(COMPUTED_WITH) or {} for origin in provenance["origins"]]
+    named = [(one["device"], one.get("CPU capability")) for one in computed if "device" in one]
+    lines = dict.fromkeys(f"{device}, instruction set {used}" if used else str(device) for device, used in named)
+    seen = (
+        f"{provenance['machine'].get('cpu') or 'an unknown machine'}, as preflight saw it; instruction set not recorded"
+    )
+    return list(lines) or [seen]
 
 
 def render(**context: Any) -> str:
@@ -107,19 +138,16 @@ def render(**context: Any) -> str:
     return environment.get_template("report.html.j2").render(**context, **own)
 
 
-def _model_view(name: str, summary: Mapping[str, Any], own: Sequence[Run]) -> dict[str, Any]:
+def _model_view(
+    name: str, settings: Settings, summary: Mapping[str, Any], own: Sequence[Run], p_values: findings.Adjusted
+) -> dict[str, Any]:
     """What the template shows of one model."""
     figures = summary["models"][name]
-    kind, sentence = verdict(figures, name)
     drawn = plots.lines([(run.variant, run.seed, read_jsonl(run.trained / TRAINED["metrics"])) for run in own])
     return {
         "name": name,
         "figures": figures,
-        "kind": kind,
-        "sentence": sentence,
-        "remark": None if figures["not_run"] else format_remark(figures),
-        "published": _published_remark(figures),
-        "controls": [verdict(run, f"{run['variant']}, seed {run['seed']}") for run in figures["runs"][1:]],
+        **findings.of_model(name, figures, p_values, settings.protocol.alpha),
         "lines": drawn,
         "curves": plots.curves(name, drawn),
         "trainings": [(run, _training(run), _last(run)) for run in own],
@@ -153,19 +181,6 @@ def _gains(name: str, figures: Mapping[str, Any]) -> Any:
     published = figures["published"]
     gain = 100 * (published["trained"] - published["baseline"]) if published else None
     return plots.gains(rows, gain, f"{name}-gains")
-
-
-def _published_remark(figures: Mapping[str, Any]) -> str | None:
-    published = figures["published"]
-    if published is None or figures["not_run"]:
-        return None
-    gain = published["trained"] - published["baseline"]
-    low, high = figures["ci95"]
-    where = "inside" if low <= gain <= high else "outside"
-    return (
-        f"The article reports {published['baseline']:.1%} before and {published['trained']:.1%} after "
-        f"({100 * gain:+.1f} points, without an interval); that gain lies {where} our interval."
-    )
 
 
 def _last(run: Run) -> dict[str, float | None]:

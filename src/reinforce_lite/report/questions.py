@@ -43,13 +43,13 @@ def answers(settings: Settings, folder: Path, summary: Mapping[str, Any]) -> lis
         *_under_read(summary["models"]),
         Answer(
             "What was decided beforehand?",
-            f"level {level}, two-sided, Holm over the models; the last checkpoint; all test questions, once; "
+            f"level {level}, two-sided, Holm over the models; the last checkpoint; {_asked(settings)}; "
             "strict accuracy decides",
             "claims",
         ),
         Answer(
             "Which price?",
-            f"{plots.usd(price['usd_per_hour'])} an hour for {price['device']}, asked by {price['source']} on "
+            f"{plots.usd(price['usd_per_hour'])} an hour for {price['device']}, by {price['source']}, read on "
             f"{price['date']}; {plots.usd(cost['usd'])} in all, failed attempts included",
             "cost",
         ),
@@ -97,7 +97,7 @@ def _seeds(settings: Settings, folder: Path) -> str:
     some = None if len(settings.variants) < 2 else settings.control_seeds
     controls = f"; controls have {', '.join(map(str, some))} alone" if some and len(some) < len(planned) else ""
     every = f"{len(evaluated)} training seeds ({names}){left_out}"
-    return f"{every}; the first is the result, and all of them bear on the claims{controls}"
+    return f"{every}; all of them bear on the claims{controls}"
 
 
 def _tokens(settings: Settings, folder: Path) -> str:
@@ -136,6 +136,13 @@ def _under_read(models: Mapping[str, Mapping[str, Any]]) -> Iterator[Answer]:
     yield Answer("How many right answers does the flexible parser miss?", f"{'; '.join(parts)}. {why}", "results")
 
 
+def _asked(settings: Settings) -> str:
+    """Which test questions are asked, and how often."""
+    limit = settings.evaluation.limit
+    questions = "all test questions" if limit is None else f"the first {limit:,} test questions"
+    return f"{questions}, once" + (", and by the base once more" if settings.evaluation.noise_floor else "")
+
+
 def _excluded(settings: Settings, folder: Path) -> str:
     counts, parts = read_json(Layout(folder).path(Job("prepare_dataset"), "manifest")).get("counts", {}), []
     if settings.evaluation.limit is not None:
@@ -146,10 +153,10 @@ def _excluded(settings: Settings, folder: Path) -> str:
     dropped = [row["groups_dropped"] for place in places for row in read_jsonl(place / TRAINED["metrics"])]
     if dropped:
         share = sum(dropped) / len(dropped)
-        parts.append(f"from gradients {share:.0%} of the groups, whose completions all weigh nothing")
+        parts.append(f"from gradients {share:.0%} of the groups, whose completions were rewarded alike")
     skipped = sum(read_json(place / TRAINED["summary"]).get("steps_skipped") or 0 for place in places)
     if skipped:
         parts.append(f"{skipped} steps that were not finite")
     left_out = money.not_run(settings, folder)
     parts.append(f"by the budget: {len(left_out)} jobs, named there" if left_out else "nothing by the budget")
-    return "; ".join(parts) + ". No test answer: one that was cut or has no number counts as wrong"
+    return "; ".join(parts) + ". Every test answer counts: one that was cut or has no number is wrong"

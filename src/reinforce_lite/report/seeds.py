@@ -1,6 +1,7 @@
 """The change over training seeds: what one seed shows may be that seed's luck."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -8,16 +9,18 @@ from typing import Any
 from reinforce_lite.config import Settings
 from reinforce_lite.evaluation.statistics import hierarchical_bootstrap
 from reinforce_lite.io.files import read_json
-from reinforce_lite.report.compare import paired
+from reinforce_lite.report.compare import Item, paired
 from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.stages import EVALUATED
+from reinforce_lite.tasks import Task, named
 
+PARSERS = ("strict", "flexible", "lenient")
 Verdicts = dict[int, list[bool]]
 """By training seed: whether each answer is right by the strict parser."""
 
 
 def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> list[dict[str, Any]]:
-    """The change of a model's variants over all their evaluated training seeds; it takes at least two.
+    """The change of a model's variants over all their evaluated training seeds, once the result has two of them.
 
     Args:
         settings: the experiment.
@@ -26,46 +29,78 @@ def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> li
         seed: of the bootstrap.
 
     Returns:
-        For each such variant, the result first: variant, seeds, deltas (strict, by seed, as fractions), mean, sd
-        (between seeds), ci95 (over seeds and questions), adjusted (the same at a level of alpha / number of models, for
-        the claims: Bonferroni's bound, which is never narrower than Holm's); and, of a control, behind: the same of the
-        result less it, over the seeds that both have; None of the result itself, or without two common seeds.
+        For each variant, the result first: variant; what `contrast` returns of its strict verdicts against the base;
+        flexible and lenient, the same by those (see `right`), lenient None if the task has none; and, of a control,
+        behind: the same of the strict verdicts of the result against it. A control of several seeds is compared over
+        those that both have, one of a single seed with every seed of the result. None of the result itself, or without
+        two seeds to compare.
 
     Raises:
         UserError: an evaluation is absent or damaged.
     """
-    mine = [run for run in runs(settings, folder) if run.model == model and _evaluated(run)]
-    before: dict[str, dict[int, list[bool]]] = {}
-    after: dict[str, dict[int, list[bool]]] = {}
-    for run in mine:
+    found: dict[tuple[str, str], tuple[Verdicts, Verdicts]] = {}
+    task = named(settings.task.name)
+    for run in (run for run in runs(settings, folder) if run.model == model and _evaluated(run)):
         pairs = paired(run.baseline / EVALUATED["outcomes"], run.evaluated / EVALUATED["outcomes"])
-        before.setdefault(run.variant, {})[run.seed] = [base["strict"] for base, _ in pairs]
-        after.setdefault(run.variant, {})[run.seed] = [trained["strict"] for _, trained in pairs]
-    result, rows = settings.variants[0], []
-    for variant in (name for name in settings.variants if len(after.get(name, {})) > 1):
-        change = _contrast(settings, before[variant], after[variant], seed)
-        behind = None if variant == result else _contrast(settings, after[variant], after.get(result, {}), seed)
-        rows.append({"variant": variant, **(change or {}), "behind": behind})
+        for parser in PARSERS:
+            read = [[right(item, parser, task) for item in pair] for pair in pairs]
+            if None not in read[0]:
+                before, after = found.setdefault((run.variant, parser), ({}, {}))
+                before[run.seed], after[run.seed] = ([bool(one) for one in side] for side in zip(*read, strict=True))
+    result = found.get((settings.variants[0], "strict"), ({}, {}))[1]
+    if len(result) < 2:
+        return []
+    compared = partial(contrast, settings, level=settings.protocol.alpha / len(settings.models), seed=seed)
+    rows = []
+    for variant in (name for name in settings.variants if (name, "strict") in found):
+        control, ours = _matched(found[variant, "strict"][1], result)
+        behind = compared(control, ours) if variant != settings.variants[0] and len(ours) > 1 else None
+        by = {parser: compared(*found[variant, parser]) for parser in PARSERS if (variant, parser) in found}
+        rows.append({"variant": variant, **by.pop("strict"), "lenient": None, **by, "behind": behind})
     return rows
+
+
+def right(item: Item, parser: str, task: Task[Any]) -> bool | None:
+    """Whether an answer is right by a parser; the lenient one counts what the flexible one misses, if it can miss."""
+    if parser != "lenient":
+        return bool(item[parser])
+    missed = task.under_read(item["completion"], item["answer"])
+    return None if missed is None else item["flexible"] or missed
+
+
+def _matched(control: Verdicts, result: Verdicts) -> tuple[Verdicts, Verdicts]:
+    """Both by the same seeds: those that both have, or all of the result's for a control that has a single one."""
+    if len(control) == 1:
+        return dict.fromkeys(result, *control.values()), result
+    common = [seed for seed in result if seed in control]
+    return {seed: control[seed] for seed in common}, {seed: result[seed] for seed in common}
 
 
 def _evaluated(run: Run) -> bool:
     return not any(read_json(side / EVALUATED["summary"]).get("not_run") for side in (run.baseline, run.evaluated))
 
 
-def _contrast(settings: Settings, control: Verdicts, result: Verdicts, seed: int) -> dict[str, Any] | None:
-    """seeds, deltas, mean, sd, ci95 and adjusted of the one less the other; None without two common seeds."""
-    seeds = [name for name in result if name in control]
-    if len(seeds) < 2:
-        return None
-    sides: list[Sequence[Sequence[bool]]] = [[side[name] for name in seeds] for side in (control, result)]
+def contrast(settings: Settings, before: Verdicts, after: Verdicts, *, level: float, seed: int) -> dict[str, Any]:
+    """The change between two sides, which have the same seeds.
+
+    Args:
+        settings: the experiment.
+        before: verdicts of the one side, by training seed.
+        after: those of the other, on the same questions in the same order.
+        level: alpha divided by the number of comparisons that belong together: Bonferroni's bound, which is never
+            narrower than Holm's.
+        seed: of the bootstrap.
+
+    Returns:
+        seeds, deltas (after less before by seed, as fractions), mean, sd (between seeds; None of one), ci95 (over
+        seeds and questions), adjusted (the same at `level`, for the claims).
+    """
+    seeds = list(after)
+    sides: list[Sequence[Sequence[bool]]] = [[side[name] for name in seeds] for side in (before, after)]
     deltas = [fmean(theirs) - fmean(ours) for ours, theirs in zip(*sides, strict=True)]
-    intervals = {
-        name: list(
-            hierarchical_bootstrap(
-                *sides, resamples=settings.evaluation.bootstrap_resamples, seed=seed, confidence=confidence
-            )
-        )
-        for name, confidence in (("ci95", 0.95), ("adjusted", 1 - settings.protocol.alpha / len(settings.models)))
-    }
-    return {"seeds": seeds, "deltas": deltas, "mean": fmean(deltas), "sd": stdev(deltas), **intervals}
+    resamples, intervals = settings.evaluation.bootstrap_resamples, {}
+    for name, confidence in (("ci95", 0.95), ("adjusted", 1 - level)):
+        ends = hierarchical_bootstrap(*sides, resamples=resamples, seed=seed, confidence=confidence)
+        intervals[name] = list(ends)
+    sd = stdev(deltas) if len(deltas) > 1 else None
+    return {"seeds": seeds, "deltas": deltas, "mean": fmean(deltas), "sd": sd, **intervals}

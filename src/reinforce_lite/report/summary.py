@@ -236,7 +236,7 @@ def _model(settings: Settings, name: str, comparisons: Sequence[Mapping[str, Any
     if main is None:
         problem = f"{name} has no evaluation of {variant}, seed {seed}"
         raise UserError(problem, "run the rules that train and evaluate it")
-    published = settings.policies[name].published
+    published = settings.published(name)
     return {**main, "published": published.model_dump() if published else None, "runs": runs}
 
 

@@ -101,9 +101,14 @@ class RunResult(Run):
     """Where the budget stopped the training; null if it took all its steps."""
 
     def change(self, parser: str) -> Change:
-        """The change by one parser, `strict` or `flexible`, of a policy that was evaluated."""
+        """The change by one parser, `strict`, `flexible` or `lenient`, of a policy that was evaluated.
+
+        The lenient one is the flexible one that also counts the answers which that one misses, see `under_read`.
+        """
         if parser == "flexible" and self.flexible:
             return self.flexible
+        if parser == "lenient" and self.under_read:
+            return self.under_read.change
         return Change.model_validate({key: getattr(self, key) for key in Change.model_fields})
 
 
@@ -134,22 +139,27 @@ class Published(Part):
 class SeedContrast(Part):
     """A change over training seeds."""
 
-    seeds: Annotated[list[Count], Field(min_length=2)]
-    deltas: Annotated[list[Delta], Field(min_length=2)]
-    """Change in strict accuracy by seed."""
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    deltas: Annotated[list[Delta], Field(min_length=1)]
+    """Change in accuracy by seed."""
     mean: Delta
-    sd: Positive
-    """Standard deviation of deltas between seeds."""
+    sd: Positive | None
+    """Standard deviation of deltas between seeds; null of a single one."""
     ci95: Interval
     adjusted: tuple[Delta, Delta]
     """The interval at a level of alpha / number of models, by which claims are judged."""
 
 
 class OverSeeds(SeedContrast, Variant):
-    """One variant over its training seeds."""
+    """One variant over its training seeds, by the strict parser unless under `flexible`."""
 
+    flexible: SeedContrast | None = None
+    lenient: SeedContrast | None = None
+    """By the flexible parser if answers that it misses counted too; null if the task has no rule of the last number.
+    Reports of earlier versions have neither."""
     behind: SeedContrast | None
-    """The result less this control, over their common seeds; null of the result itself, or without two of them."""
+    """The result less this control, over common seeds, or over all of the result's if the control has one; null of the
+    result itself, or without two seeds to compare."""
 
 
 class Draws(Part):
@@ -187,7 +197,7 @@ class ModelResult(RunResult):
     published: Published | None
     runs: Annotated[list[RunResult], Field(min_length=1)]
     over_seeds: list[OverSeeds]
-    """Each variant with at least two seeds that were evaluated; the result first."""
+    """Each variant that was evaluated, the result first, once the result has two seeds; empty before."""
     sampled: Sampled | None
     noise_floor: NoiseFloor | None = None
     """Null if `evaluation.noise_floor` is off, or the budget left an evaluation out."""

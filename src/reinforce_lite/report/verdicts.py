@@ -1,7 +1,7 @@
 """The rules by which a claim is judged: numbers in, a verdict out. Nothing here reads a file.
 
 A claim is `supported` or `contradicted` only where the numbers leave it no other way; else it is `undecidable`, and the
-rule says what would decide it.
+rule says what would decide it. Of an experiment that the claim does not speak of it is `not applicable`.
 """
 
 from collections import Counter
@@ -11,9 +11,12 @@ from math import ceil, hypot
 from statistics import fmean, stdev
 from typing import Any, Literal, get_args
 
+from reinforce_lite.evaluation.detector_accuracy import PRECISION, RECALL, Accuracy
 from reinforce_lite.report.compare import p_text
+from reinforce_lite.report.summary_model import Counted
 
-Kind = Literal["supported", "contradicted", "undecidable"]
+Kind = Literal["supported", "contradicted", "undecidable", "not measured well enough", "not applicable"]
+"""A claim whose measure is too inaccurate to decide it is `not measured well enough`."""
 
 Training = tuple[str, int, Sequence[float]]
 """Name, skipped steps, and the mean reward of each step."""
@@ -119,6 +122,20 @@ def appears(before: float, after: float, ci95: Sequence[float], p: float, alpha:
     return _decided(why, p < alpha and after > before, ci95[1] <= 0, "more questions")
 
 
+def came(before: float, change: Mapping[str, Any], where: str) -> Verdict:
+    """Whether a behaviour came with training, over several training seeds; the rule is that of `appears`.
+
+    Args:
+        before: the base's share of answers that show it.
+        change: of that share, as `seeds.contrast` returns it.
+        where: the model.
+    """
+    after, adjusted = before + change["mean"], change["adjusted"]
+    over = f"over {len(change['seeds'])} seeds and the questions, adjusted"
+    why = f"{where}: {before:.1%} of answers before, {after:.1%} after, {interval(adjusted)} points {over}"
+    return _decided(why, adjusted[0] > 0, change["ci95"][1] <= 0, "more training seeds")
+
+
 def steady(trainings: Sequence[Training], fell: Sequence[str]) -> Verdict:
     """Whether clipping the gradient alone kept training stable.
 
@@ -134,7 +151,7 @@ def steady(trainings: Sequence[Training], fell: Sequence[str]) -> Verdict:
         if fmean(last) < fmean(first) - 2 * hypot(_error(first), _error(last)):
             bad.append(f"{name}: reward went from {fmean(first):.2f} to {fmean(last):.2f}")
     count = len(trainings)
-    calm = f"{count} training{'s' * (count > 1)}: every step finite, no reward fell"
+    calm = f"{count} training{'s' * (count > 1)}: every step finite, no reward and no policy fell"
     return _decided("; ".join(bad) or calm, not bad, True)
 
 
@@ -151,12 +168,71 @@ def untested(what: str) -> Verdict:
     return Verdict("undecidable", f"not in this experiment: {what}", what)
 
 
+def unmeasured(before: float, after: float, where: str) -> Verdict:
+    """What was counted, by a detector that is wrong too often to decide anything."""
+    why = f"{where}: {before:.1%} of answers before, {after:.1%} after, as counted"
+    decides = f"a detector with a precision of {PRECISION:.0%} and a recall of {RECALL:.0%}"
+    return Verdict("not measured well enough", why, decides)
+
+
+def detector(accuracy: Accuracy) -> str:
+    """How often a behaviour's detector is right, with 95% intervals.
+
+    >>> detector(Accuracy(30, 0.9, (0.7, 0.98), None, None, False))
+    'its detector on 30 labelled texts with it: precision 90% [70, 98], recall not measured'
+    """
+    precision, recall = accuracy_words(accuracy)
+    return f"its detector on {accuracy.positives} labelled texts with it: precision {precision}, recall {recall}"
+
+
+def accuracy_words(accuracy: Accuracy) -> tuple[str, str]:
+    """Precision and recall of a detector, with 95% intervals."""
+    both = (accuracy.precision, accuracy.precision_interval), (accuracy.recall, accuracy.recall_interval)
+    precision, recall = (
+        "not measured" if share is None or ends is None else f"{share:.0%} [{100 * ends[0]:.0f}, {100 * ends[1]:.0f}]"
+        for share, ends in both
+    )
+    return precision, recall
+
+
+def beyond(verdict: Verdict, delta: float, noise: Counted | None) -> Verdict:
+    """The verdict, if the difference that it rests on is more than what differs though nothing was trained.
+
+    A supported or contradicted claim becomes undecidable where the size of the difference does not exceed the upper end
+    of the interval of that share.
+
+    Args:
+        verdict: by the test alone.
+        delta: the difference in accuracy, as a fraction.
+        noise: verdicts that differ between two evaluations of the base; None if that was not measured.
+    """
+    if noise is None or abs(delta) > noise.ci95[1] or verdict.kind not in ("supported", "contradicted"):
+        return verdict
+    low, high = (100 * end for end in noise.ci95)
+    floor = f"two evaluations of the base differ in {noise.share:.1%} [{low:.1f}, {high:.1f}] of the verdicts"
+    return Verdict("undecidable", f"{verdict.why}, but {floor}", "a larger difference, or evaluations that repeat")
+
+
+def elsewhere(why: str) -> Verdict:
+    """The claim does not speak of this experiment."""
+    return Verdict("not applicable", why)
+
+
 def together(verdicts: Sequence[Verdict]) -> Verdict:
-    """One verdict of several that must all hold: contradicted if one is, else undecidable if one is, else supported."""
-    kinds = {verdict.kind for verdict in verdicts}
-    kind: Kind = "contradicted" if "contradicted" in kinds else "undecidable" if "undecidable" in kinds else "supported"
-    decides = dict.fromkeys(verdict.decides for verdict in verdicts if verdict.decides)
+    """One verdict of several that must all hold: the first in `HARDEST` that one of them has.
+
+    What is not applicable has no say unless all are.
+    """
+    asked = [verdict for verdict in verdicts if verdict.kind != "not applicable"] or verdicts
+    kind = min((verdict.kind for verdict in asked), key=HARDEST.index)
+    decides = dict.fromkeys(verdict.decides for verdict in asked if verdict.decides)
     return Verdict(kind, "; ".join(verdict.why for verdict in verdicts), "; ".join(decides) or None)
+
+
+HARDEST: tuple[Kind, ...] = (
+    "contradicted", "undecidable", "not measured well enough", "supported", "not applicable",
+)  # fmt: skip
+"""Which of several verdicts stands for all."""
 
 
 def points(share: float) -> str:
