@@ -221,7 +221,7 @@ GUARDS = [
         "budget/test_gate.py::test_a_machine_that_stood_still_says_nothing_of_the_next_step",
     ),
     Guard(
-        "what computes is in the key", f"{SRC}/experiment/keys.py",
+        "what computes is in the key", f"{SRC}/resources/keys.py",
         "found[COMPUTED_WITH] = computing(config, job)", "pass",
         "experiment/test_keys.py::test_what_computes_otherwise_is_refused_named_and_accepted",
     ),

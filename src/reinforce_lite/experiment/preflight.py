@@ -39,6 +39,7 @@ def run(run: Run, round: int | None) -> None:
             raise UserError(f"the checks took more than {LOOK_SECONDS:.0f} s", "check network and disk") from cut
     plan = plan_experiment(settings, clock.steady_seconds() - began)
     result = {"checks": passed, "checked": checks.digest(settings), "environment": environment(), "plan": plan}
+    result["protocol"] = settings.protocol.model_dump()  # decided before any test question is read
     write_json(run.path(), result)
     reason = plan["refused"]
     decision.write(run.layout.decision(run.job), settings, round, reason, "not run" if reason else None)
