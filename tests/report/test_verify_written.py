@@ -14,6 +14,7 @@ from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.report import build as build_module
 from reinforce_lite.report import verify as module
 from reinforce_lite.report.build import build
+from reinforce_lite.report.verification import page
 from reinforce_lite.report.verify import agree, verified, verify
 
 
@@ -82,13 +83,13 @@ def test_a_point_of_a_plot_in_the_page(folder: Path) -> None:
 def test_a_page_of_another_version_is_not_called_a_fraud(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "page_of", lambda *arguments: "<p>another page</p>")
     assert not agree(verify(folder)), "the same version must make the same page"
-    monkeypatch.setattr(module, "origin", lambda: {"git_commit": "f" * 40, "image": None})
+    monkeypatch.setattr(page, "origin", lambda: {"git_commit": "f" * 40, "image": None})
     checks = verify(folder)
     assert agree(checks) and not verified(checks)
     assert any("made by commit" in why and "could not be compared" in why for why in checks[-1].unverified)
     monkeypatch.undo()
     monkeypatch.setattr(build_module, "page_of", lambda *arguments: "<p>another page</p>")
-    monkeypatch.setattr(module, "version_of", lambda package: "99")
+    monkeypatch.setattr(page, "version_of", lambda package: "99")
     assert agree(verify(folder)) and "this is 99" in verify(folder)[-1].unverified[-1]
     change_line(folder / "report.html", 0, "<!doctype html>", "<!doctype HTML>")
     assert named(folder) == {("report.html", "", "SHA-256")}, "but a changed one is"

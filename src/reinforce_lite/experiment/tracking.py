@@ -307,7 +307,7 @@ def publish(settings: Settings, note: str, figures: Mapping[str, float], files: 
 
 
 def publish_root(settings: Settings, stage: str) -> None:
-    """Put the root of the manifest on the experiment's parent run, as the end of this stage has it. Trouble is a warning."""
+    """Put the manifest's root on the experiment's parent run, as this stage leaves it. Trouble is a warning."""
     try:
         _tag_root(*open_experiment(settings), stage)
     except Exception as problem:

@@ -83,7 +83,7 @@ class Manifest:
 
 
 def names(folder: Path) -> list[str]:
-    """Paths of the files of a folder that belong to the results, under it and sorted; nothing hidden or half written."""
+    """Paths of the files of a folder that belong to the results, sorted; nothing hidden or half written."""
     paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(path.as_posix() for path in paths if not _is_passing(path) and not _among(path.as_posix(), _OUTSIDE))
 
