@@ -191,8 +191,9 @@ class Derived:
                 raise UserError(wrong, "restore the file from a copy") from error
         again = [{**one, "reward": scores["reward"]} for one, scores in zip(step, scored, strict=True)]
         groups = [again[first : first + size] for first in range(0, len(again), size)]
-        for group in groups:
-            sides = ([one[key] for one in group] for key in ("reward", "advantage"))
+        for first, group in enumerate(groups):  # by the stated rewards: a reward that is wrong is named by itself
+            own = step[first * size : (first + 1) * size]
+            sides = ([one[key] for one in own] for key in ("reward", "advantage"))
             for one, weight in zip(group, stated_or_derived(settings, *sides), strict=True):
                 one["advantage"] = weight
         rewards_PG, advantages_PG = (
