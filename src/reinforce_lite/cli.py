@@ -99,7 +99,9 @@ def traces(arguments: Arguments) -> None:
 
 def verify(arguments: Arguments) -> None:
     """Derive every number of a finished report again, from the per-item files up, and say what differs."""
-    verify_command.run(arguments)
+    from reinforce_lite.experiment.replay import replay  # torch, if at all
+
+    verify_command.run(arguments, replay)
 
 
 def _stages(command: str) -> list[Stage]:

@@ -25,7 +25,7 @@ from reinforce_lite.report.compare import compare
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.resources import keys
 from reinforce_lite.resources.precision import training_of
-from reinforce_lite.stages import Job, Layout
+from reinforce_lite.stages import Job, Layout, jobs
 
 ATTACK = "<script>alert('no')</script> & <b>"
 QUESTIONS, STEPS = 120, 40
@@ -198,7 +198,6 @@ def write_folder(settings: Settings, folder: Path) -> None:
     checks = [{"name": "memory", "ok": True, "detail": "1.2 of 8 GiB"}]
     protocol = settings.protocol.model_dump()
     write_json(folder / "preflight.json", {"checks": checks, "environment": environment, "protocol": protocol})
-    decision.write(Layout(folder).decision(Job("preflight")), settings, None, None)
     write_data(folder / "data")
     write_json(folder / "config.json", settings.model_dump(mode="json"))
     for offset, model in enumerate(settings.models):
@@ -221,6 +220,8 @@ def write_folder(settings: Settings, folder: Path) -> None:
     write_jsonl(folder / "benchmarks/train/tiny-llama/leave_one_out/seed0.jsonl", [{"s": 131.0}])
     write_jsonl(folder / "benchmarks/prepare_dataset.jsonl", [{"s": 2.0}])
     write_ledger(folder / "ledger.jsonl")
+    for job in (Job("preflight"), *jobs(settings)):
+        decision.write(Layout(folder).decision(job), settings, None, None)
 
 
 def ledger() -> list[Attempt]:

@@ -36,7 +36,7 @@ from reinforce_lite.report.verification.experiment import Experiment, without_su
 from reinforce_lite.report.verification.keys import keyed
 from reinforce_lite.report.verification.page import other_maker, page
 from reinforce_lite.report.verification.records import records
-from reinforce_lite.report.verification.sealed import described, manifest
+from reinforce_lite.report.verification.sealed import described, manifest, signed
 from reinforce_lite.stages import EVALUATED, TRAINED, Layout
 
 KINDS = {
@@ -64,29 +64,31 @@ _SINCE = {"cost": ("attempts", "reconciliation"), "provenance": ("made_with", "l
 _OF_THE_REPORT = (*_SINCE["provenance"], "manifest")
 
 
-def verify(folder: Path) -> list[Check]:
+def verify(folder: Path, published: str | None = None, signers: Path | None = None) -> list[Check]:
     """Compare every layer of a finished experiment with what follows from the layers beneath.
 
     Neither MLflow nor any path outside the folder is read, so it may be a copy, on another machine.
 
     Args:
         folder: results/<experiment>.
+        published: the root of the whole folder, as it was published.
+        signers: who may have signed it, as ssh-keygen reads it.
 
     Returns:
-        One check a layer, from the data to the page.
+        One check a layer, from the data to the page, and those of what binds them together.
 
     Raises:
         UserError: a file is absent or cannot be read, or holds a value of another kind than is written there.
     """
     try:
-        return _verify(folder)
+        return _verify(folder if folder.name else folder.resolve(), published, signers)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # What the files are read for is typed where it is read; this is for the rest of what a forger may write.
         what = f"a file of {folder} holds a value of another kind than is written there: {error}"
         raise UserError(what, "restore the folder from a copy") from error
 
 
-def _verify(folder: Path) -> list[Check]:
+def _verify(folder: Path, published: str | None, signers: Path | None) -> list[Check]:
     experiment = Experiment.read(folder)
     if not (folder / PAGE).exists():
         raise UserError(f"{folder / PAGE} does not exist", "run the rule report first")
@@ -104,7 +106,8 @@ def _verify(folder: Path) -> list[Check]:
         checks.append(page(experiment, report, sound=agree(checks)))
     sums, anew = Sums(folder, trusting=False), agree(checks) and other_maker(experiment) is None
     checks += [keyed(experiment, sums), records(experiment, read)]
-    return [*checks, described(experiment, read, sums, anew), manifest(experiment, sums)]
+    checks += [described(experiment, read, sums, anew), manifest(experiment, sums, published)]
+    return [*checks, *([signed(folder, signers, sums)] if signers else [])]
 
 
 def as_text(checks: Sequence[Check]) -> str:

@@ -37,7 +37,7 @@ def keyed(experiment: Experiment, sum_of: Sum) -> Check:
         if "key" not in made:
             lacks(check, experiment, file, "key", "weights and configuration")
         else:
-            _compare(check, experiment, _decided(settings, job, made), job, made, sum_of)
+            _compare(check, experiment, decided(settings, job, made), job, made, sum_of)
     check.differences = list({(one.file, one.key): one for one in check.differences}.values())
     check.looked_at = f"{count} results, by weights, tokenizer, data and configuration"
     return check
@@ -66,7 +66,7 @@ def _size(policy: Row) -> int:
     return parameters if isinstance(parameters, int) else 0
 
 
-def _decided(settings: Settings, job: Job, made: Mapping[str, Any]) -> Settings:
+def decided(settings: Settings, job: Job, made: Mapping[str, Any]) -> Settings:
     """The settings with each `auto` of this job as it was decided where it ran, which may be another machine."""
     if job.stage == "train":
         training, recorded = settings.variant(str(job.variant)), made.get("training") or {}

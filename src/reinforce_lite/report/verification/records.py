@@ -6,7 +6,15 @@ from typing import Any
 from reinforce_lite.budget import decision
 from reinforce_lite.budget.chain import NONE
 from reinforce_lite.io.keyed import ASKED, COMPUTED_WITH, OF_THE_JOB
-from reinforce_lite.report.verification.difference import ABSENT, Check, Difference, Row, differing, record_of
+from reinforce_lite.report.verification.difference import (
+    ABSENT,
+    Check,
+    Difference,
+    Row,
+    differing,
+    differing_sums,
+    record_of,
+)
 from reinforce_lite.report.verification.experiment import Experiment
 from reinforce_lite.report.verification.keys import DECIDED
 from reinforce_lite.report.verification.ledger import FILE, Read
@@ -76,6 +84,8 @@ def _policies(experiment: Experiment, layout: Layout) -> Iterator[Difference]:
         chosen = experiment.settings.policies[model]
         if "not_run" in start:
             continue
+        folder = layout.policy(model)
+        yield from differing_sums(folder, layout.root, record_of(folder / POLICY, sums=dict).get("sums", {}))
         asked: Row = {"model": model, "revision": chosen.revision if chosen.path is None else None}
         asked["start"] = chosen.start.model_dump(mode="json") if chosen.start else None
         yield from _described(f"policies/{model}/{POLICY}", start, asked)

@@ -21,8 +21,8 @@ NAMESPACE = "reinforce-lite"
 Sum = Callable[[Path], str]
 
 
-def manifest(experiment: Experiment, sum_of: Sum) -> Check:
-    """manifest.sha256 against the files that are there, and the root of the results against the report's.
+def manifest(experiment: Experiment, sum_of: Sum, published: str | None = None) -> Check:
+    """manifest.sha256 against the files that are there, and the roots against the report's and the published one.
 
     Raises:
         UserError: it is no list of sums, or names a file outside of the folder.
@@ -30,8 +30,11 @@ def manifest(experiment: Experiment, sum_of: Sum) -> Check:
     check, folder = Check("manifest"), experiment.folder
     stated, recorded = Manifest.read(folder), experiment.recorded("manifest")
     if stated is None:
+        check.looked_at = "there is none"
         if recorded is None:
-            check.unverified.append("the results hold no manifest: a changed weight or curve may not show")
+            check.unverified.append(
+                "these results hold no manifest, so a change of what nothing is derived from may not show"
+            )
         else:
             check.differences.append(Difference(NAME, "", "file", ABSENT, f"written with {recorded['root']}"))
         return check
@@ -47,7 +50,9 @@ def manifest(experiment: Experiment, sum_of: Sum) -> Check:
     else:
         present: dict[str, Any] = {"root": known.results.root, "files": len(known.results.files)}
         check.differences += differing("summary.json", "", recorded, present, "provenance.manifest")
-    check.looked_at = f"{len(stated.files)} files, root {derived.root}"
+    if published is not None:
+        check.differences += differing(NAME, "", known.root, published, "root")
+    check.looked_at = f"{len(stated.files)} files, root {known.root}"
     return check
 
 
@@ -102,13 +107,13 @@ def sign(folder: Path, key: Path) -> str:
     return stated.root
 
 
-def signed(folder: Path, signers: Path, root: str) -> Check:
+def signed(folder: Path, signers: Path, sum_of: Sum) -> Check:
     """The signature of the root, by somebody in a file of allowed signers (ssh-keygen(1), ALLOWED SIGNERS).
 
     Raises:
         UserError: there is no signature or no ssh-keygen.
     """
-    check, signature = Check("signature"), folder / f"{SIGNED}.sig"
+    check, signature, root = Check("signature"), folder / f"{SIGNED}.sig", Manifest.of(folder, sum_of).root
     for path in (signature, signers):
         if not path.is_file():
             raise UserError(f"{path} does not exist", "sign with: reinforce-lite verify FOLDER --sign KEY")
