@@ -23,6 +23,7 @@ from reinforce_lite.experiment import estimate_command, frame, ledger_command
 from reinforce_lite.io import interrupt
 from reinforce_lite.io.interrupt import Interrupted
 from reinforce_lite.io.keyed import ACCEPT
+from reinforce_lite.io.shown import shown
 from reinforce_lite.report import claims_command, traces_command, verify_command
 from reinforce_lite.stages import STAGES, Job, Layout, Stage
 
@@ -188,7 +189,7 @@ def _ended(arguments: Arguments) -> int:
     try:
         return arguments.function(arguments) or 0
     except UserError as error:
-        print(f"reinforce-lite {arguments.command}: {error}", file=sys.stderr)
+        print(shown(f"reinforce-lite {arguments.command}: {error}"), file=sys.stderr)
         return 2
     except OSError as error:
         if error.filename is None:

@@ -18,6 +18,7 @@ from typing import Any
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.io.shown import shown
 from reinforce_lite.io.sums import Sums
 from reinforce_lite.report.build import PAGE, SUMMARY, TRACES, VERDICTS, Report, report_of
 from reinforce_lite.report.verification import ledger
@@ -118,7 +119,7 @@ def as_text(checks: Sequence[Check]) -> str:
         lines += [f"{'':>13}{difference}" for difference in check.differences]
         lines += [f"{'':>13}not verified: {reason}" for reason in check.unverified]
         lines += [f"{'':>13}note: {note}" for note in check.notes]
-    return "\n".join(lines)
+    return "\n".join(shown(line, one_line=True) for line in lines)
 
 
 def as_json(checks: Sequence[Check]) -> dict[str, Any]:

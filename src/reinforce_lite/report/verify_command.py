@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, replay: Replay) -> None:
     checks = verify(arguments.folder, arguments.root, arguments.signer)
     if arguments.replay:
         checks += replay(arguments.folder, arguments.replay, arguments.seed)
-    print(json.dumps(as_json(checks), indent=2, ensure_ascii=False) if arguments.json else as_text(checks))
+    print(json.dumps(as_json(checks), indent=2) if arguments.json else as_text(checks))
     if not agree(checks):
         raise SystemExit(1)
     if arguments.sign:
