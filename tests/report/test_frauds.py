@@ -392,6 +392,16 @@ def test_the_honest_folder_agrees(folder: Path) -> None:
     assert next(check for check in checks if check.name == "crate").looked_at.endswith("entities described again")
 
 
+def test_what_changes_no_result_is_no_fraud(folder: Path) -> None:
+    """The workflow writes config.json whenever it starts; for another image or other checkpoints nothing is run again."""
+    record("config.json", "container", "image", value="docker://other/image")(folder)
+    record("config.json", "checkpoint", "every_seconds", value=61.0)(folder)
+    published = manifest.Manifest.read(folder)
+    assert published is not None
+    differing = [one for check in verify(folder, published=published.root) for one in check.differences]
+    assert {one.file for one in differing} <= {"report.html"}, "which shows the configuration"
+
+
 @pytest.mark.parametrize("fraud", FRAUDS, ids=lambda fraud: fraud.name)
 def test_a_fraud_is_named(folder: Path, fraud: Fraud) -> None:
     try:

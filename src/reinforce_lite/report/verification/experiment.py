@@ -16,6 +16,9 @@ from reinforce_lite.stages import Job, Layout
 from reinforce_lite.tasks import Task, named
 from reinforce_lite.tasks.prepare import load_manifest
 
+OF_NO_RESULT = ("container", "checkpoint")
+"""Sections of the configuration that may change without any stage being run again."""
+
 
 @dataclass(frozen=True)
 class Experiment:

@@ -15,7 +15,7 @@ from reinforce_lite.report.verification.difference import (
     differing_sums,
     record_of,
 )
-from reinforce_lite.report.verification.experiment import Experiment
+from reinforce_lite.report.verification.experiment import OF_NO_RESULT, Experiment
 from reinforce_lite.report.verification.keys import DECIDED
 from reinforce_lite.report.verification.ledger import FILE, Read
 from reinforce_lite.stages import POLICY, STAGES, Job, Layout, jobs
@@ -61,8 +61,7 @@ def _configuration(experiment: Experiment, layout: Layout) -> Iterator[Differenc
         yield from _differing({"protocol": settings["protocol"]}, {"protocol": found["protocol"]})
     copied = layout.root / "workflow/config.json"
     if copied.exists():
-        kept = {name: value for name, value in record_of(copied).items() if name not in ("container", "checkpoint")}
-        yield from _differing(settings, kept)
+        yield from _differing(settings, {k: v for k, v in record_of(copied).items() if k not in OF_NO_RESULT})
 
 
 def _differing(now: Mapping[str, Any], then: Mapping[str, Any], key: str = "") -> Iterator[Difference]:
@@ -96,7 +95,9 @@ def _policies(experiment: Experiment, layout: Layout) -> Iterator[Difference]:
                 continue
             file = str((folder / POLICY).relative_to(layout.root))
             same = {key: value for key, value in start.items() if key not in (*OF_THE_JOB, "weights")}
-            training = experiment.settings.variant(variant).model_dump(mode="json", exclude=set(DECIDED))
+            chosen_training = experiment.settings.variant(variant)
+            unread = {*DECIDED, *STAGES["train"].unread, *(() if chosen_training.weights == "lora" else ("lora",))}
+            training = chosen_training.model_dump(mode="json", exclude=unread)
             yield from _described(file, policy, {**same, "variant": variant, "seed": seed, "training": training})
             yield from _copied(layout, Job("evaluate_trained", model, variant, seed), policy)
 

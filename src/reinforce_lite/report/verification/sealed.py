@@ -12,9 +12,10 @@ from reinforce_lite.report import crate
 from reinforce_lite.report.crate_steps import Experiment as Described
 from reinforce_lite.report.manifest import NAME, SIGNED, Manifest
 from reinforce_lite.report.verification.difference import ABSENT, RESTORE, Check, Difference, differing, record_of
-from reinforce_lite.report.verification.experiment import Experiment
+from reinforce_lite.report.verification.experiment import OF_NO_RESULT, Experiment
 from reinforce_lite.report.verification.ledger import Read
 
+CONFIG = "config.json"
 NAMESPACE = "reinforce-lite"
 """What a signature is for, so that one made for another purpose does not count (ssh-keygen -Y, `-n`)."""
 
@@ -39,6 +40,9 @@ def manifest(experiment: Experiment, sum_of: Sum, published: str | None = None) 
             check.differences.append(Difference(NAME, "", "file", ABSENT, f"written with {recorded['root']}"))
         return check
     derived = Manifest.of(folder, sum_of)
+    if _changed_no_result(folder, stated.files.get(CONFIG), sum_of):
+        check.notes.append(f"{CONFIG}: since the manifest was written, only {' or '.join(OF_NO_RESULT)} has changed")
+        derived = Manifest({**derived.files, CONFIG: stated.files[CONFIG]})
     for name, kept in stated.files.items():
         if (there := derived.files.get(name, ABSENT)) != kept:
             check.differences.append(Difference(name, "", "SHA-256", kept, there))
@@ -54,6 +58,17 @@ def manifest(experiment: Experiment, sum_of: Sum, published: str | None = None) 
         check.differences += differing(NAME, "", known.root, published, "root")
     check.looked_at = f"{len(stated.files)} files, root {known.root}"
     return check
+
+
+def _changed_no_result(folder: Path, kept: str | None, sum_of: Sum) -> bool:
+    """Whether config.json, which the workflow writes whenever it starts, differs from the crate's copy by these only."""
+    copy = folder / "workflow" / CONFIG
+    if not copy.exists() or sum_of(copy) != kept or sum_of(folder / CONFIG) == kept:
+        return False
+    now, then = (
+        {k: v for k, v in record_of(path).items() if k not in OF_NO_RESULT} for path in (folder / CONFIG, copy)
+    )
+    return now == then
 
 
 def described(experiment: Experiment, read: Read, sum_of: Sum, anew: bool) -> Check:
