@@ -393,7 +393,7 @@ def test_the_honest_folder_agrees(folder: Path) -> None:
 
 
 def test_what_changes_no_result_is_no_fraud(folder: Path) -> None:
-    """The workflow writes config.json whenever it starts; for another image or other checkpoints nothing is run again."""
+    """The workflow writes config.json whenever it starts; for another image nothing is run again."""
     record("config.json", "container", "image", value="docker://other/image")(folder)
     record("config.json", "checkpoint", "every_seconds", value=61.0)(folder)
     published = manifest.Manifest.read(folder)

@@ -111,7 +111,7 @@ def test_answers_and_a_step_are_written_again(finished: Workflow, tmp_path: Path
 
 @pytest.mark.slow
 def test_the_root_was_published_at_the_end_of_every_stage(finished: Workflow) -> None:
-    """In MLflow, in the crate and in the report; every result holds the head of the ledger that it was written under."""
+    """In MLflow, in the crate and in the report; every result holds the head of the ledger as it was then."""
     folder = finished.results()
     written, summary = Manifest.read(folder), read_json(folder / "summary.json")
     assert written is not None and written.results.root == summary["provenance"]["manifest"]["root"]

@@ -61,7 +61,7 @@ def manifest(experiment: Experiment, sum_of: Sum, published: str | None = None) 
 
 
 def _changed_no_result(folder: Path, kept: str | None, sum_of: Sum) -> bool:
-    """Whether config.json, which the workflow writes whenever it starts, differs from the crate's copy by these only."""
+    """Whether config.json, written whenever the workflow starts, differs from the crate's copy by these only."""
     copy = folder / "workflow" / CONFIG
     if not copy.exists() or sum_of(copy) != kept or sum_of(folder / CONFIG) == kept:
         return False
