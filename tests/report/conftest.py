@@ -16,6 +16,7 @@ from reinforce_lite.budget import decision
 from reinforce_lite.budget.events import Close, Open, Touch
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings, validate
+from reinforce_lite.experiment.preflight import DECIDED
 from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.io.provenance import sums
 from reinforce_lite.learning.curves import coin, point, question_seed, training_summary
@@ -196,8 +197,8 @@ def write_folder(settings: Settings, folder: Path) -> None:
     environment: dict[str, Any] = {"python": "3.12.1", "cpu": "A CPU", "git_commit": None}
     environment["packages"] = {"torch": "2.13.0", "snakemake": "9.27.1"}
     checks = [{"name": "memory", "ok": True, "detail": "1.2 of 8 GiB"}]
-    protocol = settings.protocol.model_dump()
-    write_json(folder / "preflight.json", {"checks": checks, "environment": environment, "protocol": protocol})
+    decided = settings.model_dump(mode="json", include=DECIDED)
+    write_json(folder / "preflight.json", {"checks": checks, "environment": environment, "decided": decided})
     write_data(folder / "data")
     write_json(folder / "config.json", settings.model_dump(mode="json"))
     for offset, model in enumerate(settings.models):

@@ -461,6 +461,8 @@ UNDETECTABLE = [
           "--replay takes a training step again"),
     Fraud("seconds of an evaluation, rebuilt", again(record(f"{TRAINED}/evaluation.json", "seconds", value=1.0)),
           "nobody else has measured them, but for Snakemake's clock over the job"),
+    Fraud("the limit of the budget, rebuilt", configured("budget", "limit_usd", value=9.0),
+          "it may be raised at any time; budget/ has the one that each stage ran under"),
     Fraud("a price halved, heads and all rebuilt", then(priced, heads, rebuilt), "the provider's bill knows"),
     Fraud("an attempt dropped, heads and all rebuilt", then(fewer, heads, lambda folder: rebuilt(folder, 240.0)),
           "the provider's bill knows"),

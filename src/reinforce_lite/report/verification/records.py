@@ -57,8 +57,7 @@ def _configuration(experiment: Experiment, layout: Layout) -> Iterator[Differenc
             used = {name: side.get("training_variants", {}).get(name) for name in now["variants"]}
             side["training_variants"] = used
         yield from _differing(now, then)
-    if "protocol" in (found := record_of(layout.preflight)):
-        yield from _differing({"protocol": settings["protocol"]}, {"protocol": found["protocol"]})
+    yield from _differing(settings, record_of(layout.preflight, decided=dict).get("decided", {}))
     copied = layout.root / "workflow/config.json"
     if copied.exists():
         yield from _differing(settings, {k: v for k, v in record_of(copied).items() if k not in OF_NO_RESULT})
