@@ -5,12 +5,13 @@ import pytest
 
 from reinforce_lite.config import Lora, SamplerGapLimit, Settings, load
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import checks, keys
+from reinforce_lite.experiment import checks
 from reinforce_lite.experiment.preflight import rehearsed
 from reinforce_lite.io.files import write_json
 from reinforce_lite.io.keyed import Key
 from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.policy.identity import policy_key
+from reinforce_lite.resources import keys
 from reinforce_lite.stages import EVALUATE_AGAIN, Job, Layout
 
 ROOT = Path(__file__).parents[2]

@@ -14,6 +14,7 @@ from reinforce_lite.report import money, shares, traces
 from reinforce_lite.report.claims import judge
 from reinforce_lite.report.compare import paired, under_read
 from reinforce_lite.report.evidence import Evidence
+from reinforce_lite.report.manifest import seal
 from reinforce_lite.report.noise import noise_floor
 from reinforce_lite.report.page import page_of
 from reinforce_lite.report.runs import Run, runs
@@ -40,7 +41,7 @@ class Report:
 
 
 def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] | None = None) -> None:
-    """Read the results of an experiment and write its report: four files in `folder`.
+    """Read the results of an experiment and write its report: four files in `folder`, and the manifest of them all.
 
     Args:
         settings: the configuration of the experiment.
@@ -50,7 +51,9 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
     Raises:
         UserError: an input is absent, damaged, or contradicts another one.
     """
-    report = report_of(settings, folder, attempts(Layout(folder).ledger), mlflow_seconds)
+    results = seal(folder).results
+    sealed = {"root": results.root, "files": len(results.files)}
+    report = report_of(settings, folder, attempts(Layout(folder).ledger), mlflow_seconds, sealed)
     summary = report.summary.as_json()
     summary["provenance"]["files"][PAGE] = hashlib.sha256(report.page.encode()).hexdigest()
     write_json(folder / SUMMARY, summary)
@@ -58,12 +61,17 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
     write_json(folder / VERDICTS, report.verdicts)
     with atomic_text(folder / PAGE) as handle:
         handle.write(report.page)
+    seal(folder)
 
 
 def report_of(
-    settings: Settings, folder: Path, ledger: Sequence[Attempt], mlflow_seconds: Mapping[str, float] | None
+    settings: Settings,
+    folder: Path,
+    ledger: Sequence[Attempt],
+    mlflow_seconds: Mapping[str, float] | None,
+    sealed: Mapping[str, Any] | None = None,
 ) -> Report:
-    """The report of the results in `folder`; nothing is written.
+    """The report of the results in `folder`, which prints the root of their Merkle tree; nothing is written.
 
     Raises:
         UserError: an input is absent, damaged, or contradicts another one.
@@ -83,7 +91,8 @@ def report_of(
         for model in settings.models
     }
     seconds, plan = reconcile(ledger, folder / "benchmarks", mlflow_seconds), money.first_plan(folder)
-    summary = summarise(settings, comparisons, ledger, provenance(settings, folder), plan, seconds, more)
+    made = {**provenance(settings, folder), **({"manifest": sealed} if sealed else {})}
+    summary = summarise(settings, comparisons, ledger, made, plan, seconds, more)
     result, seeds = settings.variants[0], settings.seeds
     shown = [traces.of_run(folder, model, result, seed) for model in settings.models for seed in seeds]
     evidence = Evidence(settings, folder, summary, ledger)
