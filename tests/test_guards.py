@@ -449,7 +449,7 @@ GUARDS = [
     Guard(
         "who verifies reads nothing outside", f"{SRC}/io/sums.py",
         'if not self._trusting and not path.resolve().is_relative_to(self._folder.resolve()):', 'if False:',
-        "io/test_sums.py::test_who_verifies_reads_nothing_outside",
+        "io/test_remembered_sums.py::test_who_verifies_reads_nothing_outside",
     ),
 ]  # fmt: skip
 
