@@ -166,6 +166,8 @@ SAYS = 'Zoey said that Owen is a knave. "Zoey is a knight" - Owen.'
         (HEAD + SAYS.replace("- Owen", "- Bob") + TAIL, "nobody is called Bob"),
         (HEAD + SAYS.replace("a knave", "a spy") + TAIL, "no statement: 'Owen is a spy'"),
         (HEAD.replace("knaves", "spys") + SAYS + TAIL, "knight and spy are no pair of roles"),
+        (HEAD + SAYS.replace("a knave", "a knave and Zoey is a knave or Owen is a knight") + TAIL, "no statement: 'Z"),
+        (HEAD + SAYS.replace("a knave", "a knave and Zoey is a knave and Owen is a knave") + TAIL, "no statement: 'Z"),
         (HEAD + SAYS, "no statement and no question"),
         (HEAD + SAYS + TAIL + " Answer quickly!", "no statement and no question"),
         (HEAD.replace("2", "1").replace(", and Owen", "") + "Zoey said that Zoey is a knight." + TAIL, "1 people"),

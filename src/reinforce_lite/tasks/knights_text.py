@@ -158,12 +158,18 @@ def _person(name: str, names: Sequence[str]) -> int:
 
 
 def _statement(says: str, names: Sequence[str], roles: tuple[str, str], form: Form) -> Statement:
+    """What is said; of several joints in one statement nobody could tell which comes first, so there is at most one."""
     if not says:
         raise ValueError("a statement is empty")
     for kind, joint in _JOINTS:
-        parts = says.removeprefix("If ").split(joint) if kind == "if" else says.split(joint)
-        if len(parts) == 2:
-            return (kind, *(_statement(part, names, roles, form) for part in parts))
+        left, found, right = says.partition(joint)
+        if found:
+            left = left.removeprefix("If ") if kind == "if" else left
+            return (kind, *(_leaf(part, names, roles, form) for part in (left, right)))
+    return _leaf(says, names, roles, form)
+
+
+def _leaf(says: str, names: Sequence[str], roles: tuple[str, str], form: Form) -> Statement:
     match = (_LEAF if form == "english" else _WORDS_LEAF).fullmatch(says)
     if match is None or match["role"] not in roles:
         raise ValueError(f"it is no statement: {says[:60]!r}")
