@@ -34,8 +34,8 @@ NO_NAMES = {"is", "a", "an", "the", "and", "or", "not", "if", "then", *KNIGHT_KN
 JOINED = {"and": "{} and {}", "or": "{} or {}", "if": "If {} then {}", "iff": "{} if and only if {}"}
 
 _HEAD = re.compile(
-    r"A very special island is inhabited only by (?P<knight>\w+)s and (?P<knave>\w+)s\. \w+s always tell the truth, "
-    r"and \w+s always lie\. You meet (?P<people>\d{1,3}) inhabitants: (?P<names>[^.\"]*)\. "
+    r"A very special island is inhabited only by (?P<knight>\w+)s and (?P<knave>\w+)s\. (?P<true>\w+)s always tell "
+    r"the truth, and (?P=knave)s always lie\. You meet (?P<people>\d{1,3}) inhabitants: (?P<names>[^.\"]*)\. "
 )
 _TAIL = re.compile(r"So who is an? \w+ and who is an? \w+\?\s*")
 _SPEECH = [
@@ -95,7 +95,7 @@ def read(text: str) -> Puzzle:
     if len(text) > LONGEST:
         raise ValueError("it is longer than a puzzle")
     head = _HEAD.match(text)
-    if head is not None and head["knave"] not in pair_of(head["knight"]):
+    if head is not None and {head["knave"], head["true"].lower()} != set(pair_of(head["knight"])):
         raise ValueError(f"{head['knight']} and {head['knave']} are no pair of roles")
     if head is None:
         names, spoken = _read_words(text)
