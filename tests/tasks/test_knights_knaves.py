@@ -211,9 +211,10 @@ def test_people_are_two_to_eight(bad: Any) -> None:
             options(train_size=1, test_size=1, **{key: bad})
 
 
-@pytest.mark.parametrize(
-    ("keys", "kind"), [*((ENGLISH, kind) for kind in PERTURBATIONS), (TINY, "statement"), (TINY, "leaf")]
-)
+CHANGES = [*((ENGLISH, kind) for kind in PERTURBATIONS), (TINY, "statement"), (TINY, "leaf")]
+
+
+@pytest.mark.parametrize(("keys", "kind"), CHANGES)
 def test_a_perturbed_problem_has_its_own_answer(keys: dict[str, Any], kind: Any) -> None:
     rng, changed = random.Random(0), 0
     for problem in built(**keys).train[:50]:
@@ -229,3 +230,8 @@ def test_a_perturbed_problem_has_its_own_answer(keys: dict[str, Any], kind: Any)
         if keys is TINY:
             assert set(other.question.split()) <= set(VOCABULARY)
     assert changed > 30
+
+
+def test_the_tiny_form_has_no_other_names_order_or_words() -> None:
+    for kind in ("flipped_roles", "random_roles", "uncommon_names", "reordered"):
+        assert perturbed(built(**TINY).train[0], kind, random.Random(0)) is None  # type: ignore[arg-type]

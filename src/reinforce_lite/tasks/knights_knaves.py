@@ -169,12 +169,14 @@ def perturbed(problem: Problem, kind: Perturbation, rng: random.Random) -> Probl
     """The problem with its puzzle changed in one respect, for the question whether a policy has learnt it by heart.
 
     Returns:
-        None if the puzzle has no such change.
+        None if the puzzle has no such change; the tiny form has no other names, order or words for the roles.
 
     Raises:
         ValueError: the problem is no puzzle, or has not exactly one solution.
     """
     form: Form = "english" if problem.question.startswith("A very") else "words"
+    if form == "words" and kind not in ("statement", "leaf"):
+        return None
     puzzle = perturb(read(problem.question), kind, rng, JOINING[form])
     return None if puzzle is None else _problem(f"{problem.id}-{kind}", puzzle, write(puzzle, form))
 

@@ -34,8 +34,8 @@ NO_NAMES = {"is", "a", "an", "the", "and", "or", "not", "if", "then", *KNIGHT_KN
 JOINED = {"and": "{} and {}", "or": "{} or {}", "if": "If {} then {}", "iff": "{} if and only if {}"}
 
 _HEAD = re.compile(
-    r"A very special island is inhabited only by (?P<knight>\w+)s and (?P<knave>\w+)s\. \w+s always tell the truth, "
-    r"and \w+s always lie\. You meet (?P<people>\d{1,3}) inhabitants: (?P<names>[^.\"]*)\. "
+    r"A very special island is inhabited only by (?P<knight>\w+)s and (?P<knave>\w+)s\. (?P<true>\w+)s always tell "
+    r"the truth, and (?P=knave)s always lie\. You meet (?P<people>\d{1,3}) inhabitants: (?P<names>[^.\"]*)\. "
 )
 _TAIL = re.compile(r"So who is an? \w+ and who is an? \w+\?\s*")
 _SPEECH = [
@@ -95,7 +95,7 @@ def read(text: str) -> Puzzle:
     if len(text) > LONGEST:
         raise ValueError("it is longer than a puzzle")
     head = _HEAD.match(text)
-    if head is not None and head["knave"] not in pair_of(head["knight"]):
+    if head is not None and {head["knave"], head["true"].lower()} != set(pair_of(head["knight"])):
         raise ValueError(f"{head['knight']} and {head['knave']} are no pair of roles")
     if head is None:
         names, spoken = _read_words(text)
@@ -158,12 +158,18 @@ def _person(name: str, names: Sequence[str]) -> int:
 
 
 def _statement(says: str, names: Sequence[str], roles: tuple[str, str], form: Form) -> Statement:
+    """What is said; of several joints in one statement nobody could tell which comes first, so there is at most one."""
     if not says:
         raise ValueError("a statement is empty")
     for kind, joint in _JOINTS:
-        parts = says.removeprefix("If ").split(joint) if kind == "if" else says.split(joint)
-        if len(parts) == 2:
-            return (kind, *(_statement(part, names, roles, form) for part in parts))
+        left, found, right = says.partition(joint)
+        if found:
+            left = left.removeprefix("If ") if kind == "if" else left
+            return (kind, *(_leaf(part, names, roles, form) for part in (left, right)))
+    return _leaf(says, names, roles, form)
+
+
+def _leaf(says: str, names: Sequence[str], roles: tuple[str, str], form: Form) -> Statement:
     match = (_LEAF if form == "english" else _WORDS_LEAF).fullmatch(says)
     if match is None or match["role"] not in roles:
         raise ValueError(f"it is no statement: {says[:60]!r}")
