@@ -14,6 +14,8 @@ from reinforce_lite.tasks import numbers
 from reinforce_lite.tasks.numbers import Reading, normalise
 
 LONGEST_SENTENCE = 2_000
+NO_TAG = "no complete answer tag"
+"""The reason of a text without an answer that could be read."""
 LONGEST_CONTENT = 10_000  # characters of one tag or box; more than this is an essay, not an answer
 
 _TAG = re.compile(r"<\s*+(?P<slash>/?+)\s*+answer\s*+>", re.IGNORECASE)
@@ -44,7 +46,7 @@ def read(text: str) -> Reading:
     the innermost counts. If the content of that tag has no reading, there is none: earlier tags are not tried.
     """
     content = _last_answer(text)
-    return Reading.none("no complete answer tag") if content is None else parse_number(content)
+    return Reading.none(NO_TAG) if content is None else parse_number(content)
 
 
 def flexible(text: str) -> Decimal | None:
