@@ -337,6 +337,20 @@ GUARDS = [
         "tasks/test_knights_answers.py::test_the_work_grows_no_faster_than_the_text",
     ),
     Guard(
+        "a stage that is switched off", f"{SRC}/stages.py",
+        "if not stage.switch or getattr(settings.evaluation, stage.switch)]", "]",
+        "test_stages.py::test_a_stage_that_is_switched_off_has_no_jobs",
+    ),
+    Guard(
+        "no number after an override of the direction of writing", f"{SRC}/tasks/numbers.py",
+        "if _OVERRIDE.search(text):", "if False:", "tasks/test_readings.py::test_a_row_in_both_readers",
+    ),
+    Guard(
+        "AdamW takes no square root of MKL's where machines should agree", f"{SRC}/optim/optimizer.py",
+        "for weight in weights) or are_common()", "for weight in weights)",
+        "io/test_instructions.py::test_the_square_root_of_adamw_is_then_the_cpus_own",
+    ),
+    Guard(
         "a user of a bare number", "workflow/rules/common.smk",
         "check_folders()\nname_user()\n", "check_folders()\n",
         "workflow/test_hostile.py::test_a_user_without_a_name_and_a_bare_environment",
