@@ -84,6 +84,16 @@ GUARDS = [
         "evaluation/test_written.py::test_of_another_model_nothing_is_read",
     ),
     Guard(
+        "what was not measured well enough decides nothing", f"{SRC}/evaluation/detector_accuracy.py",
+        "decides=enough and right,", "decides=True,",
+        "evaluation/test_detector_accuracy.py::test_what_decides_a_claim",
+    ),
+    Guard(
+        "an attempt in the word world is rejected by its sums", f"{SRC}/evaluation/behaviours.py",
+        "return taken_back(text) or ", "return ",
+        "evaluation/test_behaviours.py::test_in_the_word_world_the_style_is_recognised",
+    ),
+    Guard(
         "results are written beside their place", f"{SRC}/io/files.py",
         'temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")', "temporary = path",
         "io/test_files.py::test_a_failed_write_leaves_the_old_file_and_nothing_else",

@@ -12,7 +12,6 @@ from types import ModuleType
 
 import pytest
 
-from reinforce_lite.evaluation import detector_accuracy
 from reinforce_lite.evaluation.behaviours import BEHAVIOURS
 from reinforce_lite.evaluation.detector_accuracy import ENOUGH, PRECISION, RECALL, measured
 
@@ -69,37 +68,6 @@ def test_a_behaviour_decides_where_the_sealed_half_says_so(name: str) -> None:
     enough = min(figures[half][name]["positives"] for half in MEASURE.HALVES) >= ENOUGH
     reached = enough and row["precision"] >= PRECISION and row["recall"] >= RECALL
     assert accuracy.decides == reached
-
-
-@pytest.mark.parametrize(
-    ("positives", "precision", "recall", "decides"),
-    [
-        ((30, 30), 0.9, 0.7, True),
-        ((29, 30), 0.9, 0.7, False),
-        ((30, 29), 0.9, 0.7, False),
-        ((30, 30), 0.89, 1.0, False),
-        ((30, 30), 1.0, 0.69, False),
-        ((30, 30), None, 0.0, False),
-    ],
-)
-def test_what_decides_a_claim(
-    monkeypatch: pytest.MonkeyPatch,
-    positives: tuple[int, int],
-    precision: float | None,
-    recall: float,
-    decides: bool,
-) -> None:
-    row = {
-        "precision": precision,
-        "precision_interval": None if precision is None else [0.8, 1.0],
-        "recall": recall,
-        "recall_interval": [0.5, 0.9],
-    }
-    halves = zip(MEASURE.HALVES, positives, strict=True)
-    figures = {half: {"tables": {**row, "positives": count}} for half, count in halves}
-    monkeypatch.setattr(detector_accuracy, "_figures", lambda: figures)
-    assert measured("tables").decides == decides
-    assert measured("tables").recall_interval == (0.5, 0.9)
 
 
 def test_figures_worked() -> None:

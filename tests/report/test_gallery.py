@@ -14,7 +14,7 @@ from reinforce_lite.report.compare import Pair
 from reinforce_lite.report.gallery import KINDS, Card, cards, mixed, view
 from reinforce_lite.tasks.gsm8k import TASK
 
-WAIT = "9 + 4 = 13 wait . 13"
+WAIT = "9 + 4 = 12 wait 9 + 4 = 13 ."
 
 
 def pair(i: int, before: bool, after: bool, texts: Sequence[str] = ("7", "7")) -> Pair:

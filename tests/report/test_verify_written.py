@@ -12,6 +12,7 @@ from reinforce_lite.config import Settings
 from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
 from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.report import build as build_module
+from reinforce_lite.report import traces
 from reinforce_lite.report import verify as module
 from reinforce_lite.report.build import build
 from reinforce_lite.report.verify import agree, verified, verify
@@ -168,3 +169,14 @@ def test_from_another_folder_the_page_is_the_same(
     build(written, place)
     monkeypatch.chdir("/")
     assert [str(one) for one in found(place)] == []
+
+
+def test_behaviours_by_other_detectors_come_with_the_version_that_counted_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "behaviours", lambda text: frozenset({"tables"} if "8" in text else ()))
+    (claims,) = (check for check in verify(folder) if check.name == "claims")
+    assert claims.differences and not claims.notes, "the same version must count the same"
+    monkeypatch.setattr(module, "origin", lambda: {"git_commit": "f" * 40, "image": None})
+    (claims,) = (check for check in verify(folder) if check.name == "claims")
+    assert claims.differences and "made by commit" in claims.notes[0] and "detectors" in claims.notes[0]

@@ -244,6 +244,8 @@ def _claims(experiment: Experiment, report: Report) -> Check:
         for run in stated.get("runs", []):
             run.pop("within_question", None)  # made by an earlier version; nothing shows it any more
         check.differences += differing(name, "", stated, json.loads(json.dumps(derived)))
+    if check.differences and (other := _other_maker(experiment)):
+        check.notes.append(f"{other}, whose detectors of behaviours may be others; run that version's verify")
     count, runs = len(report.verdicts["claims"]), len(report.traces["runs"])
     check.looked_at = f"{count} verdicts, and the behaviours of {runs} runs"
     return check
