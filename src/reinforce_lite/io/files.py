@@ -119,8 +119,9 @@ def _read(path: Path) -> str:
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write one JSON object a line, atomically."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make an encoder for every row
     with atomic_text(path) as handle:
-        handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        handle.writelines(encode(row) + "\n" for row in rows)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ derived is held against the SHA-256 that was recorded when it was written. So a 
 file that follows from it, sums included, was rewritten too.
 """
 
+import filecmp
 import json
 import re
 from collections import Counter
@@ -159,9 +160,10 @@ def _layer(derived: Derived, name: str) -> Check:
         file, kind = str(path.relative_to(derived.target.root)), _kind(derived, path)
         files[kind] += 1
         if path.suffix == ".jsonl":
-            stated = rows_of(folder / file)
-            rows[kind] += len(stated)
-            check.differences += differing_rows(file, stated, read_jsonl(path) + derived.missing[folder / file])
+            rows[kind] += (folder / file).read_bytes().count(b"\n")
+            if derived.missing[folder / file] or not filecmp.cmp(folder / file, path, shallow=False):
+                again = read_jsonl(path) + derived.missing[folder / file]
+                check.differences += differing_rows(file, rows_of(folder / file), again)
             continue
         record = record_of(folder / file, sums=dict)
         check.differences += differing(file, "", record, read_json(path))

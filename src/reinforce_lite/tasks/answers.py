@@ -13,6 +13,9 @@ from decimal import Decimal
 from reinforce_lite.tasks import numbers
 from reinforce_lite.tasks.numbers import Reading, normalise
 
+LONGEST_SENTENCE = 2_000
+NO_TAG = "no complete answer tag"
+"""The reason of a text without an answer that could be read."""
 LONGEST_CONTENT = 10_000  # characters of one tag or box; more than this is an essay, not an answer
 
 _TAG = re.compile(r"<\s*+(?P<slash>/?+)\s*+answer\s*+>", re.IGNORECASE)
@@ -43,7 +46,7 @@ def read(text: str) -> Reading:
     the innermost counts. If the content of that tag has no reading, there is none: earlier tags are not tried.
     """
     content = _last_answer(text)
-    return Reading.none("no complete answer tag") if content is None else parse_number(content)
+    return Reading.none(NO_TAG) if content is None else parse_number(content)
 
 
 def flexible(text: str) -> Decimal | None:
@@ -63,8 +66,8 @@ def under_read(text: str, gold: str) -> bool:
     if _last_answer(text) is not None or _boxes(text):
         return False
     text, value = _without_latex(text).rstrip(), Decimal(normalise(gold))
-    begins = max((end.end() for end in _SENTENCE_END.finditer(text)), default=0)
-    return numbers.last(text).value != value and value in numbers.values(text[begins:])
+    *_, sentence = _SENTENCE_END.split(text[-LONGEST_SENTENCE:])
+    return numbers.last(text).value != value and value in numbers.values(sentence)
 
 
 def parse_number(text: str) -> Reading:

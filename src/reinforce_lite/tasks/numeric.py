@@ -64,11 +64,12 @@ class NumericTask(Task[OptionsT]):
         Raises:
             ValueError: the gold answer is no number.
         """
-        reading, gold = answers.strict(text), problem.answer
+        reading, gold = answers.read(text), problem.answer
+        loose = answers.flexible(text) if reading.reason == answers.NO_TAG else reading.value
         return {
-            "correct": answers.is_correct(reading, gold),
-            "flexible": answers.is_correct(answers.flexible(text), gold),
-            "format": reading is not None,
+            "correct": answers.is_correct(reading.value, gold),
+            "flexible": answers.is_correct(loose, gold),
+            "format": reading.value is not None,
             "published": article.published_is_correct(text, gold),
             "released": article.released_is_correct(text, gold),
         }
