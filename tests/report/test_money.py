@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reinforce_lite.budget.ledger import Attempt
-from reinforce_lite.config import Settings
+from reinforce_lite.config import Settings, validate
 from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.report import money
 from reinforce_lite.report.build import build
@@ -94,6 +94,10 @@ def test_what_was_not_run_is_said_and_the_rest_is_shown(fresh: Settings) -> None
         r"train tiny-llama leave_one_out seed0, evaluate_trained tiny-llama leave_one_out seed0: not", page
     )
     assert "US dollars by stage, planned and spent: train $0.0040 [$0.0020, $0.0080], spent" in page
+    assert "12 hours on one card" not in page, "a CPU is no card"
+    config = fresh.model_dump(mode="json")
+    build(validate({**config, "hardware": {**config["hardware"], "device": "cuda"}}), fresh.folder)
+    page = (fresh.folder / "report.html").read_text(encoding="utf-8")
     assert "12 hours on one card, would cost $0.60 at this price" in page  # $0.05 an hour
 
 
