@@ -221,7 +221,7 @@ GUARDS = [
         "budget/test_gate.py::test_a_machine_that_stood_still_says_nothing_of_the_next_step",
     ),
     Guard(
-        "what computes is in the key", f"{SRC}/experiment/keys.py",
+        "what computes is in the key", f"{SRC}/resources/keys.py",
         "found[COMPUTED_WITH] = computing(config, job)", "pass",
         "experiment/test_keys.py::test_what_computes_otherwise_is_refused_named_and_accepted",
     ),
@@ -285,6 +285,56 @@ GUARDS = [
         "a user of a bare number", "workflow/rules/common.smk",
         "check_folders()\nname_user()\n", "check_folders()\n",
         "workflow/test_hostile.py::test_a_user_without_a_name_and_a_bare_environment",
+    ),
+    Guard(
+        "a key is computed again", f"{SRC}/report/verification/keys.py",
+        'if made["key"] not in derived:', 'if False:',
+        "report/test_frauds.py::test_a_fraud_is_named[one byte of the trained weights, rebuilt]",
+    ),
+    Guard(
+        "results hold the head of the ledger", f"{SRC}/report/verification/records.py",
+        'if there != row:', 'if False:',
+        "report/test_frauds.py::test_a_fraud_is_named[all prices halved, chain and report anew]",
+    ),
+    Guard(
+        "advantages follow from rewards", f"{SRC}/report/verification/derive.py",
+        'one["advantage"] = weight', 'pass',
+        "report/test_frauds.py::test_a_fraud_is_named[advantages doubled, with the sums]",
+    ),
+    Guard(
+        "the budget's decisions are read", f"{SRC}/report/verification/records.py",
+        'check.differences += _decision(experiment, layout, job)', 'pass',
+        "report/test_frauds.py::test_a_fraud_is_named[a training called stopped]",
+    ),
+    Guard(
+        "the configuration is what preflight saw", f"{SRC}/report/verification/records.py",
+        'yield from _differing(now, then)', 'yield from ()',
+        "report/test_frauds.py::test_a_fraud_is_named[name of the hardware]",
+    ),
+    Guard(
+        "the sums of the crate are read", f"{SRC}/report/verification/sealed.py",
+        'check.differences += _sums(folder, sums, sum_of)', 'pass',
+        "report/test_frauds.py::test_a_fraud_is_named[the copied workflow, resealed]",
+    ),
+    Guard(
+        "a published root is compared", f"{SRC}/report/verification/sealed.py",
+        'check.differences += differing(NAME, "", known.root, published, "root")', 'pass',
+        "report/test_signature.py::test_a_published_root",
+    ),
+    Guard(
+        "a commit that is no hash is no command", f"{SRC}/report/page.py",
+        'return found and found[1]', 'return commit',
+        "report/test_unseen.py::test_a_commit_that_is_no_hash_becomes_no_command",
+    ),
+    Guard(
+        "what is not seen is shown on the page", f"{SRC}/report/page.py",
+        'else shown(value),', 'else value,',
+        "report/test_unseen.py::test_characters_of_an_answer_are_shown_on_the_page",
+    ),
+    Guard(
+        "who verifies reads nothing outside", f"{SRC}/io/sums.py",
+        'if not self._trusting and not path.resolve().is_relative_to(self._folder.resolve()):', 'if False:',
+        "io/test_sums.py::test_who_verifies_reads_nothing_outside",
     ),
 ]  # fmt: skip
 

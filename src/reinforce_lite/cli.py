@@ -23,7 +23,8 @@ from reinforce_lite.experiment import estimate_command, frame, ledger_command
 from reinforce_lite.io import interrupt
 from reinforce_lite.io.interrupt import Interrupted
 from reinforce_lite.io.keyed import ACCEPT
-from reinforce_lite.report import claims_command, traces_command, verify_command
+from reinforce_lite.io.shown import shown
+from reinforce_lite.report import claims_command, eee_command, traces_command, verify_command
 from reinforce_lite.stages import STAGES, Job, Layout, Stage
 
 Arguments = argparse.Namespace
@@ -87,6 +88,11 @@ def estimate(arguments: Arguments) -> None:
     estimate_command.run(load(arguments.config), arguments)
 
 
+def export_eee(arguments: Arguments) -> None:
+    """Write the per-item results in the shared format of Every Eval Ever, schema 0.3."""
+    eee_command.run(load(arguments.config), arguments)
+
+
 def power(arguments: Arguments) -> None:
     """Show how small a gain the comparison can see, before money is spent on it."""
     power_command.run(load(arguments.config), arguments)
@@ -99,7 +105,9 @@ def traces(arguments: Arguments) -> None:
 
 def verify(arguments: Arguments) -> None:
     """Derive every number of a finished report again, from the per-item files up, and say what differs."""
-    verify_command.run(arguments)
+    from reinforce_lite.experiment.replay import replay  # torch, if at all
+
+    verify_command.run(arguments, replay)
 
 
 def _stages(command: str) -> list[Stage]:
@@ -132,9 +140,11 @@ def parser() -> argparse.ArgumentParser:
         name = (row.command or row.name).replace("_", "-")
         if name not in commands.choices:
             _add_stage_options(add(name, stage, COMMANDS.get(name, row.message)), _stages(name))
-    others: tuple[Callable[[Arguments], int | None], ...] = (claims, estimate, ledger, power, traces, verify)
+    others: tuple[Callable[[Arguments], int | None], ...] = (
+        claims, estimate, export_eee, ledger, power, traces, verify,
+    )  # fmt: skip
     for function in others:
-        command = add(function.__name__, function, str(function.__doc__).strip())
+        command = add(function.__name__.replace("_", "-"), function, str(function.__doc__).strip())
         if function is not claims:
             OPTIONS[function.__name__](command)
     return root
@@ -142,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
 
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "estimate": estimate_command.add_options,
+    "export_eee": eee_command.add_options,
     "ledger": ledger_command.add_options,
     "power": power_command.add_options,
     "traces": traces_command.add_options,
@@ -186,7 +197,7 @@ def _ended(arguments: Arguments) -> int:
     try:
         return arguments.function(arguments) or 0
     except UserError as error:
-        print(f"reinforce-lite {arguments.command}: {error}", file=sys.stderr)
+        print(shown(f"reinforce-lite {arguments.command}: {error}"), file=sys.stderr)
         return 2
     except OSError as error:
         if error.filename is None:

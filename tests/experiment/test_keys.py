@@ -5,11 +5,11 @@ import pytest
 
 from reinforce_lite.config import Lora, SamplerGapLimit, Settings, load
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import keys
 from reinforce_lite.io.files import write_json
 from reinforce_lite.io.keyed import Key
 from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.policy.identity import policy_key
+from reinforce_lite.resources import keys
 from reinforce_lite.stages import Job, Layout
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ from ledger_lines import close, opened, touch, write
 from reinforce_lite.budget.chain import head_path
 from reinforce_lite.budget.device_lock import hold, lock_path
 from reinforce_lite.budget.ledger import Attempt, accept_loss, attempts, ledger_path
-from reinforce_lite.experiment.tracking import open_experiment, rebuild, results_of, stage_seconds
+from reinforce_lite.experiment.tracking import ROOT_TAG, open_experiment, rebuild, results_of, stage_seconds
 from reinforce_lite.io.files import write_json, write_jsonl
 from reinforce_lite.stages import Layout
 
@@ -70,7 +70,9 @@ def view(settings):
             key: sorted((p.step, p.value) for p in client.get_metric_history(run.info.run_id, key))
             for key in run.data.metrics
         }
-        tags = {key: value for key, value in run.data.tags.items() if key not in ("mlflow.parentRunId", "git_commit")}
+        # A root is of the moment at which it was published: nobody can say it again.
+        passing = ("mlflow.parentRunId", "git_commit", *(key for key in run.data.tags if key.startswith(ROOT_TAG)))
+        tags = {key: value for key, value in run.data.tags.items() if key not in passing}
         where = Path(settings.tracking.artifacts, settings.experiment, run.info.run_id, "artifacts")
         shown.setdefault(run.data.tags.get("attempt", "parent"), []).append(
             {

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from reinforce_lite.config import Settings, load, merge, validate
-from reinforce_lite.experiment import keys
 from reinforce_lite.experiment.resume import drop_evaluations, drop_other_key, drop_read
 from reinforce_lite.io.files import write_json
+from reinforce_lite.resources import keys
 from reinforce_lite.stages import FINISHED, Job, Layout
 
 ROOT = Path(__file__).parents[2]

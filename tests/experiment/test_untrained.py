@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 
 from reinforce_lite.config import load as load_config
-from reinforce_lite.experiment import keys
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.experiment.train import untrained
 from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.policy.load import load, save
+from reinforce_lite.resources import keys
 from reinforce_lite.stages import Job, Layout
 from toys import toy_policy
 

@@ -12,16 +12,21 @@ from typing import Any
 
 import pytest
 
+from reinforce_lite.budget import decision
 from reinforce_lite.budget.events import Close, Open, Touch
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings, validate
-from reinforce_lite.io.files import write_json, write_jsonl
+from reinforce_lite.experiment.preflight import DECIDED
+from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.io.provenance import sums
 from reinforce_lite.learning.curves import coin, point, question_seed, training_summary
 from reinforce_lite.report import build as build_module
 from reinforce_lite.report import plots
 from reinforce_lite.report.compare import compare
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
+from reinforce_lite.resources import keys
+from reinforce_lite.resources.precision import training_of
+from reinforce_lite.stages import Job, Layout, jobs
 
 ATTACK = "<script>alert('no')</script> & <b>"
 QUESTIONS, STEPS = 120, 40
@@ -84,13 +89,32 @@ def items(right: int, seed: int, trained: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def write_evaluation(folder: Path, rows: list[dict[str, Any]], model: str, variant: str | None) -> None:
+def made(settings: Settings, job: Job) -> dict[str, Any]:
+    """What a stage records of its key; no library computes anything here."""
+    key = keys.asked(settings, job)
+    return {"key": key.digest, "asked": {**key}}
+
+
+def write_policy(settings: Settings, job: Job, more: dict[str, Any]) -> None:
+    """Weights that say no more than whose they are, and policy.json."""
+    folder = Layout.of(settings).path(job, "policy").parent
+    (folder / "weights").mkdir(parents=True, exist_ok=True)
+    (folder / "weights/model.safetensors").write_text(f"the weights of {job}")
+    write_json(folder / "weights/config.json", {"hidden_size": 128, "model_type": "llama"})
+    write_json(folder / "weights/tokenizer.json", {"model": {"vocab": {"a": 0}}})
+    write_json(folder / "policy.json", {"weights": {"folder": "weights"}, **more, **made(settings, job)})
+
+
+def write_evaluation(settings: Settings, job: Job, rows: list[dict[str, Any]]) -> None:
+    folder, model, variant = Layout.of(settings).folder(job), job.model, job.variant
+    policy = {k: v for k, v in read_json(Layout.of(settings).needs(job)["policy"]).items() if k != "asked"}
     write_jsonl(folder / "items.jsonl", rows)
     mean = {key: sum(row[key] for row in rows) / len(rows) for key in ("strict", "flexible", "truncated", "length")}
     length = mean.pop("length")
     identity = {"model": model, "variant": variant, "seed": None if variant is None else 0, "n": len(rows)}
-    rest = {"length_mean": length, "seconds": 12.5, "policy": {"model": model}, "harness": {"version": "0.4.13"}}
-    write_json(folder / "evaluation.json", {**identity, **mean, **rest, "sums": sums(folder / "items.jsonl")})
+    rest = {"length_mean": length, "seconds": 12.5, "policy": policy, "harness": {"version": "0.4.13"}}
+    own = {"sums": sums(folder / "items.jsonl"), **made(settings, job)}
+    write_json(folder / "evaluation.json", {**identity, **mean, **rest, **own})
 
 
 def completions(step: int, gain: float, rng: random.Random, tossed: bool) -> list[dict[str, Any]]:
@@ -136,7 +160,13 @@ def metrics(step: int, sampled: list[dict[str, Any]], gain: float, rng: random.R
     }
 
 
-def write_training(settings: Settings, folder: Path, variant: str) -> None:
+def write_training(settings: Settings, job: Job) -> None:
+    folder, variant = Layout.of(settings).folder(job), str(job.variant)
+    start = {
+        k: v for k, v in read_json(Layout.of(settings).needs(job)["policy"]).items() if k not in ("weights", "sums")
+    }
+    training = training_of(settings, job.model, variant).model_dump(mode="json")
+    write_policy(settings, job, {**start, "variant": variant, "seed": 0, "training": training})
     rng, rows, sampled = random.Random(1), [], []
     for step in range(STEPS):
         gain = step / STEPS if variant == "leave_one_out" else 0.0
@@ -153,7 +183,13 @@ def write_training(settings: Settings, folder: Path, variant: str) -> None:
 def write_data(folder: Path) -> None:
     write_jsonl(folder / "train.jsonl", [problem("train", 1000 + i) for i in range(TRAIN)])
     write_jsonl(folder / "test.jsonl", [problem("test", i) for i in range(QUESTIONS)])
-    told = {"task": "word_world", "counts": {"train": TRAIN, "test": QUESTIONS}, "source": {"seed": 0}}
+    write_jsonl(folder / "demonstrations.jsonl", [])
+    told = {
+        "task": "word_world",
+        "settings": {"seed": 0},
+        "counts": {"train": TRAIN, "test": QUESTIONS},
+        "source": {"seed": 0},
+    }
     write_json(folder / "manifest.json", {**told, "sha256": sums(folder / "train.jsonl", folder / "test.jsonl")})
 
 
@@ -161,29 +197,32 @@ def write_folder(settings: Settings, folder: Path) -> None:
     environment: dict[str, Any] = {"python": "3.12.1", "cpu": "A CPU", "git_commit": None}
     environment["packages"] = {"torch": "2.13.0", "snakemake": "9.27.1"}
     checks = [{"name": "memory", "ok": True, "detail": "1.2 of 8 GiB"}]
-    write_json(folder / "preflight.json", {"checks": checks, "environment": environment})
+    decided = settings.model_dump(mode="json", include=DECIDED)
+    write_json(folder / "preflight.json", {"checks": checks, "environment": environment, "decided": decided})
     write_data(folder / "data")
     write_json(folder / "config.json", settings.model_dump(mode="json"))
     for offset, model in enumerate(settings.models):
-        source = {
-            "model": model,
-            "source": "from_scratch",
-            "revision": None,
-            "parameters": 803_968,
-            "start": {"steps": 800},
+        start = settings.policies[model].start
+        source = {"model": model, "source": "from_scratch", "revision": None, "parameters": 803_968}
+        write_jsonl(folder / "policies" / model / "start.jsonl", [{"step": 0, "loss": 3.5}, {"step": 1, "loss": 2.5}])
+        own = {
+            "start": start and start.model_dump(mode="json"),
+            "sums": sums(folder / "policies" / model / "start.jsonl"),
         }
-        write_json(folder / "policies" / model / "policy.json", source)
-        write_evaluation(folder / "baseline" / model, items(60, offset, False), model, None)
+        write_policy(settings, Job("fetch_policy", model), {**source, **own})
+        write_evaluation(settings, Job("evaluate_baseline", model), items(60, offset, False))
         for variant, right in (("leave_one_out", 95 - 30 * offset), ("random_reward", 58)):
             end = Path(model, variant, "seed0")
-            write_evaluation(folder / "trained" / end, items(right, offset, True), model, variant)
-            write_training(settings, folder / "train" / end, variant)
+            write_training(settings, Job("train", model, variant, 0))
+            write_evaluation(settings, Job("evaluate_trained", model, variant, 0), items(right, offset, True))
             sides = (folder / side / "items.jsonl" for side in (f"baseline/{model}", f"trained/{end}"))
             figures = compare(*sides, resamples=500, seed=BOOTSTRAP_SEED)
             write_json(folder / f"compare/{end}.json", {"model": model, "variant": variant, "seed": 0, **figures})
     write_jsonl(folder / "benchmarks/train/tiny-llama/leave_one_out/seed0.jsonl", [{"s": 131.0}])
     write_jsonl(folder / "benchmarks/prepare_dataset.jsonl", [{"s": 2.0}])
     write_ledger(folder / "ledger.jsonl")
+    for job in (Job("preflight"), *jobs(settings)):
+        decision.write(Layout(folder).decision(job), settings, None, None)
 
 
 def ledger() -> list[Attempt]:

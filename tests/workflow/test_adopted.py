@@ -19,9 +19,9 @@ from dag_runner import ROOT, Workflow, copy_workflow
 from test_without_the_package import BLOCKER
 
 from reinforce_lite.config import load
-from reinforce_lite.experiment import keys
 from reinforce_lite.io.files import read_json, write_json
 from reinforce_lite.io.provenance import sha256_file
+from reinforce_lite.resources import keys
 from reinforce_lite.stages import Job, Layout
 
 STORED = sorted((ROOT / "tests/stored").glob("*.tar.gz"))

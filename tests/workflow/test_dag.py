@@ -12,12 +12,15 @@ import commands
 import pytest
 import yaml
 from dag_runner import MINI, Workflow, copy_workflow
+from mlflow import MlflowClient
 
 from reinforce_lite.budget import ledger
 from reinforce_lite.config import load
 from reinforce_lite.experiment import tracking
+from reinforce_lite.experiment.replay import replay
 from reinforce_lite.io.files import read_json, read_jsonl, write_jsonl
 from reinforce_lite.io.provenance import sha256_file
+from reinforce_lite.report.manifest import Manifest
 from reinforce_lite.report.summary import reconcile
 from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.report.verify import verify
@@ -87,6 +90,43 @@ def test_its_figures_are_derived_again_and_a_changed_point_is_named(finished: Wo
     write_jsonl(curve, [rows[0], {**rows[1], "reward_mean": rows[1]["reward_mean"] + 0.01}, *rows[2:]])
     named = [one for check in verify(copy) for one in check.differences if one.key == "reward_mean"]
     assert [(one.file, one.place) for one in named] == [(str(curve.relative_to(copy)), "line 2 (step 1)")]
+
+
+@pytest.mark.slow
+def test_answers_and_a_step_are_written_again(finished: Workflow, tmp_path: Path) -> None:
+    """From the bound weights, elsewhere; and a consistent forgery of one answer is named."""
+    copy = Path(shutil.copytree(finished.results(), tmp_path / "elsewhere"))
+    answers, step = replay(copy, 80, seed=1)
+    assert [str(one) for check in (answers, step) for one in check.differences] == []
+    assert answers.looked_at == "80 greedy answers written again (--seed 1), 80 are the same"
+    assert step.looked_at.startswith("the first step of train tiny-llama") and not step.unverified
+    for name in ("baseline/tiny-llama/items.jsonl", "train/tiny-llama/leave_one_out/seed0/completions.jsonl"):
+        rows = read_jsonl(copy / name)
+        write_jsonl(copy / name, [{**rows[0], "completion": "forged"}, *rows[1:]])
+    named = [one for check in replay(copy, 80, seed=1) for one in check.differences]
+    assert {(one.file.partition("/")[0], one.key, one.stated) for one in named} == {
+        ("baseline", "completion", "forged"), ("train", "completion", "forged"),
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_root_was_published_at_the_end_of_every_stage(finished: Workflow) -> None:
+    """In MLflow, in the crate and in the report; every result holds the head of the ledger as it was then."""
+    folder = finished.results()
+    written, summary = Manifest.read(folder), read_json(folder / "summary.json")
+    assert written is not None and written.results.root == summary["provenance"]["manifest"]["root"]
+    assert written.results.root in (folder / "ro-crate-metadata.json").read_text()
+    assert verify(folder, published=written.root)[-1].unverified == []
+    client = MlflowClient(f"sqlite:///{finished.folder}/results/mlflow.db")
+    experiment = client.get_experiment_by_name("mini")
+    runs = client.search_runs([experiment.experiment_id], "tags.`manifest.root` LIKE '%'")
+    (tags,) = (run.data.tags for run in runs)
+    assert tags["manifest.root"] == tags["manifest.root.crate"] == written.root
+    assert {key.split(".")[2] for key in tags if key.startswith("manifest.root.")} == {*DEVICE_RULES, "report", "crate"}
+    for name in ("policies/tiny-llama/policy.json", "trained/tiny-llama/leave_one_out/seed0/evaluation.json"):
+        known = read_json(folder / name)["ledger"]
+        row = (folder / "ledger.jsonl").read_bytes()[: known["bytes"]].splitlines()[-1]
+        assert json.loads(row)["chain"] == known["chain"]
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,20 +17,20 @@ from typing import Any
 from reinforce_lite.budget import decision
 from reinforce_lite.config import Settings, load
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import checks, keys, records
-from reinforce_lite.io.files import read_json, write_json
+from reinforce_lite.experiment import checks, records
+from reinforce_lite.io.files import read_json
 from reinforce_lite.io.keyed import COMPUTED_WITH
 from reinforce_lite.io.provenance import sha256_file
+from reinforce_lite.io.sums import Sums
 from reinforce_lite.report.crate import METADATA
 from reinforce_lite.report.summary import ledger_sum
+from reinforce_lite.resources import keys
 from reinforce_lite.stages import STAGES, Job, Layout, jobs
 from reinforce_lite.tasks import file_sum
 from reinforce_lite.tasks.prepare import load_manifest
 
 EDITED = "is not the file that was written"
 """How the reason ends where somebody has changed a result: what is made of it is made again, not the result."""
-LARGE = 2**20
-"""Bytes; the sums of larger files are kept, by size and time, beside the results."""
 
 
 MADE_UNDER = "workflow/config.json"
@@ -59,7 +58,7 @@ def adopt(settings: Settings) -> list[str]:
             results.put_in_order(job)
         elif not results.is_recorded(job) and not reason.endswith(EDITED):
             records.disown(results.outputs(job), reason)
-    results.keep_sums()
+    results.sum_of.keep()
     count = f"{len(taken)} result{'' if len(taken) == 1 else 's'}"
     lines = [f"adopts {count} of {settings.folder}: made under the present keys ({time.monotonic() - began:.1f} s)"]
     lines += [f"  {job}: {other}" for job in taken if (other := results.computed_otherwise(job))]
@@ -255,25 +254,9 @@ class Results:
         return f"computed with {', '.join(other)}" if other else ""
 
     @cached_property
-    def _sums(self) -> dict[str, list[Any]]:
-        path = self.layout.root / ".sums.json"
-        return dict(read_json(path)) if path.exists() else {}
-
-    def sum_of(self, path: Path) -> str:
+    def sum_of(self) -> Sums:
         """The SHA-256 of a file; of a large one it is remembered for as long as size and time stay."""
-        status = path.stat()
-        if status.st_size < LARGE:
-            return sha256_file(path)
-        known = [status.st_size, status.st_mtime_ns]
-        if self._sums.get(str(path), [])[:2] != known:
-            self._sums[str(path)] = [*known, sha256_file(path)]
-        return str(self._sums[str(path)][2])
-
-    def keep_sums(self) -> None:
-        """Remember them for the next time."""
-        if self._sums:
-            with suppress(UserError):  # then they are taken again
-                write_json(self.layout.root / ".sums.json", self._sums)
+        return Sums(self.layout.root)
 
 
 def _mtime(path: Path) -> int:

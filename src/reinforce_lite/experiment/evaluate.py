@@ -9,6 +9,7 @@ from reinforce_lite.evaluation.written import Written
 from reinforce_lite.experiment.frame import Paid
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.io.files import read_json, write_json, write_jsonl
+from reinforce_lite.io.keyed import ASKED
 from reinforce_lite.io.provenance import sums
 from reinforce_lite.policy.load import load, prepare_torch
 from reinforce_lite.tasks.prepare import load_split
@@ -57,5 +58,6 @@ def write(
         files.append(run.path("samples"))
         sampled = {"sampled": avg_at_k.figures(samples)}
     record: dict[str, Any] = {**run.job.run, **summary, **sampled, "sums": sums(*files)}
-    made = {"policy": read_json(run.need("policy")), "engine": run.evaluation.engine, **run.provenance(accepted)}
+    policy = {key: value for key, value in read_json(run.need("policy")).items() if key != ASKED}
+    made = {"policy": policy, "engine": run.evaluation.engine, **run.provenance(accepted)}
     write_json(run.path(), {**record, **made})

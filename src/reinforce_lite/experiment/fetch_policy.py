@@ -4,6 +4,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.frame import Paid
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.io.files import write_json, write_jsonl
+from reinforce_lite.io.provenance import sums
 from reinforce_lite.learning.progress import Progress
 from reinforce_lite.learning.supervised import supervised_start
 from reinforce_lite.policy import fetch, load
@@ -33,5 +34,6 @@ def run(run: Run, paid: Paid) -> None:
     )
     paid.gate.complete()
     write_jsonl(run.path("start"), history)
-    load.save(policy, run.path().parent, {**provenance, **run.provenance(progress.accepted)})
+    own = {"sums": sums(run.path("start")), **run.provenance(progress.accepted)}
+    load.save(policy, run.path().parent, {**provenance, **own})
     progress.finish()

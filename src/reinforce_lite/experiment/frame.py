@@ -14,12 +14,14 @@ from reinforce_lite.budget.gate import Gate, LedgerMeter, StoppedByBudgetError
 from reinforce_lite.budget.plan import Plan, enough
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import keys, resume, watch
+from reinforce_lite.experiment import resume, watch
 from reinforce_lite.experiment.attempt import Account, AdoptedError, stage
 from reinforce_lite.experiment.checks import require_preflight
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.io.files import check_folder, read_json, write_json, write_jsonl
 from reinforce_lite.policy.size import sized
+from reinforce_lite.report.manifest import seal
+from reinforce_lite.resources import keys
 from reinforce_lite.stages import STAGES, Job, Layout
 
 
@@ -50,8 +52,10 @@ def execute(settings: Settings, job: Job, round: int | None = None, **options: A
     body = partial(import_module, f"reinforce_lite.experiment.{row.command or row.name}")
     if row.name == "preflight":
         body().run(run, round)
+        seal(settings.folder)
     elif not row.device:
         body().run(run, **options)
+        seal(settings.folder)
     elif row.all_devices and int(os.environ.get("RANK", "0")):
         body().follow(run)
     else:

@@ -28,6 +28,9 @@ METHOD = 3
 LOOK_SECONDS = 600.0
 """The checks take seconds, but for tokenizers and data that they download."""
 
+DECIDED = {"protocol", "claims"}
+"""Sections of the configuration that are decided before any test question is read."""
+
 
 def run(run: Run, round: int | None) -> None:
     """Check everything before anything is spent, then rehearse a few steps and plan what the rest may cost."""
@@ -39,6 +42,7 @@ def run(run: Run, round: int | None) -> None:
             raise UserError(f"the checks took more than {LOOK_SECONDS:.0f} s", "check network and disk") from cut
     plan = plan_experiment(settings, clock.steady_seconds() - began)
     result = {"checks": passed, "checked": checks.digest(settings), "environment": environment(), "plan": plan}
+    result["decided"] = settings.model_dump(mode="json", include=DECIDED)
     write_json(run.path(), result)
     reason = plan["refused"]
     decision.write(run.layout.decision(run.job), settings, round, reason, "not run" if reason else None)

@@ -8,9 +8,9 @@ that reads a result was started by a Snakemake that knows of it.
 import shutil
 
 from reinforce_lite.config import Settings
-from reinforce_lite.experiment import keys
 from reinforce_lite.io.files import read_json
 from reinforce_lite.io.journal import Journal
+from reinforce_lite.resources import keys
 from reinforce_lite.stages import FINISHED, STAGES, Job, Layout, jobs
 
 

@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from reinforce_lite.budget.chain import head
 from reinforce_lite.config import Evaluation, PolicySettings, Settings, Training
-from reinforce_lite.experiment import keys
-from reinforce_lite.io.keyed import COMPUTED_WITH, Key
+from reinforce_lite.io.keyed import ASKED, COMPUTED_WITH, Key
 from reinforce_lite.io.provenance import origin
+from reinforce_lite.resources import keys
 from reinforce_lite.resources.precision import evaluation_of, training_of
 from reinforce_lite.stages import Job, Layout
 from reinforce_lite.tasks import Task, named
@@ -66,10 +67,20 @@ class Run:
         return keys.key(self.settings, self.job)
 
     def provenance(self, accepted: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        """What made a result, to stand in it: commit, image, the digest of the key, libraries and device.
+        """What made a result, to stand in it: commit, image, the key and its digest, libraries and device, and the head
+        of the ledger, so that no earlier row can change any more.
 
         `accepted` says where it went on with other ones, if the user wanted that.
         """
+        asked = {name: part for name, part in self.key.items() if name != COMPUTED_WITH}
         computed = {COMPUTED_WITH: self.key[COMPUTED_WITH]} if COMPUTED_WITH in self.key else {}
         others = {"other_numbers": list(accepted)} if accepted else {}
-        return {"made_with": origin(), "key": self.key.digest, **computed, **others}
+        spent = head(self.layout.ledger)
+        return {
+            "made_with": origin(),
+            "key": self.key.digest,
+            ASKED: asked,
+            **({"ledger": spent._asdict()} if spent else {}),
+            **computed,
+            **others,
+        }

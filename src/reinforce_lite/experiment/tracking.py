@@ -31,6 +31,8 @@ from reinforce_lite.experiment.mlflow_runs import (
 )  # fmt: skip
 from reinforce_lite.io import provenance
 from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.io.keyed import ASKED
+from reinforce_lite.report.manifest import seal
 from reinforce_lite.resources.precision import evaluation_of
 from reinforce_lite.stages import STAGES, Layout
 
@@ -39,6 +41,7 @@ PAUSE_SECONDS = 60.0
 MOST_POINTS = 2000
 """Of a longer curve a rebuild logs every n-th step: MLflow takes minutes for all of it, and draws fewer. The file has
 them all."""
+ROOT_TAG = "manifest.root"
 LOCKED_SECONDS = 60.0
 """A database that somebody keeps locked for so long counts as locked for ever."""
 
@@ -68,7 +71,7 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
     data = [layout.needs(job)[name] for name, need in stage.needs.items() if need.startswith("prepare_dataset.")]
     dataset, origin = next(iter(data), None), record.get("made_with") or {}
     if job.stage == "fetch_policy":
-        params = {key: value for key, value in record.items() if key != "weights"}
+        params = {key: value for key, value in record.items() if key not in ("weights", ASKED, "ledger", "sums")}
         rows = _rows(files["start"])
         return Results(params, rows, (), dataset if rows else None, origin)
     if job.stage == "train":
@@ -202,6 +205,7 @@ class LiveRun:
         results = results_of(self._settings, attempt) if attempt.outcome == "finished" else Results()
         run = experiment.client.get_run(self._run_id)
         complete(experiment, self._parent, run, attempt, last["cost_usd"], results)
+        _tag_root(experiment, self._parent, str(attempt.job))
 
     def _guard(self, action: Callable[..., None], *arguments: Any) -> None:
         if time.monotonic() < self._paused_until:
@@ -297,8 +301,24 @@ def publish(settings: Settings, note: str, figures: Mapping[str, float], files: 
         experiment.client.set_tag(parent.info.run_id, "mlflow.note.content", note)
         experiment.log_metrics(parent.info.run_id, [{"step": 0, **figures}])
         experiment.log_artifacts(parent, files)
+        _tag_root(experiment, parent, "report")
     except Exception as problem:
         _warn(f"MLflow's parent run lacks the result: {_one_line(problem)}")
+
+
+def publish_root(settings: Settings, stage: str) -> None:
+    """Put the manifest's root on the experiment's parent run, as this stage leaves it. Trouble is a warning."""
+    try:
+        _tag_root(*open_experiment(settings), stage)
+    except Exception as problem:
+        _warn(f"MLflow's parent run lacks the manifest's root: {_one_line(problem)}")
+
+
+def _tag_root(experiment: Experiment, parent: Any, stage: str) -> None:
+    """The root as it is now, and under the stage's name, where a later one does not replace it."""
+    root = seal(experiment.settings.folder).root
+    for tag in (ROOT_TAG, f"{ROOT_TAG}.{stage.replace(' ', '.')}"):
+        experiment.client.set_tag(parent.info.run_id, tag, root)
 
 
 def stage_seconds(settings: Settings) -> dict[str, float] | None:

@@ -41,9 +41,8 @@ def run(run: Run, paid: Paid) -> None:
         "processes": parallel.processes(),
     }
     write_record(run, rows, how, progress.accepted)
-    provenance = {**read_json(run.need("policy")), **described(run, progress.accepted)}
-    del provenance["weights"]
-    save(policy, run.path().parent, provenance)
+    start = {key: value for key, value in read_json(run.need("policy")).items() if key not in ("weights", "sums")}
+    save(policy, run.path().parent, {**start, **described(run, progress.accepted)})
     if gate.reason is None:  # else a larger budget resumes from there
         progress.finish()
 
@@ -70,7 +69,7 @@ def untrained(run: Run) -> None:
     nothing = {"count": 0, "seconds": 0.0, "bytes": 0}
     write_record(run, [], {"stopped": None, "checkpoint": nothing, "same_cost": None, "processes": 1})
     start, folder = run.need("policy"), run.path().parent
-    provenance = read_json(start)
+    provenance = {key: value for key, value in read_json(start).items() if key != "sums"}
     weights = dict(provenance["weights"])
     if "folder" in weights:
         weights["folder"] = os.path.relpath(Path(start.parent, weights["folder"]), folder)

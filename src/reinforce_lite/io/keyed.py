@@ -20,6 +20,10 @@ START = "start policy"
 depend on them any more."""
 OF_A_MACHINE = (COMPUTED_WITH, "torch", "vllm")
 """What computes; the last two are entries of keys that older versions wrote."""
+ASKED = "asked"
+"""Under this name a result holds the entries of its key, but for what computed it."""
+OF_THE_JOB = ("made_with", "key", ASKED, COMPUTED_WITH, "other_numbers", "ledger", "sums")
+"""What a record says of the job that wrote it, and not of the policy."""
 ACCEPT = "REINFORCE_LITE_ACCEPT_OTHER_NUMBERS"
 """The environment variable that stands for `--accept-other-numbers`."""
 

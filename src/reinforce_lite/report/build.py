@@ -13,6 +13,7 @@ from reinforce_lite.io.files import atomic_text, read_json, write_json
 from reinforce_lite.report import money, traces
 from reinforce_lite.report.claims import judge
 from reinforce_lite.report.evidence import Evidence
+from reinforce_lite.report.manifest import seal
 from reinforce_lite.report.page import page_of
 from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.report.sampled import sampled
@@ -37,7 +38,7 @@ class Report:
 
 
 def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] | None = None) -> None:
-    """Read the results of an experiment and write its report: four files in `folder`.
+    """Read the results of an experiment and write its report: four files in `folder`, and the manifest of them all.
 
     Args:
         settings: the configuration of the experiment.
@@ -47,7 +48,9 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
     Raises:
         UserError: an input is absent, damaged, or contradicts another one.
     """
-    report = report_of(settings, folder, attempts(Layout(folder).ledger), mlflow_seconds)
+    results = seal(folder).results
+    sealed = {"root": results.root, "files": len(results.files)}
+    report = report_of(settings, folder, attempts(Layout(folder).ledger), mlflow_seconds, sealed)
     summary = report.summary.as_json()
     summary["provenance"]["files"][PAGE] = hashlib.sha256(report.page.encode()).hexdigest()
     write_json(folder / SUMMARY, summary)
@@ -55,12 +58,17 @@ def build(settings: Settings, folder: Path, mlflow_seconds: Mapping[str, float] 
     write_json(folder / VERDICTS, report.verdicts)
     with atomic_text(folder / PAGE) as handle:
         handle.write(report.page)
+    seal(folder)
 
 
 def report_of(
-    settings: Settings, folder: Path, ledger: Sequence[Attempt], mlflow_seconds: Mapping[str, float] | None
+    settings: Settings,
+    folder: Path,
+    ledger: Sequence[Attempt],
+    mlflow_seconds: Mapping[str, float] | None,
+    sealed: Mapping[str, Any] | None = None,
 ) -> Report:
-    """The report of the results in `folder`; nothing is written.
+    """The report of the results in `folder`, which prints the root of their Merkle tree; nothing is written.
 
     Raises:
         UserError: an input is absent, damaged, or contradicts another one.
@@ -78,7 +86,8 @@ def report_of(
         for model in settings.models
     }
     seconds, plan = reconcile(ledger, folder / "benchmarks", mlflow_seconds), money.first_plan(folder)
-    summary = summarise(settings, comparisons, ledger, provenance(settings, folder), plan, seconds, more)
+    made = {**provenance(settings, folder), **({"manifest": sealed} if sealed else {})}
+    summary = summarise(settings, comparisons, ledger, made, plan, seconds, more)
     shown = [traces.of_run(folder, model, settings.variants[0], settings.seeds[0]) for model in settings.models]
     judged = judge(Evidence(settings, folder, summary, ledger, shown))
     page = page_of(settings, folder, summary.as_json(), ledger, judged, shown)

@@ -14,7 +14,9 @@ from reinforce_lite.budget.ledger import attempts
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import atomic_folder, read_json, read_jsonl, write_json
+from reinforce_lite.io.sums import Sums
 from reinforce_lite.report import crate_entities as entities
+from reinforce_lite.report import manifest
 from reinforce_lite.report.crate_entities import REPOSITORY, Graph, Reference
 from reinforce_lite.report.crate_steps import (
     CONFIG,
@@ -38,7 +40,7 @@ _PROFILES = {
     "https://w3id.org/ro/wfrun/provenance/0.5": "Provenance Run Crate",
     _WORKFLOW_PROFILE: "Workflow RO-Crate",
 }
-_STATE = ("budget", "checkpoints", "config.json", METADATA, "benchmarks/crate.jsonl")
+_STATE = ("budget", "config.json", METADATA)
 """No results: the workflow writes them whenever it starts, or after the crate was made."""
 
 
@@ -62,15 +64,14 @@ def build(settings: Settings, folder: Path, workflow: Path, now: datetime | None
         hidden = shutil.ignore_patterns(".*", "__pycache__")
         shutil.copytree(workflow, copy, ignore=hidden, copy_function=shutil.copyfile, dirs_exist_ok=True)
         shutil.copyfile(folder / "config.json", copy / Path(CONFIG).name)
-    paths = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    names = [path.as_posix() for path in paths if _is_result(path)]
-    experiment = Experiment(settings, folder, summary, attempts(Layout(folder).ledger), names)
+    experiment = Experiment(settings, folder, summary, attempts(Layout(folder).ledger), results(folder), Sums(folder))
     write_json(folder / METADATA, describe(experiment, now or datetime.now(UTC)))
+    manifest.seal(folder)
 
 
-def _is_result(path: Path) -> bool:
-    temporary = path.suffix == ".tmp" or any(part.startswith(".") for part in path.parts)
-    return not temporary and not any(path.is_relative_to(state) for state in _STATE)
+def results(folder: Path) -> list[str]:
+    """Paths of the files of a folder that a crate describes, under it and sorted."""
+    return [name for name in manifest.names(folder) if not any(Path(name).is_relative_to(state) for state in _STATE)]
 
 
 def _described(name: str) -> dict[str, Any]:
@@ -89,7 +90,10 @@ def describe(experiment: Experiment, now: datetime) -> dict[str, Any]:
     versions = [{"@id": "https://w3id.org/ro/crate/1.1"}, {"@id": _WORKFLOW_PROFILE}]
     graph.add(METADATA, "CreativeWork", about={"@id": "./"}, conformsTo=versions)
     graph.add("./", "Dataset")  # before the files; described below
-    files = [entities.add_file(graph, experiment.folder, name, **_described(name)) for name in experiment.names]
+    files = [
+        entities.add_file(graph, experiment.folder, name, experiment.sum_of, **_described(name))
+        for name in experiment.names
+    ]
     executions, controls = add_steps(graph, experiment, SNAKEFILE)
     licence = _add_licence(graph)
     run = _add_run(graph, experiment, licence)
@@ -129,6 +133,9 @@ def _add_run(graph: Graph, experiment: Experiment, licence: Reference) -> Refere
         sources += add_model_source(graph, experiment, model)
     seed = {"name": "seed of the paired bootstrap, fixed", "value": provenance["seeds"]["bootstrap"]}
     sources.append(graph.add("#bootstrap-seed", "PropertyValue", **seed))  # the one that is no key of the configuration
+    if sealed := provenance.get("manifest"):
+        root = {"name": "root of the Merkle tree (RFC 6962) over the results", "value": sealed["root"]}
+        sources.append(graph.add("#manifest-root", "PropertyValue", **root))
     known = {key: provenance["machine"].get(key) for key in ("platform", "cpu", "cpus", "memory_gib")}
     machine = "; ".join(f"{key} {value}" for key, value in known.items() if value is not None)
     images = dict.fromkeys(origin["image"] for origin in provenance["origins"] if origin["image"])

@@ -4,7 +4,7 @@
 of Workflow Run RO-Crate (https://w3id.org/ro/terms/workflow-run).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +12,6 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from reinforce_lite.config import Settings
-from reinforce_lite.io.provenance import sha256_file
 
 REPOSITORY = "https://github.com/reinforce-lite/reinforce-lite"
 HUB = "https://huggingface.co"
@@ -54,15 +53,15 @@ def identifier(name: str) -> str:
     return quote(name)
 
 
-def add_file(graph: Graph, folder: Path, name: str, kind: str | list[str] = "File", **properties: Any) -> Reference:
+def add_file(graph: Graph, folder: Path, name: str, sum_of: Callable[[Path], str], **properties: Any) -> Reference:
     """A file of the crate, with its size in bytes and its SHA-256."""
     path = folder / name
     return graph.add(
         identifier(name),
-        kind,
+        "File",
         **{"name": name, **properties},
         contentSize=str(path.stat().st_size),
-        sha256=sha256_file(path),
+        sha256=sum_of(path),
         encodingFormat=_FORMATS.get(PurePosixPath(name).suffix, "application/octet-stream"),
     )
 

@@ -3,7 +3,7 @@
 A job that uses no device is not in the ledger: it has an execution if its results are there, and no times.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings
+from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.report import crate_entities as entities
 from reinforce_lite.report.crate_entities import REPOSITORY, Graph, Reference
 from reinforce_lite.stages import STAGES, Job, jobs
@@ -29,6 +30,7 @@ class Experiment:
     summary: dict[str, Any]
     attempts: Sequence[Attempt]
     names: Sequence[str]
+    sum_of: Callable[[Path], str] = sha256_file
 
     def references(self, patterns: Iterable[str]) -> list[Reference]:
         """The files whose path matches one of the patterns; a `*` matches slashes too."""

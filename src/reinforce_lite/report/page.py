@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings
 from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.io.shown import shown
 from reinforce_lite.report import gallery, money, plots, questions, verdicts
 from reinforce_lite.report.compare import Pair, format_remark, p_text, paired, verdict
 from reinforce_lite.report.runs import Run, runs
@@ -67,8 +69,14 @@ def page_of(
         questions=questions.answers(settings, folder, summary),
         sections=SECTIONS,
         tally=verdicts.tally(claims),
-        commit=next((origin["git_commit"] for origin in summary["provenance"]["origins"]), None),
+        commit=_hash(next((origin["git_commit"] for origin in summary["provenance"]["origins"]), None)),
     )
+
+
+def _hash(commit: str | None) -> str | None:
+    """A commit that can be checked out: the hash alone; None if it is none, for it becomes a command to paste."""
+    found = re.fullmatch("([0-9a-f]{40}|[0-9a-f]{64})(-dirty)?", commit or "")
+    return found and found[1]
 
 
 def notice(settings: Settings) -> str | None:
@@ -91,6 +99,7 @@ def render(**context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=["jinja2.ext.loopcontrols"],
+        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else shown(value),
     )
     environment.filters.update(
         percent=lambda share: f"{share:.1%}",

@@ -14,7 +14,7 @@ from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_json, read_jsonl
-from reinforce_lite.io.keyed import COMPUTED_WITH
+from reinforce_lite.io.keyed import COMPUTED_WITH, OF_THE_JOB
 from reinforce_lite.io.provenance import origin, sha256_file
 from reinforce_lite.report import money
 from reinforce_lite.report.summary_model import AttemptCost, RunResult, StageSeconds, Summary
@@ -207,9 +207,7 @@ def reconcile(
 
 def _policy(folder: Path, model: str) -> dict[str, Any]:
     policy = read_json(Layout(folder).policy(model) / POLICY)
-    return {
-        key: value for key, value in policy.items() if key not in ("made_with", "key", COMPUTED_WITH, "other_numbers")
-    }
+    return {key: value for key, value in policy.items() if key not in OF_THE_JOB}
 
 
 def _origins(settings: Settings, folder: Path) -> list[dict[str, Any]]:

@@ -311,8 +311,15 @@ class LedgerSum(Part):
     sha256: Sha256
 
 
+class Sealed(Part):
+    """The Merkle tree over the lines of manifest.sha256 that lie beneath the report."""
+
+    root: Sha256
+    files: Annotated[int, Field(ge=0)]
+
+
 class Provenance(Part):
-    """What the results were made with. Reports of earlier versions lack made_with, ledger and files."""
+    """What the results were made with. Reports of earlier versions lack made_with, ledger, files and manifest."""
 
     versions: dict[str, str | None]
     machine: dict[str, Any]
@@ -325,6 +332,7 @@ class Provenance(Part):
     ledger: LedgerSum | None = None
     files: dict[str, Sha256] | None = None
     """Of each result that the report was made of, and of report.html, by path under the folder."""
+    manifest: Sealed | None = None
 
 
 class Summary(Part):

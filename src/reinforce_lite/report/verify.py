@@ -8,20 +8,18 @@ file that follows from it, sums included, was rewritten too.
 
 import filecmp
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version as version_of
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reinforce_lite import __version__
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_json, read_jsonl
-from reinforce_lite.io.provenance import origin, sha256_file
+from reinforce_lite.io.shown import shown
+from reinforce_lite.io.sums import Sums
 from reinforce_lite.report.build import PAGE, SUMMARY, TRACES, VERDICTS, Report, report_of
 from reinforce_lite.report.verification import ledger
 from reinforce_lite.report.verification.derive import Derived
@@ -30,13 +28,16 @@ from reinforce_lite.report.verification.difference import (
     Check,
     Difference,
     differing,
-    differing_lines,
     differing_rows,
     differing_sums,
     record_of,
     rows_of,
 )
-from reinforce_lite.report.verification.experiment import Experiment
+from reinforce_lite.report.verification.experiment import Experiment, without_sums
+from reinforce_lite.report.verification.keys import keyed
+from reinforce_lite.report.verification.page import other_maker, page
+from reinforce_lite.report.verification.records import records
+from reinforce_lite.report.verification.sealed import described, manifest, signed
 from reinforce_lite.stages import EVALUATED, TRAINED, Layout
 
 KINDS = {
@@ -59,33 +60,36 @@ LAYERS = {
 UNDERIVED = "lengths, losses, drift, learning rates and seconds"
 """What no text tells."""
 
-_OF_THE_REPORT = ("made_with", "ledger", "files")  # in provenance; looked at by other checks
-_SINCE = {"cost": ("attempts", "reconciliation"), "provenance": _OF_THE_REPORT}  # summaries made before lack them
+_SINCE = {"cost": ("attempts", "reconciliation"), "provenance": ("made_with", "ledger", "files")}
+"""What summaries made before lack; that of the provenance is looked at by other checks."""
+_OF_THE_REPORT = (*_SINCE["provenance"], "manifest")
 
 
-def verify(folder: Path) -> list[Check]:
+def verify(folder: Path, published: str | None = None, signers: Path | None = None) -> list[Check]:
     """Compare every layer of a finished experiment with what follows from the layers beneath.
 
     Neither MLflow nor any path outside the folder is read, so it may be a copy, on another machine.
 
     Args:
         folder: results/<experiment>.
+        published: the root of the whole folder, as it was published.
+        signers: who may have signed it, as ssh-keygen reads it.
 
     Returns:
-        One check a layer, from the data to the page.
+        One check a layer, from the data to the page, and those of what binds them together.
 
     Raises:
         UserError: a file is absent or cannot be read, or holds a value of another kind than is written there.
     """
     try:
-        return _verify(folder)
+        return _verify(folder if folder.name else folder.resolve(), published, signers)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # What the files are read for is typed where it is read; this is for the rest of what a forger may write.
         what = f"a file of {folder} holds a value of another kind than is written there: {error}"
         raise UserError(what, "restore the folder from a copy") from error
 
 
-def _verify(folder: Path) -> list[Check]:
+def _verify(folder: Path, published: str | None, signers: Path | None) -> list[Check]:
     experiment = Experiment.read(folder)
     if not (folder / PAGE).exists():
         raise UserError(f"{folder / PAGE} does not exist", "run the rule report first")
@@ -97,9 +101,14 @@ def _verify(folder: Path) -> list[Check]:
         report = _report(derived, read.known, sound=agree(checks))
     if report is None:
         why = "not derived, because the files beneath differ"
-        return [*checks, *(Check(name, why) for name in ("summary", "claims", "page"))]
-    checks += [_summary(experiment, report), _claims(experiment, report)]
-    return [*checks, _page(experiment, report, sound=agree(checks))]
+        checks += [Check(name, why) for name in ("summary", "claims", "page")]
+    else:
+        checks += [_summary(experiment, report), _claims(experiment, report)]
+        checks.append(page(experiment, report, sound=agree(checks)))
+    sums, anew = Sums(folder, trusting=False), agree(checks) and other_maker(experiment) is None
+    checks += [keyed(experiment, sums), records(experiment, read)]
+    checks += [described(experiment, read, sums, anew), manifest(experiment, sums, published)]
+    return [*checks, *([signed(folder, signers, sums)] if signers else [])]
 
 
 def as_text(checks: Sequence[Check]) -> str:
@@ -110,7 +119,7 @@ def as_text(checks: Sequence[Check]) -> str:
         lines += [f"{'':>13}{difference}" for difference in check.differences]
         lines += [f"{'':>13}not verified: {reason}" for reason in check.unverified]
         lines += [f"{'':>13}note: {note}" for note in check.notes]
-    return "\n".join(lines)
+    return "\n".join(shown(line, one_line=True) for line in lines)
 
 
 def as_json(checks: Sequence[Check]) -> dict[str, Any]:
@@ -126,14 +135,6 @@ def agree(checks: Sequence[Check]) -> bool:
 def verified(checks: Sequence[Check]) -> bool:
     """Whether all was compared with something, so that a change would have shown."""
     return not any(check.unverified for check in checks)
-
-
-def _without_sums(experiment: Experiment, check: Check, file: str, what: str) -> None:
-    """Record that sums are absent: every result of this version has them, those of an earlier one may not."""
-    if experiment.version == __version__:
-        check.differences.append(Difference(file, "", "sums", ABSENT, f"recorded by {__version__} with every result"))
-    else:
-        check.unverified.append(f"{file}: no sums recorded by {experiment.version or 'its version'}, so {what}")
 
 
 def _data(derived: Derived) -> Check:
@@ -171,7 +172,7 @@ def _layer(derived: Derived, name: str) -> Check:
         if kind != "compare" and "not_run" in record:
             check.notes.append(f"{Path(file).parent}: not run")
         elif kind != "compare" and "sums" not in record:
-            _without_sums(derived.source, check, file, f"{UNDERIVED} could not be checked")
+            without_sums(derived.source, check, file, f"{UNDERIVED} could not be checked")
     check.notes += derived.failed if name == "comparisons" else []
     check.looked_at = LAYERS[name][1].format(rows=rows, files=files)
     return check
@@ -191,7 +192,7 @@ def _report(derived: Derived, known: Sequence[Attempt], sound: bool) -> Report |
     kept = experiment.summary["cost"].get("reconciliation")
     seconds = None if kept is None else {row["stage"]: row["mlflow"] for row in kept if row["mlflow"] is not None}
     try:
-        return report_of(experiment.settings, target, known, seconds)
+        return report_of(experiment.settings, target, known, seconds, experiment.recorded("manifest"))
     except UserError as error:
         if sound:
             raise UserError(error.problem.replace(str(target), str(experiment.folder)), error.fix) from error
@@ -202,7 +203,7 @@ def _files(experiment: Experiment) -> Check:
     """The records that the report was made of, against the sums that it kept of them."""
     check, recorded = Check("files"), experiment.recorded("files")
     if recorded is None:
-        _without_sums(experiment, check, SUMMARY, "seconds and checkpoints of the records could not be checked")
+        without_sums(experiment, check, SUMMARY, "seconds and checkpoints of the records could not be checked")
     sums = {name: kept for name, kept in (recorded or {}).items() if name != PAGE}
     check.differences += differing_sums(experiment.folder, experiment.folder, sums)
     check.looked_at = f"{len(sums)} records, by their SHA-256"
@@ -220,7 +221,7 @@ def _summary(experiment: Experiment, report: Report) -> Check:
         derived["cost"] = {key: value for key, value in derived["cost"].items() if ("cost", key) not in lacking}
     elif lacking:
         check.differences.append(Difference(SUMMARY, "", names, ABSENT, "recorded with the others"))
-    other, differences = _other_maker(experiment), list(differing(SUMMARY, "", stated, derived))
+    other, differences = other_maker(experiment), list(differing(SUMMARY, "", stated, derived))
     unknown = [one.key for one in differences if other and one.stated is ABSENT]
     if unknown:
         check.notes.append(f"{SUMMARY}: {other}; it does not know {', '.join(unknown)}")
@@ -249,52 +250,6 @@ def _claims(experiment: Experiment, report: Report) -> Check:
     count, runs = len(report.verdicts["claims"]), len(report.traces["runs"])
     check.looked_at = f"{count} verdicts, and the behaviours of {runs} runs"
     return check
-
-
-def _page(experiment: Experiment, report: Report, sound: bool) -> Check:
-    """report.html against its recorded sum, and line by line.
-
-    Another machine may draw the plots otherwise, and another version of this package the whole page; the recorded sum
-    tells that from a page that was changed. `sound`: whether nothing beneath the page differs; else the plots may show
-    just that.
-    """
-    check, path = Check("page"), experiment.folder / PAGE
-    text = path.read_bytes().decode(errors="replace")  # not read_text(), which changes the ends of lines
-    recorded = (experiment.recorded("files") or {}).get(PAGE)
-    present = sha256_file(path)
-    check.looked_at = f"{len(text.splitlines()):,} lines, made anew"
-    if recorded is None:
-        _without_sums(experiment, check, PAGE, "a change of it would not show")
-    elif present != recorded:
-        check.differences.append(Difference(PAGE, "", "SHA-256", recorded, present))
-    if text == report.page:
-        return check
-    if other := _other_maker(experiment):
-        check.unverified.append(f"{PAGE}: {other}, so its lines could not be compared; run that version's verify")
-    elif sound and present == recorded and _without_curves(text) == _without_curves(report.page):
-        check.notes.append(f"{PAGE}: its plots come out otherwise on this machine; the page is as it was written")
-    else:
-        check.differences += differing_lines(PAGE, text, report.page)
-    return check
-
-
-def _other_maker(experiment: Experiment) -> str | None:
-    """In words, what made the report if that was another code than this one; None if it was this one."""
-    made = experiment.recorded("made_with")
-    if made is None or experiment.version != __version__:
-        return f"made by reinforce-lite {experiment.version} of unknown commit; this is {__version__}"
-    for what, then, now in (
-        ("commit", made["git_commit"], origin()["git_commit"]),
-        ("matplotlib", made["matplotlib"], version_of("matplotlib")),
-    ):
-        if then != now:
-            return f"made by {what} {then or 'unknown'}; this is {now or 'unknown'}"
-    return None
-
-
-def _without_curves(page: str) -> str:
-    """The page without the path data of its plots, which another machine rounds otherwise; all words stay."""
-    return re.sub(r'(?<=\sd=")[^"<>]*(?=")', "", page)
 
 
 def _numbers(value: Any) -> int:

@@ -19,6 +19,7 @@ from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.learning.curves import coin, point, question_seed, training_summary
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
+from reinforce_lite.report.verification.advantages import stated_or_derived
 from reinforce_lite.report.verification.difference import ABSENT, Row, record_of, rows_of
 from reinforce_lite.report.verification.experiment import Experiment
 from reinforce_lite.stages import EVALUATED, STAGES, TRAINED, Job, Layout, jobs
@@ -190,6 +191,11 @@ class Derived:
                 raise UserError(wrong, "restore the file from a copy") from error
         again = [{**one, "reward": scores["reward"]} for one, scores in zip(step, scored, strict=True)]
         groups = [again[first : first + size] for first in range(0, len(again), size)]
+        for first, group in enumerate(groups):  # by the stated rewards: a reward that is wrong is named by itself
+            own = step[first * size : (first + 1) * size]
+            sides = ([one[key] for one in own] for key in ("reward", "advantage"))
+            for one, weight in zip(group, stated_or_derived(settings, *sides), strict=True):
+                one["advantage"] = weight
         rewards_PG, advantages_PG = (
             [[one[key] for one in group] for group in groups] for key in ("reward", "advantage")
         )

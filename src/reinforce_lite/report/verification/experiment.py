@@ -6,14 +6,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from reinforce_lite import __version__
 from reinforce_lite.config import Settings, load, validate
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.report.summary_model import Summary
-from reinforce_lite.report.verification.difference import Row, record_of
+from reinforce_lite.report.verification.difference import ABSENT, Check, Difference, Row, record_of
 from reinforce_lite.stages import Job, Layout
 from reinforce_lite.tasks import Task, named
 from reinforce_lite.tasks.prepare import load_manifest
+
+OF_NO_RESULT = ("container", "checkpoint")
+"""Sections of the configuration that may change without any stage being run again."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,14 @@ class Experiment:
         """Whether the file of a split is the one of the manifest."""
         name = f"{split}.jsonl"
         return bool(sha256_file(self.folder / "data" / name) == self.manifest["sha256"].get(name))
+
+
+def without_sums(experiment: "Experiment", check: Check, file: str, what: str) -> None:
+    """Record that sums are absent: every result of this version has them, those of an earlier one may not."""
+    if experiment.version == __version__:
+        check.differences.append(Difference(file, "", "sums", ABSENT, f"recorded by {__version__} with every result"))
+    else:
+        check.unverified.append(f"{file}: no sums recorded by {experiment.version or 'its version'}, so {what}")
 
 
 def _written(path: Path) -> Settings:

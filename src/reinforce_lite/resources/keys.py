@@ -122,10 +122,10 @@ def is_done(config: Settings, job: Job, sum_of: Sum = sha256_file) -> bool:
     if not all(path.exists() for path in files):
         return False
     made = read_json(layout.path(job, stage.keyed))
-    return "key" in made and made["key"] in _digests(config, job, made, sum_of)
+    return "key" in made and made["key"] in digests(config, job, made, sum_of)
 
 
-def _digests(config: Settings, job: Job, made: Entries, sum_of: Sum) -> Iterator[str]:
+def digests(config: Settings, job: Job, made: Entries, sum_of: Sum) -> Iterator[str]:
     """The names of a job's key: as it is written now, and as versions before `computed_with` wrote it.
 
     Their keys held the version of torch, which preflight has recorded, and keys of a training that change no number.
