@@ -13,8 +13,8 @@ TOLERANCE = 1e-4
 def of_group(training: Training, rewards: Sequence[float]) -> list[float] | None:
     """advantages_G of rewards_G, by the formulas of `learning.estimators`; None for an estimator of somebody else.
 
-    >>> of_group(Training(estimator="as_published", group_size=4, steps=1), [1.0, 1.0, -1.0, -1.0])
-    [1.1547005302576485, 0.0, 0.0, 0.0]
+    >>> of_group(Training.model_construct(estimator="as_published"), [1.0, 1.0, -1.0, -1.0])
+    [1.1547005283792517, 0.0, 0.0, 0.0]
     """
     if (formula := _FORMULAS.get(training.estimator)) is None:
         return None
