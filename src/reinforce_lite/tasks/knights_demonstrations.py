@@ -3,7 +3,7 @@
 `careful` goes through cases, leaves each at its first contradiction and answers with the first that holds; `hasty`
 answers at once, with random roles.
 
->>> one = Puzzle(("ann", "ben"), (("and", ("knave", 0), ("knight", 1)), ("or", ("knight", 1), ("knave", 0))), (0, 1))
+>>> one = Puzzle(("ann", "ben"), (("and", ("knight", 0), ("knight", 1)), ("and", ("knight", 0), ("knave", 1))), (0, 1))
 >>> demonstrate(one, "careful", "words", random.Random(0)).split(" case ")[1]
 'knight knave ann knight false bad'
 >>> demonstrate(one, "hasty", "words", random.Random(0))
