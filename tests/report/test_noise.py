@@ -10,6 +10,7 @@ from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jso
 from reinforce_lite.report.build import build
 from reinforce_lite.report.noise import noise_floor
 from reinforce_lite.report.verify import verify
+from reinforce_lite.stages import EVALUATE_AGAIN, Job
 
 pytestmark = pytest.mark.usefixtures("drawn_once")
 
@@ -30,7 +31,7 @@ def twice(fresh: Settings) -> Settings:
             row["completion"], row["strict"] = f"it is {row['answer']}", False
         for row in [row for row in rows if not row["flexible"]][:2]:
             row["completion"] = f"well , {row['completion']}"
-        write_evaluation(settings.folder / "again" / model, rows, model, None)
+        write_evaluation(settings, Job(EVALUATE_AGAIN, model), rows)
     return settings
 
 

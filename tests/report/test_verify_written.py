@@ -186,6 +186,6 @@ def test_behaviours_by_other_detectors_come_with_the_version_that_counted_them(
     monkeypatch.setattr(traces, "behaviours", lambda text: frozenset({"tables"} if "8" in text else ()))
     (claims,) = (check for check in verify(folder) if check.name == "claims")
     assert claims.differences and not claims.notes, "the same version must count the same"
-    monkeypatch.setattr(module, "origin", lambda: {"git_commit": "f" * 40, "image": None})
+    monkeypatch.setattr(page, "origin", lambda: {"git_commit": "f" * 40, "image": None})
     (claims,) = (check for check in verify(folder) if check.name == "claims")
     assert claims.differences and "made by commit" in claims.notes[0] and "detectors" in claims.notes[0]

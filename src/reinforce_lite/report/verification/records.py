@@ -53,7 +53,8 @@ def _configuration(experiment: Experiment, layout: Layout) -> Iterator[Differenc
         now = decision.deciding(experiment.settings)
         for side in (then, now):  # what is not among these, preflight is not run again for
             side.pop("budget", None)
-            side.get("evaluation", {}).pop("bootstrap_resamples", None)
+            for name in ("bootstrap_resamples", "noise_floor"):
+                side.get("evaluation", {}).pop(name, None)
             used = {name: side.get("training_variants", {}).get(name) for name in now["variants"]}
             side["training_variants"] = used
         yield from _differing(now, then)
