@@ -1,7 +1,7 @@
 """The engine of vLLM, inside this process: the fastest on a GPU, for the price of a second copy of the weights.
 
 It runs with vLLM's CPU build against the tiny models (`tests/rollout/test_engines.py`), and ran on an H200 with vLLM
-0.24 (`benchmarks/results/gpu/probe.json`); the size of its cache and unseeded draws have not been run on a GPU yet.
+0.24 (`benchmarks/results/gpu/engines.json`), its draws seeded by one generator or by one for each row.
 What one would not expect of vLLM:
 
 - Weights are handed over by `reload_weights`, which packs them for the device again; `load_weights` alone is not enough
