@@ -1,5 +1,6 @@
 """Attacks on a ledger: lines that are changed, removed, added or moved, older copies, and files that are gone."""
 
+import json
 import re
 import shutil
 import signal
@@ -119,6 +120,21 @@ def test_an_older_copy_is_noticed_also_once_it_was_written_to_elsewhere(path, tm
     fill(older, "evaluate_trained", "compare")
     shutil.copy(older, path)  # longer than it was, and every chain fits
     assert "older copy" in noticed(path)
+
+
+def test_of_an_older_ledger_with_its_own_head_the_results_tell(path):
+    fill(path, "train")
+    older = path.read_bytes(), head_path(path).read_bytes()
+    fill(path, "evaluate")
+    result = path.parent / "train/m/v/seed0/training.json"
+    result.parent.mkdir(parents=True)
+    result.write_text(json.dumps({"ledger": head(path)._asdict()}))
+    assert noticed(path) is None
+    path.write_bytes(older[0])
+    head_path(path).write_bytes(older[1])
+    assert f"is an older copy, or was changed: it lacks a row that it had for {result}" in noticed(path)
+    accept_loss(path, HARDWARE, 0.5)
+    assert noticed(path) is None, "the loss was accepted"
 
 
 def test_of_a_ledger_that_is_gone_the_head_tells(path):

@@ -141,6 +141,18 @@ def write_head(ledger: Path, known: Head) -> None:
         os.close(descriptor)
 
 
+def holds(ledger: Path, known: Head) -> bool:
+    """Whether a ledger has the row that was its last one when it had so many bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    row = known.chain.encode() + _END + b"\n"
+    with ledger.open("rb") as handle:
+        handle.seek(max(0, known.bytes - len(row)))
+        return known.chain == NONE or handle.read(len(row)) == row
+
+
 def _tail(descriptor: int, size: int, whole: bool) -> tuple[bytes, str]:
     """What the next row's chain covers, and the chain of the last row that has one (dashes if none has)."""
     block = size if whole else _BLOCK

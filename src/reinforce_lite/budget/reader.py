@@ -5,6 +5,7 @@ beginning of an event. Whatever else is not as it was written may hide money tha
 """
 
 import fcntl
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -73,6 +74,7 @@ class Reader:
         self.path, self._until = path, until
         self.findings: list[Finding] = []
         self.accepted: datetime | None = None
+        self._looked = False
         self._number, self._chain, self._last = 0, chain.Chain(), Row(0, b"")
         self._attempts: dict[str, dict[str, float] | None] = {}  # latest clock by boot; None once it is closed
 
@@ -117,6 +119,9 @@ class Reader:
             self._find(chain.headless(self.path).problem, "headless")
         elif not size:
             self._look_for_results()
+        elif not self._looked and self.accepted is None:
+            self._looked = True
+            self._look_into_results()
 
     def _event(self, line: bytes) -> Open | Touch | Close | None:
         """The event of a line, if it counts."""
@@ -180,11 +185,28 @@ class Reader:
 
     def _look_for_results(self) -> None:
         """Without a ledger nothing was spent, unless there is what only a paid stage writes."""
-        records = [stage.files[stage.record] for stage in STAGES.values() if stage.device]
-        for pattern in (re.sub(r"\{\w+\}", "*", record) for record in records):
-            for result in self.path.parent.glob(pattern):
-                self._find(f"{self.path} does not exist or is empty, though {result} was paid for")
+        for result in self._results():
+            self._find(f"{self.path} does not exist or is empty, though {result} was paid for")
+            return
+
+    def _look_into_results(self) -> None:
+        """Each paid result keeps the head of its time; an older ledger lacks that row, whatever its own head says."""
+        for result in self._results():
+            try:
+                known = json.loads(result.read_bytes()).get("ledger", {})
+                head = Head(int(known.get("bytes", 0)), str(known.get("chain", chain.NONE)))
+            except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+                continue  # whoever needs the result says what is wrong with it
+            if not chain.holds(self.path, head):
+                self._find(f"{self.path} is an older copy, or was changed: it lacks a row that it had for {result}")
                 return
+
+    def _results(self) -> Iterator[Path]:
+        """What only a paid stage writes."""
+        paid = [stage for stage in STAGES.values() if stage.device]
+        records = {stage.files[name] for stage in paid for name in (stage.record, stage.keyed) if name}
+        for pattern in sorted(re.sub(r"\{\w+\}", "*", record) for record in records):
+            yield from sorted(self.path.parent.glob(pattern))
 
 
 def _is_torn(line: bytes) -> bool:
