@@ -126,8 +126,10 @@ def test_the_last_complete_tag_counts_and_a_second_one_is_a_score() -> None:
 
 
 def test_other_words_for_the_roles_are_read() -> None:
-    problem = Problem("x", QUESTION.replace("knight", "angel").replace("knave", "devil"), "(1) Zoey is an angel")
-    problem = Problem("x", problem.question, RIGHT.replace("a knight", "an angel").replace("knave", "devil"))
+    question = QUESTION.replace("a knight", "an angel").replace("knight", "angel").replace("Knight", "Angel")
+    problem = Problem(
+        "x", question.replace("knave", "devil"), RIGHT.replace("a knight", "an angel").replace("knave", "devil")
+    )
     found = TASK.grade(f"</think><answer>{problem.answer}</answer>", problem)
     assert found["correct"] is True and found["logic_rl"] == 3
     assert TASK.grade(f"</think><answer>{RIGHT}</answer>", problem)["correct"] is False
