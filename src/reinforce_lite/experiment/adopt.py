@@ -227,8 +227,9 @@ class Results:
 
     def _report(self, job: Job) -> str | None:
         provenance, under = self._reported
-        now = _shown(self.settings.model_dump(mode="json"))
-        if _shown(under) != now:
+        now, then = _shown(self.settings.model_dump(mode="json")), _shown(under)
+        written = read_json(self.layout.root / MADE_UNDER)  # sections that its version did not have decided nothing
+        if any(then[name] != now[name] for name in now.keys() & written.keys()):
             return "made under another configuration"
         if ledger_sum(self.layout.ledger) != provenance["ledger"]:
             return "the ledger has gone on since"
