@@ -38,7 +38,8 @@ def small(tmp_path: Path) -> Settings:
     layers = [ROOT / "config/config.yaml", ROOT / "config/tiny.yaml", ROOT / "tests/workflow/mini.yaml"]
     config = load(layers).model_dump(mode="json")
     variants = {"variants": ["leave_one_out", "random_reward", "prompt_only"], "seeds": [0, 1], "control_seeds": [0]}
-    return validate({**config, **variants, "results": str(tmp_path)})
+    evaluation = {**config["evaluation"], "noise_floor": True}
+    return validate({**config, **variants, "evaluation": evaluation, "results": str(tmp_path)})
 
 
 def rehearse(settings: Settings) -> None:

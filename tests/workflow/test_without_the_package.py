@@ -72,7 +72,8 @@ def jobs(said: str) -> dict[str, int]:
 
 
 def test_a_dry_run_plans_every_rule(host: Workflow) -> None:
-    rules = [stage["name"] for stage in json.loads((ROOT / "workflow/stages.json").read_text())]
+    stages = json.loads((ROOT / "workflow/stages.json").read_text())
+    rules = [stage["name"] for stage in stages if not stage["switch"]]
     assert jobs(call(host, "-n")) == {**dict.fromkeys([*rules, "all"], 1), "total": 10}
 
 

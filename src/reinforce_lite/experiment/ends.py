@@ -183,7 +183,8 @@ def write(few: Settings, model: str, policy: dict[str, Any], written: Written) -
                 train.write_record(run, rows, {**none, "processes": 1})
                 write_json(run.path("policy"), {**read_json(fetched.path()), **train.described(run)})
             else:
-                evaluate.write(run, written.summary, written.items, written.samples)
+                samples = written.samples if run.evaluation.samples else []  # a second evaluation has none
+                evaluate.write(run, written.summary, written.items, samples)
 
 
 def finish(few: Settings) -> None:
