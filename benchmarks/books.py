@@ -38,18 +38,21 @@ from reinforce_lite.config import Settings, load, merge, validate
 from reinforce_lite.evaluation import avg_at_k
 from reinforce_lite.evaluation.statistics import outcome_means
 from reinforce_lite.experiment.tracking import rebuild
-from reinforce_lite.io.files import write_json, write_jsonl
+from reinforce_lite.io.files import read_json, write_json, write_jsonl
+from reinforce_lite.io.keyed import ASKED
 from reinforce_lite.io.provenance import sums
 from reinforce_lite.learning.curves import point, training_summary
 from reinforce_lite.report.build import build
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verify import as_text, verify
-from reinforce_lite.stages import Layout
+from reinforce_lite.resources import keys
+from reinforce_lite.resources.precision import training_of
+from reinforce_lite.stages import Job, Layout
 
 ROWS, RUNS, STEPS, QUESTIONS, DRAWS = 1_000_000, 2_000, 100_000, 13_000, 4
 SHARES = (0.01, 0.1, 1.0)
-ASKED = 200
+TIMES = 200
 """How often the gate is asked."""
 MODEL, VARIANT = "tiny-llama", "leave_one_out"
 JOBS = (("fetch_policy", None, None), ("evaluate_baseline", None, None), ("train", VARIANT, 0),
@@ -107,8 +110,24 @@ def answer(number: int, right: bool) -> dict[str, Any]:
     return {"completion": text, "strict": right, "flexible": right, "truncated": False, "length": len(text.split())}
 
 
-def write_evaluation(folder: Path, questions: int, variant: str | None, percent: int) -> None:
+def key_of(settings: Settings, job: Job) -> dict[str, Any]:
+    """What a stage records of its key; no library computes anything here."""
+    key = keys.asked(settings, job)
+    return {"key": key.digest, ASKED: {**key}}
+
+
+def write_policy(settings: Settings, job: Job, more: dict[str, Any]) -> None:
+    """Weights that say no more than whose they are, and policy.json."""
+    folder = Layout.of(settings).path(job, "policy").parent
+    (folder / "weights").mkdir(parents=True)
+    (folder / "weights/model.safetensors").write_text(f"the weights of {job}")
+    write_json(folder / "weights/config.json", {"hidden_size": 128, "model_type": "llama"})
+    write_json(folder / "policy.json", {"weights": {"folder": "weights"}, **more, **key_of(settings, job)})
+
+
+def write_evaluation(settings: Settings, job: Job, questions: int, percent: int) -> None:
     """Greedy and sampled answers, of which so many in a hundred are right."""
+    folder, policy = Layout.of(settings).folder(job), read_json(Layout.of(settings).needs(job)["policy"])
     items = [{**problem("test", n), **answer(n, n * 37 % 100 < percent)} for n in range(questions)]
     samples = [
         {"id": f"test-{n}", "draw": draw, **answer(n, (n * 37 + draw * 11) % 100 < percent)}
@@ -117,14 +136,16 @@ def write_evaluation(folder: Path, questions: int, variant: str | None, percent:
     ]
     write_jsonl(folder / "items.jsonl", items)
     write_jsonl(folder / "samples.jsonl", samples)
-    told = {"model": MODEL, "variant": variant, "seed": None if variant is None else 0, **outcome_means(items)}
-    more = {"seconds": 12.5, "policy": {"model": MODEL}, "harness": {"version": "0"}, "engine": "generate"}
+    told = {**job.run, **outcome_means(items), **key_of(settings, job)}
+    seen = {name: part for name, part in policy.items() if name != ASKED}
+    more = {"seconds": 12.5, "policy": seen, "harness": {"version": "0"}, "engine": "generate"}
     kept = sums(folder / "items.jsonl", folder / "samples.jsonl")
     write_json(folder / "evaluation.json", {**told, **more, "sampled": avg_at_k.figures(samples), "sums": kept})
 
 
-def write_training(settings: Settings, folder: Path, train: int) -> None:
+def write_training(settings: Settings, job: Job, train: int) -> None:
     """Metrics and completions of every step."""
+    folder = Layout.of(settings).folder(job)
     completions, metrics = [], []
     for step in range(settings.training.steps):
         asked = problem("train", step % train)
@@ -146,7 +167,9 @@ def write_training(settings: Settings, folder: Path, train: int) -> None:
     write_jsonl(folder / "completions.jsonl", completions)
     told = {**training_summary(metrics, settings.variant(VARIANT)), "stopped": None, "checkpoint": None}
     write_json(folder / "training.json", {**told, "sums": sums(folder / "metrics.jsonl", folder / "completions.jsonl")})
-    write_json(folder / "policy.json", {"model": MODEL, "training": {"steps": settings.training.steps}})
+    start = read_json(Layout.of(settings).needs(job)["policy"])
+    training = training_of(settings, MODEL, VARIANT).model_dump(mode="json")
+    write_policy(settings, job, {**start, "variant": VARIANT, "seed": 0, "training": training})
 
 
 LATE = ("weights_changed", "kl_to_start")
@@ -164,12 +187,16 @@ def write_experiment(settings: Settings, share: float) -> None:
     told = {"task": "word_world", "counts": {name: len(rows) for name, rows in splits.items()}, "source": {"seed": 0}}
     kept = sums(*(layout.data / f"{name}.jsonl" for name in splits))
     write_json(layout.data / "manifest.json", {**told, "sha256": kept})
-    source = {"model": MODEL, "source": "from_scratch", "revision": None, "parameters": 803_968, "start": {"steps": 0}}
-    write_json(layout.policy(MODEL) / "policy.json", source)
-    sides = layout.evaluation(MODEL), layout.evaluation(MODEL, VARIANT, 0)
-    write_evaluation(sides[0], questions, None, 50)
-    write_evaluation(sides[1], questions, VARIANT, 70)
-    write_training(settings, layout.train(MODEL, VARIANT, 0), 30)
+    (layout.data / "demonstrations.jsonl").touch()
+    start = settings.policies[MODEL].start
+    source = {"model": MODEL, "source": "from_scratch", "revision": None, "parameters": 803_968}
+    fetched, trained = Job("fetch_policy", MODEL), Job("train", MODEL, VARIANT, 0)
+    write_policy(settings, fetched, {**source, "start": start.model_dump(mode="json") if start else None})
+    write_training(settings, trained, 30)
+    both = Job("evaluate_baseline", MODEL), Job("evaluate_trained", MODEL, VARIANT, 0)
+    for job, percent in zip(both, (50, 70), strict=True):
+        write_evaluation(settings, job, questions, percent)
+    sides = [layout.folder(job) for job in both]
     resamples = settings.evaluation.bootstrap_resamples
     figures = compare_evaluations(*sides, resamples=resamples, seed=BOOTSTRAP_SEED)
     write_json(layout.comparison(MODEL, VARIANT, 0), {"model": MODEL, "variant": VARIANT, "seed": 0, **figures})
@@ -193,10 +220,10 @@ def ask(settings: Settings) -> None:
     meter = LedgerMeter(settings, ledger.attempt(ledger.open("train", settings.hardware)))
     meter.spent()  # the first time reads everything, as the plan before the stage does
     began = time.perf_counter()
-    for _ in range(ASKED):
+    for _ in range(TIMES):
         ledger.touch(next(iter(ledger._opened)))
         meter.spent()
-    seconds["step"] = (time.perf_counter() - began) / ASKED
+    seconds["step"] = (time.perf_counter() - began) / TIMES
 
 
 def verified(settings: Settings) -> None:
