@@ -1,6 +1,7 @@
 """Imports go one way: who may know whom."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,6 +53,13 @@ def test_imports_go_one_way(part: str) -> None:
 def test_no_torch_where_none_is_needed(part: str) -> None:
     for path in (SOURCE / part).rglob("*.py"):
         assert not any(name.split(".")[0] == "torch" for name in imported(path)), path
+
+
+def test_no_group_has_a_possessive_quantifier() -> None:
+    """Python 3.11.0 to 3.11.4 match it wrongly (gh-106052, gh-100061), and Debian has 3.11.2: write `(?>(?:...)*)`."""
+    for path in SOURCE.rglob("*.py"):
+        found = re.search(r"\)(?:[*+?]|\{[0-9,]*\})\+", path.read_text())
+        assert found is None, (path, found)
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:

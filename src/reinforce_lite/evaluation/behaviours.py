@@ -54,7 +54,7 @@ def _any(*patterns: str) -> re.Pattern[str]:
 _START = r"(?:^|[.!?:;\u2026]\s)[^\w\n]{0,8}+"  # of a sentence or a line
 
 _RULED_TABLE = _any(
-    r"^[ \t]*+\|?[ \t]*+:?-{2,}+:?[ \t]*+(?:\|[ \t]*+:?-{2,}+:?[ \t]*+)++\|?[ \t]*+$",  # of markdown
+    r"^[ \t]*+\|?[ \t]*+:?-{2,}+:?[ \t]*+(?>(?:\|[ \t]*+:?-{2,}+:?[ \t]*+)+)\|?[ \t]*+$",  # of markdown
     r"^[ \t]*+\+(?:[-=]++\+){2}",
     r"\\begin\{tabular\}",
     "\u2502[^\u2502\n]*+\u2502",
@@ -90,7 +90,7 @@ _EQUATIONS = _any(
 )
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+|[^\w\s]")
-_BOARD = re.compile(r"^(?:[0-9](?!\w)|[^\w\n+*/=()-])++$", re.MULTILINE)  # of digits or signs alone
+_BOARD = re.compile(r"^(?>(?:[0-9](?!\w)|[^\w\n+*/=()-])+)$", re.MULTILINE)  # of digits or signs alone
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+|[\u3002\uff01\uff1f]")
 
 # Frequent words, without those that English has too (also, die, hat; con, hay, son; on; per; do).

@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import isclose
 from typing import NamedTuple
 
-_NUMBER = r"\$?[0-9]++(?:,[0-9]{3}(?![0-9]))*+(?:\.[0-9]++)?+%?"
+_NUMBER = r"\$?[0-9]++(?>(?:,[0-9]{3}(?![0-9]))*)(?>(?:\.[0-9]++)?)%?"
 _TERM = rf"{_NUMBER}(?: [a-z]{{2,12}}){{0,2}}"
 _BLANK = " ?"
 _OPERATOR = rf"{_BLANK}[-+*/]{_BLANK}"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-_RELEASED_NUMBER = re.compile(r"\b\d++(?:\.\d++\b)?+\b")
+_RELEASED_NUMBER = re.compile(r"\b\d++(?>(?:\.\d++\b)?)\b")
 
 
 def published(text: str) -> float | None:

@@ -18,8 +18,8 @@ LONGEST = 20_000  # characters that are searched
 Steps = tuple[tuple[Number | str, ...], ...]
 """Expressions in postfix, in order."""
 
-_RUN = re.compile(r"(?:[-+*/()0-9= \t]|\.(?=[0-9]))++")
-_MARK = re.compile(r"(?:[*\s]|[0-9]{1,3}\)\s|[-+]\s)*+")  # of a list, or of bold letters
+_RUN = re.compile(r"(?>(?:[-+*/()0-9= \t]|\.(?=[0-9]))+)")
+_MARK = re.compile(r"(?>(?:[*\s]|[0-9]{1,3}\)\s|[-+]\s)*)")  # of a list, or of bold letters
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ Number = int | Fraction
 
 _SIGNS = str.maketrans("\u2212\u00d7\u2715\u2217\u22c5\u00b7\u00f7\u2215", "-*****//")
 _STRAY = re.compile(r"[^-+*/()0-9.\s]")
-_TOKENS = re.compile(r"[0-9]++(?:\.[0-9]++)?+|[-+*/().]")
+_TOKENS = re.compile(r"[0-9]++(?>(?:\.[0-9]++)?)|[-+*/().]")
 _RANK = {"(": 0, "+": 1, "-": 1, "*": 2, "/": 2, "negative": 3}
 _COMPUTE = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 

@@ -28,7 +28,7 @@ _LATIN, _SIGNS = "A-Za-z\u00c0-\u024f", "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af
 _WORD = re.compile(rf"([{_LATIN}]+)|[{_SIGNS}]|(?:(?![{_LATIN}{_SIGNS}])[^\W\d_])+")
 
 _SUPPOSED = re.compile(
-    r"\b(?:assum\w*|suppos\w*|if|consider|case)\b(?:\s+that\b|[\s\d:(),.]){0,3}+\s*"
+    r"\b(?:assum\w*|suppos\w*|if|consider|case)\b(?>(?:\s+that\b|[\s\d:(),.]){0,3})\s*"
     r"(?P<roles>(?:\w+\s+is\s+an?\s+\w+(?:,\s*(?:and\s+)?|\s+and\s+)?){1,8})(?P<then>(?<=\w)\s+then\b)?",
     re.IGNORECASE,
 )

@@ -31,14 +31,14 @@ _OVERRIDE = re.compile("[\u202d\u202e]")
 # marks of thousands and what is invisible are in it so that they spoil the run they touch; otherwise "5²" would read as
 # 5, "1e5" as 1 and 5, and "1'234" as 234.
 _ODD = f"¼-¾⅐-⅞①-⓿❶-➓{_INVISIBLE}"
-_RUN = rf"(?:(?<![\w.])\.)?[\d{_ODD}](?:[\d.,²³¹⁰-⁹{_ODD}]|['\u2019_](?=\d))*+(?:[eE][+-]?\d++)?"
+_RUN = rf"(?:(?<![\w.])\.)?[\d{_ODD}](?>(?:[\d.,²³¹⁰-⁹{_ODD}]|['\u2019_](?=\d))*)(?:[eE][+-]?\d++)?"
 _OVER = r"[ \t]*+/[ \t]*+"
 _QUANTITY = re.compile(
     rf"(?P<number>{_RUN})(?:"
-    rf"(?P<clock>(?::\d++)++)"
+    rf"(?P<clock>(?>(?::\d++)+))"
     rf"|[ \t]++(?P<part>\d++){_OVER}(?P<of>\d++)(?![\d.,]*+\d|{_OVER}\d)"
-    rf"|{_OVER}(?P<divisor>{_RUN})(?P<more>(?:{_OVER}{_RUN})*+)"
-    rf"|(?P<grouped>(?:[ ]\d{{3}}(?!\d))++(?:[.,]\d++)?)"
+    rf"|{_OVER}(?P<divisor>{_RUN})(?P<more>(?>(?:{_OVER}{_RUN})*))"
+    rf"|(?P<grouped>(?>(?:[ ]\d{{3}}(?!\d))+)(?:[.,]\d++)?)"
     rf")?(?P<hour>[ \t]?+(?:[aApP]\.[mM]\b\.?|[aApP][mM]\b|o'clock\b))?"
 )
 _WELL_FORMED = re.compile(r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+")
@@ -52,7 +52,7 @@ _SCALE = re.compile(
     re.IGNORECASE,
 )
 _AND_A_HALF = re.compile(
-    r"\s*+(?:(?:and|&|\+)\s+(?:(?:a|an|one|two|three|\d+)\s+)?+(?:half|third|quarter|fourth|fifth|sixth|eighth|tenth)s?+\b"
+    r"\s*+(?:(?:and|&|\+)\s+(?>(?:(?:a|an|one|two|three|\d+)\s+)?)(?:half|third|quarter|fourth|fifth|sixth|eighth|tenth)s?+\b"
     r"|(?:half\b(?!-)|halves|thirds|fourths|fifths|sixths|eighths|tenths|hundredths)\b"
     r"|quarters?+\s+of\b|point\s+(?:zero|one|two|three|four|five|six|seven|eight|nine)\b)",
     re.IGNORECASE,
