@@ -171,6 +171,18 @@ KINDS: dict[str, list[tuple[str, str | None, str | None]]] = {
         ("3\u0336", None, None),
         ("5\ufe0f\u20e3", None, None),
     ],
+    "digits glued by LaTeX": [
+        (r"\frac{1}{1}0", None, None),
+        (r"\frac{1}{2}.5", None, None),
+        (r"\frac{1}{2},500", None, None),
+        (r"\frac12.5", None, None),
+        (r"3.\frac{1}{2}", None, None),
+        (r"1,\frac{100}{2}", None, None),
+        (r"1{2}", None, None),
+        (r"{1}.5", None, None),
+        (r"3\frac{1}{2}", "3.5", "3.5"),
+        (r"\frac{1}{2}.", "0.5", "0.5"),
+    ],
     "nothing, or several": [
         ("", None, "3"),
         ("none", None, "3"),

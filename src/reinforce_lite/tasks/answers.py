@@ -22,12 +22,17 @@ _TAG = re.compile(r"<\s*+(?P<slash>/?+)\s*+answer\s*+>", re.IGNORECASE)
 _BRACE = re.compile(r"(?P<box>\\boxed\s*+\{)|\\[\\{}]|(?P<open>\{)|(?P<close>\})")
 _SENTENCE_END = re.compile(r"""\n|(?<!\b[A-Za-z])[.!?]["')\]*]*+\s""")
 
+_GLUED = "\u2215"  # a sign beside which no number is read: without it two digits would become one number
 _LATEX = [
     (re.compile(r"\{,\}|(?<=\d)\\,(?=\d{3}(?!\d))"), ","),  # 1{,}080 and 1\,080
     (re.compile(r"\\!"), ""),
-    (re.compile(r"(?<=[\w}])(?=\\[dt]?frac)"), " "),  # 3\frac{1}{2} is not 31/2
+    (re.compile(r"(?<=\d[.,])(?=\\[dt]?frac)"), _GLUED),  # 3.\frac{1}{2} is not 3.1/2
+    (re.compile(r"(?<=[\w}.,])(?=\\[dt]?frac)"), " "),  # 3\frac{1}{2} is not 31/2
+    (re.compile(r"\\[dt]?frac\s*+\{([^{}]{1,50})\}\s*+\{([^{}]{1,50})\}([.,]?)(?=\d)"), rf"\1/\2\3{_GLUED}"),
     (re.compile(r"\\[dt]?frac\s*+\{([^{}]{1,50})\}\s*+\{([^{}]{1,50})\}"), r"\1/\2"),
+    (re.compile(r"\\[dt]?frac\s*+(\d)(\d)([.,])(?=\d)"), rf"\1/\2\3{_GLUED}"),
     (re.compile(r"\\[dt]?frac\s*+(\d)(\d)(?!\d)"), r"\1/\2"),
+    (re.compile(r"(?<=[\d.,])[{}]++(?=[.,]?\d)"), _GLUED),  # 1{2} is shown as 12
     (re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it)|mbox|operatorname|displaystyle|left|right|q?quad)\b"), " "),
     (re.compile(r"\\([$%#&_€£])"), r"\1"),
     (re.compile(r"\\[\\\s,;:()\[\]{}]|[{}]"), " "),
