@@ -18,7 +18,7 @@ NO_TAG = "no complete answer tag"
 """The reason of a text without an answer that could be read."""
 LONGEST_CONTENT = 10_000  # characters of one tag or box; more than this is an essay, not an answer
 
-_TAG = re.compile(r"<\s*+(?P<slash>/?+)\s*+answer\s*+>", re.IGNORECASE)
+_TAG = re.compile(r"<\s*+(?=([/a]))/?+\s*+answer\s*+>", re.IGNORECASE)  # its group tells closing tags from opening ones
 _BRACE = re.compile(r"(?P<box>\\boxed\s*+\{)|\\[\\{}]|(?P<open>\{)|(?P<close>\})")
 _SENTENCE_END = re.compile(r"""\n|(?<!\b[A-Za-z])[.!?]["')\]*]*+\s""")
 
@@ -50,13 +50,13 @@ def read(text: str) -> Reading:
     Text may follow the tag. An unclosed tag is passed over, so an earlier complete one counts; of nested opening tags
     the innermost counts. If the content of that tag has no reading, there is none: earlier tags are not tried.
     """
-    content = _last_answer(text)
+    content = last_answer(text)
     return Reading.none(NO_TAG) if content is None else parse_number(content)
 
 
 def flexible(text: str) -> Decimal | None:
     r"""The number in the last complete answer tag, else in the last `\boxed{}`, else the last quantity of the text."""
-    content = _last_answer(text)
+    content = last_answer(text)
     if content is None and (boxes := _boxes(text)):
         content = boxes[-1]
     return (numbers.last(_without_latex(text)) if content is None else parse_number(content)).value
@@ -68,7 +68,7 @@ def under_read(text: str, gold: str) -> bool:
     Raises:
         ValueError: `gold` is no number.
     """
-    if _last_answer(text) is not None or _boxes(text):
+    if last_answer(text) is not None or _boxes(text):
         return False
     text, value = _without_latex(text).rstrip(), Decimal(normalise(gold))
     *_, sentence = _SENTENCE_END.split(text[-LONGEST_SENTENCE:])
@@ -95,15 +95,15 @@ def is_correct(reading: Decimal | None, gold: str) -> bool:
     return reading is not None and reading == Decimal(normalise(gold))
 
 
-def _last_answer(text: str) -> str | None:
-    """Content of the last complete pair of answer tags, None without one."""
-    start, span = None, None
-    for tag in _TAG.finditer(text):
-        if not tag["slash"]:
-            start = tag.end()
-        elif start is not None:
-            start, span = None, (start, tag.start())
-    return None if span is None else text[slice(*span)]
+def last_answer(text: str) -> str | None:
+    """Content of the last complete pair of answer tags, None without one.
+
+    >>> last_answer("<answer>1</answer> or < Answer >2</answer></answer><answer>")
+    '2'
+    """
+    parts = _TAG.split(text)  # text, kind of a tag, text, and so on: a closing tag right after an opening one is a pair
+    pair = "".join(parts[1::2]).lower().rfind("a/")
+    return None if pair < 0 else parts[2 * pair + 2]
 
 
 def _boxes(text: str) -> list[str]:

@@ -8,7 +8,7 @@ for another is `rejected_attempts`.
 from typing import NamedTuple
 
 from reinforce_lite.tasks import Dataset, Grade, Problem, Remote, Task, tinyzero
-from reinforce_lite.tasks.answers import NO_TAG, _last_answer
+from reinforce_lite.tasks.answers import NO_TAG, last_answer
 from reinforce_lite.tasks.attempts import rejected
 from reinforce_lite.tasks.countdown_data import (
     LARGEST,
@@ -151,7 +151,7 @@ def judge(text: str, puzzle: Puzzle) -> Judgement:
 
 def _read(text: str) -> list[Expression] | str:
     """The sides of the answer, or why it has none."""
-    content = _last_answer(text)
+    content = last_answer(text)
     if content is None:
         return NO_TAG
     try:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
 
+from reinforce_lite.tasks.answers import last_answer
 from reinforce_lite.tasks.knights_puzzles import Puzzle
 from reinforce_lite.tasks.knights_text import article, pair_of
 
@@ -73,12 +74,6 @@ def gold_roles(answer: str) -> Roles:
     if not roles or len(roles) < len(claims) or not set(roles.values()) <= set(pair_of(next(iter(roles.values())))):
         raise ValueError(f"{answer[:60]!r} names no roles")
     return roles
-
-
-def last_answer(text: str) -> str | None:
-    """What stands in the last complete `<answer>...</answer>`; of nested opening tags the innermost counts."""
-    start = text.rfind("<answer>", 0, max(text.rfind("</answer>"), 0))
-    return None if start < 0 else text[start + len("<answer>") :].partition("</answer>")[0]
 
 
 def read_answer(text: str, gold: Mapping[str, str]) -> Answer:
