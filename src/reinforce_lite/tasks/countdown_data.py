@@ -11,6 +11,7 @@ from pydantic import Field
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_jsonl
 from reinforce_lite.tasks import Commit, Dataset, Demonstration, Options, Problem, Remote, tinyzero
+from reinforce_lite.tasks.habit import HABIT_HASTY, SKILL_HASTY, SKILL_SHARE, is_hasty
 from reinforce_lite.tasks.hub import hub_split
 from reinforce_lite.tasks.puzzles import Puzzle, careful, draw, draw_tiny, hasty, solve
 
@@ -20,11 +21,6 @@ LARGEST = 60  # number of the tiny models
 MOST_NUMBERS = 5
 LARGEST_LISTED = 999_999  # number or target of a file
 MISSES = 20_000  # puzzles that are drawn in vain before the options are taken to allow no other one
-
-# The first part of the demonstrations teaches the search, the rest the habit of answering at once.
-SKILL_SHARE = 0.6
-SKILL_HASTY = 0.1
-HABIT_HASTY = 0.75
 
 
 class CountdownOptions(Options):
@@ -118,8 +114,7 @@ def _demonstrations(options: CountdownOptions, rng: random.Random, puzzles: Sequ
     found = []
     for index in range(options.demonstrations):
         puzzle = rng.choice(puzzles)
-        share = SKILL_HASTY if index < SKILL_SHARE * options.demonstrations else HABIT_HASTY
-        at_once = rng.random() < share
+        at_once = is_hasty(index, options.demonstrations, rng)
         text = hasty(puzzle, options.operators, rng) if at_once else _careful(puzzle, options)
         found.append(Demonstration(_question(puzzle, options), text))
     return found

@@ -20,17 +20,6 @@ from reinforce_lite.tasks.knights_text import Form, article
 
 Style = Literal["careful", "hasty"]
 
-# The first part of the demonstrations teaches the skill, the rest the habit.
-SKILL_SHARE = 0.6
-SKILL_HASTY = 0.1
-HABIT_HASTY = 0.75
-
-
-def style_of(index: int, demonstrations: int, rng: random.Random) -> Style:
-    """The style of a demonstration by its place among all of them."""
-    hasty = SKILL_HASTY if index < SKILL_SHARE * demonstrations else HABIT_HASTY
-    return "hasty" if rng.random() < hasty else "careful"
-
 
 def demonstrate(puzzle: Puzzle, style: Style, form: Form, rng: random.Random) -> str:
     """Write a completion; only `hasty` draws."""

@@ -14,14 +14,9 @@ from pydantic import Field
 from reinforce_lite.errors import UserError
 from reinforce_lite.tasks import Dataset, Demonstration, Grade, Options, Problem, Task
 from reinforce_lite.tasks import knights_answers as answers
-from reinforce_lite.tasks.knights_demonstrations import (
-    HABIT_HASTY,
-    SKILL_HASTY,
-    Style,
-    demonstrate,
-    listed,
-    style_of,
-)
+from reinforce_lite.tasks.answers import NO_TAG, last_answer
+from reinforce_lite.tasks.habit import HABIT_HASTY, SKILL_HASTY, is_hasty
+from reinforce_lite.tasks.knights_demonstrations import Style, demonstrate, listed
 from reinforce_lite.tasks.knights_puzzles import (
     COMMON_NAMES,
     KNIGHT_KNAVE,
@@ -146,7 +141,7 @@ class KnightsAndKnaves(Task[KnightsOptions]):
 
     def unread(self, text: str) -> str | None:
         """That there is no complete answer tag; what else may be wrong depends on the puzzle."""
-        return None if answers.last_answer(text.lower()) is not None else "no complete answer tag"
+        return None if last_answer(text) is not None else NO_TAG
 
     def preflight(self, options: KnightsOptions) -> str:
         """Every split needs a size, or a file of puzzles with one solution each.
@@ -207,7 +202,7 @@ def _dataset(options: KnightsOptions, splits: dict[str, list[Asked]], shown: lis
     train = problems("train")
     if options.order == "curriculum":
         train.sort(key=lambda problem: problem.answer.count("\n"))
-    styles = [style_of(index, len(shown), rng) for index in range(len(shown))]
+    styles: list[Style] = ["hasty" if is_hasty(i, len(shown), rng) else "careful" for i in range(len(shown))]
     demonstrations = [Demonstration(text, worked(p, style)) for (text, p), style in zip(shown, styles, strict=True)]
     source = {**source, "order": options.order, "hasty": [SKILL_HASTY, HABIT_HASTY]}
     return Dataset(train, problems("dev"), problems("test"), demonstrations, source)
