@@ -4,9 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import yaml
+
+from made_once import made_once
 
 ROOT = Path(__file__).parents[2]
 MINI = ("config/tiny.yaml", "config/mini.yaml")
@@ -53,6 +58,17 @@ def copy_workflow(folder: Path) -> Workflow:
     shutil.copy(ROOT / "Snakefile", folder)
     shutil.copy(ROOT / "tests/workflow/mini.yaml", folder / "config")
     return Workflow(folder)
+
+
+def in_small(shared: Path, tiny: str, overlay: Mapping[str, Any]) -> Workflow:
+    """A tiny form, made smaller by mini.yaml and an overlay and run by the first test that asks; it may not change."""
+
+    def make(folder: Path) -> None:
+        workflow = copy_workflow(folder)
+        (folder / "config/small.yaml").write_text(yaml.safe_dump(dict(overlay)))
+        workflow.must_run(config=(f"config/{tiny}.yaml", "config/mini.yaml", "config/small.yaml"))
+
+    return Workflow(made_once(shared, tiny, make))
 
 
 def rules_file(name: str, **names: Any) -> dict[str, Any]:

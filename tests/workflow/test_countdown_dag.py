@@ -4,16 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from dag_runner import ROOT, Workflow, copy_workflow
+from dag_runner import ROOT, Workflow, in_small
 
-from made_once import made_once
 from reinforce_lite.config import load
 from reinforce_lite.io.files import read_jsonl
 from reinforce_lite.report.verify import verify
 from reinforce_lite.tasks import Grade, Problem, named
 
-CONFIG = ("config/tiny_countdown.yaml", "config/mini.yaml", "config/small.yaml")
 SMALL = {
     "experiment": "small",
     "seeds": [0],
@@ -22,16 +19,9 @@ SMALL = {
 }
 
 
-def make(folder: Path) -> None:
-    workflow = copy_workflow(folder)
-    (folder / "config/small.yaml").write_text(yaml.safe_dump(SMALL))
-    workflow.must_run(config=CONFIG)
-
-
 @pytest.fixture(scope="module")
 def searched(shared: Path) -> Workflow:
-    """Nobody may change it."""
-    return Workflow(made_once(shared, "countdown", make))
+    return in_small(shared, "tiny_countdown", SMALL)
 
 
 @pytest.mark.slow
