@@ -97,13 +97,21 @@ class Evidence:
 
     def shown(self, model: str, behaviour: str) -> tuple[Verdicts, Verdicts]:
         """By training seed, which answers of base and result show a behaviour."""
-        layout, before, after = Layout(self.folder), {}, {}
+        before, after = {}, {}
         for run in self.every_seed(model):
-            sides = [layout.evaluation(model), layout.evaluation(*run)]
-            pairs = paired(*(side / EVALUATED["outcomes"] for side in sides))
-            shows = [[behaviour in behaviours(item["completion"]) for item in pair] for pair in pairs]
+            shows = [[behaviour in one for one in pair] for pair in self._behaviours[run]]
             before[run[2]], after[run[2]] = (list(side) for side in zip(*shows, strict=True))
         return before, after
+
+    @cached_property
+    def _behaviours(self) -> dict[Run, list[tuple[frozenset[str], frozenset[str]]]]:
+        """By run of the result, what each answer of base and result shows: many claims ask."""
+        layout, found = Layout(self.folder), {}
+        for run in self.results:
+            sides = layout.evaluation(run[0]), layout.evaluation(*run)
+            pairs = paired(*(side / EVALUATED["outcomes"] for side in sides))
+            found[run] = [(behaviours(b["completion"]), behaviours(a["completion"])) for b, a in pairs]
+        return found
 
     def contests(self, role: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The result against every control of a role, by model and control, with p-values by Holm over all of them.
