@@ -79,6 +79,11 @@ class Stage:
         return next(iter(self.outputs))
 
     @property
+    def evaluates(self) -> bool:
+        """Whether it has a policy answer the test questions."""
+        return "outcomes" in self.outputs
+
+    @property
     def files(self) -> dict[str, str]:
         """Pattern of every file, by name, under results/<experiment>."""
         return {name: f"{self.folder}/{file}".lstrip("/") for name, file in {**self.outputs, **self.extras}.items()}

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from reinforce_lite.config import Settings
-from reinforce_lite.experiment import frame
-from reinforce_lite.io.instructions import COMMON
+from reinforce_lite.experiment import frame, replay
+from reinforce_lite.io.instructions import COMMON, are_common
 from reinforce_lite.optim.optimizer import adamw
 from reinforce_lite.stages import Job
 
@@ -57,6 +58,20 @@ def test_a_stage_sets_what_its_configuration_chooses(
     hardware = settings.hardware.model_copy(update={"cpu_instructions": chosen})
     frame.execute(settings.model_copy(update={"hardware": hardware}), Job("prepare_dataset"))
     assert seen == [expected]
+
+
+@pytest.mark.usefixtures("unset")
+def test_answers_are_written_again_with_the_instructions_of_then(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hardware = settings.hardware.model_copy(update={"cpu_instructions": "common"})
+    seen: list[bool] = []
+    monkeypatch.setattr(replay.Experiment, "read", lambda folder: folder)
+    monkeypatch.setattr(replay, "located", lambda experiment: settings.model_copy(update={"hardware": hardware}))
+    for part in ("_answers", "_step"):
+        monkeypatch.setattr(replay, part, lambda *arguments: seen.append(are_common()))
+    replay.replay(tmp_path, 1)
+    assert seen == [True, True]
 
 
 @pytest.mark.usefixtures("unset")

@@ -6,6 +6,8 @@ import pytest
 
 from reinforce_lite.config import Hardware, PolicySettings, Training, load
 from reinforce_lite.resources import memory, precision
+from reinforce_lite.stages import EVALUATE_AGAIN as AGAIN
+from reinforce_lite.stages import Job
 
 ROOT = Path(__file__).parents[2]
 TRAINING = Training(steps=1, questions_per_step=1, max_new_tokens=8, learning_rate=1e-6)
@@ -157,6 +159,9 @@ def test_the_engine_is_decided_by_what_is_left_beside_the_policy(monkeypatch: py
         # Llama: 10 bytes a weight of 48 GiB leave 18.1, and 6.0 + 6 are needed; Phi: 8 bytes, 19.5 and 7.1 + 6
         assert precision.training_of(config, model, variant).engine == "vllm"
         assert precision.evaluation_of(config, model).engine == "vllm"
+    model = "phi-3.5-mini-instruct"
+    sizes = [precision.evaluation_of_job(config, Job(stage, model)).size for stage in ("evaluate_baseline", AGAIN)]
+    assert sizes[1] == sizes[0] // 2, "the second evaluation has other batches"
     place = precision.training_place(
         config.policies["llama-3.2-3b-instruct"],
         precision.training_of(config, "llama-3.2-3b-instruct", "leave_one_out"),

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from reinforce_lite.config import Evaluation, Settings, Start, Training
-from reinforce_lite.resources.precision import evaluation_of, training_of
-from reinforce_lite.stages import EVALUATE_AGAIN, Job
+from reinforce_lite.resources.precision import evaluation_of, evaluation_of_job, training_of
+from reinforce_lite.stages import EVALUATE_AGAIN, STAGES, Job
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,10 @@ def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> 
             fitting = math.ceil(seconds / max(one.step.expected, 1e-9))
             one = replace(one, steps=min(one.steps, max(0, fitting)))
     elif job.stage == EVALUATE_AGAIN:
-        evaluation = evaluation_of(settings, job.model, again=True)
+        evaluation = evaluation_of_job(settings, job)
         lengths = evidence.lengths.get(job.model, rates.lengths)
         one = Duration(evaluation_seconds(rates, evaluation, settings.test_problems or TEST_PROBLEMS, lengths))
-    elif not job.stage.startswith("evaluate"):
+    elif not STAGES[job.stage].evaluates:
         one = Duration(SPEED * rates.process)
     elif likes := [seconds for other, seconds in evidence.seconds.items() if other.model == job.model]:
         one = Duration(AGAIN * (sum(likes) / len(likes)))

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
+from reinforce_lite.io.instructions import take_common
 from reinforce_lite.io.keyed import COMPUTED_WITH
 from reinforce_lite.report.verification.difference import Check, Difference, differing, record_of, rows_of
 from reinforce_lite.report.verification.experiment import Experiment
 from reinforce_lite.report.verification.keys import decided, located
 from reinforce_lite.resources import keys
-from reinforce_lite.resources.precision import evaluation_of, training_of
+from reinforce_lite.resources.precision import evaluation_of_job, training_of
 from reinforce_lite.stages import STAGES, Job, Layout, jobs
 from reinforce_lite.tasks import named
 from reinforce_lite.tasks.prepare import load_split
@@ -45,12 +46,14 @@ def replay(folder: Path, number: int, seed: int | None = None) -> list[Check]:
         raise UserError(f"--replay {number}: nothing would be written again", "ask for at least 1 answer")
     experiment = Experiment.read(folder if folder.name else folder.resolve())
     settings, seed = located(experiment), secrets.randbits(SEED_BITS) if seed is None else seed
+    if settings.hardware.cpu_instructions == "common":
+        take_common()  # before anything imports torch
     return [_answers(experiment, settings, number, seed), _step(experiment, settings, seed)]
 
 
 def _answers(experiment: Experiment, settings: Settings, number: int, seed: int) -> Check:
     check, layout = Check("replay"), Layout.of(settings)
-    evaluations = [job for job in jobs(settings) if "outcomes" in STAGES[job.stage].outputs]
+    evaluations = [job for job in jobs(settings) if STAGES[job.stage].evaluates]
     every = [(job, row["id"]) for job in evaluations for row in rows_of(layout.path(job, "outcomes"), "id")]
     drawn = random.Random(seed).sample(every, min(number, len(every)))
     same = 0
@@ -96,7 +99,7 @@ def _written_again(experiment: Experiment, settings: Settings, job: Job, chosen:
 
     layout, path = Layout.of(settings), Layout.of(settings).path(job, "outcomes")
     settings = decided(settings, job, record_of(layout.path(job)))
-    evaluation, task = evaluation_of(settings, job.model), named(settings.task.name)
+    evaluation, task = evaluation_of_job(settings, job), named(settings.task.name)
     prepare_torch(settings.hardware)
     device = settings.hardware.device
     policy = load(layout.needs(job)["policy"].parent, settings.policies[job.model], device)

@@ -11,8 +11,8 @@ from reinforce_lite.config import Evaluation, PolicySettings, Settings, Training
 from reinforce_lite.io.keyed import ASKED, COMPUTED_WITH, Key
 from reinforce_lite.io.provenance import origin
 from reinforce_lite.resources import keys
-from reinforce_lite.resources.precision import evaluation_of, training_of
-from reinforce_lite.stages import EVALUATE_AGAIN, Job, Layout
+from reinforce_lite.resources.precision import evaluation_of_job, training_of
+from reinforce_lite.stages import Job, Layout
 from reinforce_lite.tasks import Task, named
 
 
@@ -41,7 +41,7 @@ class Run:
     @cached_property
     def evaluation(self) -> Evaluation:
         """How its policy is evaluated."""
-        return evaluation_of(self.settings, self.job.model, again=self.job.stage == EVALUATE_AGAIN)
+        return evaluation_of_job(self.settings, self.job)
 
     @property
     def task(self) -> Task[Any]:

@@ -33,8 +33,8 @@ from reinforce_lite.io import provenance
 from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.io.keyed import ASKED
 from reinforce_lite.report.manifest import seal
-from reinforce_lite.resources.precision import evaluation_of
-from reinforce_lite.stages import EVALUATE_AGAIN, STAGES, Job, Layout
+from reinforce_lite.resources.precision import evaluation_of_job
+from reinforce_lite.stages import STAGES, Layout
 
 PAUSE_SECONDS = 60.0
 """After a failed call MLflow is left alone for so long: a locked database makes every call wait, on rented time."""
@@ -77,16 +77,12 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
     if job.stage == "train":
         params = {**job.run, **(_json(layout.path(job, "policy")).get("training") or {})}
         return Results(params, _rows(files["metrics"]), list(files.values()), dataset, origin)
-    if job.stage.startswith("evaluate"):
+    if stage.evaluates:
         engine = {"engine": record.get("engine", settings.evaluation.engine)}
         chosen = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
-        params = {**job.run, "evaluation": _evaluation(chosen, job)}
+        params = {**job.run, "evaluation": evaluation_of_job(chosen, job).model_dump(mode="json")}
         return Results(params, [{"step": 0, **evaluation_metrics(record)}], list(files.values()), dataset, origin)
     return Results(record, [], list(files.values()), dataset, origin)
-
-
-def _evaluation(settings: Settings, job: Job) -> dict[str, Any]:
-    return evaluation_of(settings, job.model, again=job.stage == EVALUATE_AGAIN).model_dump(mode="json")
 
 
 def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from reinforce_lite.io.files import read_json
 from reinforce_lite.io.keyed import ACCEPT, COMPUTED_WITH, Key
 from reinforce_lite.io.provenance import computed_with, sha256_file
 from reinforce_lite.policy.identity import Sum, place_key, policy_key
-from reinforce_lite.resources.precision import evaluation_of, training_of
+from reinforce_lite.resources.precision import evaluation_of, evaluation_of_job, training_of
 from reinforce_lite.stages import EVALUATE_AGAIN, POLICY, STAGES, Job, Layout
 from reinforce_lite.tasks import file_sum
 
@@ -66,7 +66,7 @@ def start_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
 
 def evaluation_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
     """All that an evaluation's completions depend on; the harness adds the prompts as the tokenizer writes them."""
-    needs, chosen = Layout.of(config).needs(job), evaluation_of(config, job.model, again=job.stage == EVALUATE_AGAIN)
+    needs, chosen = Layout.of(config).needs(job), evaluation_of_job(config, job)
     of_samples = () if chosen.samples else ("samples", "samples_limit")
     unrelated = {"bootstrap_resamples", "cross_check", "noise_floor", *STAGES[job.stage].unread, *of_samples}
     evaluation = chosen.model_dump(mode="json", exclude=unrelated)

@@ -3,6 +3,7 @@
 from reinforce_lite.config import Auto, Evaluation, Hardware, PolicySettings, Settings, Training
 from reinforce_lite.resources.memory import BYTES, Scheme, footprint, update_gib, usable_gib, weights_gib
 from reinforce_lite.rollout.registry import ANSWERS, ROWS, Name, Place, decide, rows_at_once
+from reinforce_lite.stages import EVALUATE_AGAIN, Job
 
 
 def scheme(policy: PolicySettings, training: Training, hardware: Hardware) -> Scheme:
@@ -48,17 +49,19 @@ def training_of(settings: Settings, model: str, variant: str) -> Training:
     return training.model_copy(update={"engine": engine, "rollout_batch": rows, "kv_cache_gib": cache})
 
 
-def evaluation_of(settings: Settings, model: str, *, again: bool = False) -> Evaluation:
-    """The evaluation settings of a model, with `engine`, `batch_size` and `kv_cache_gib` decided.
+def evaluation_of_job(settings: Settings, job: Job) -> Evaluation:
+    """The evaluation settings of a job: the second evaluation before training has batches of its own."""
+    usual = evaluation_of(settings, job.model)
+    return usual.again() if job.stage == EVALUATE_AGAIN else usual
 
-    Those of the second evaluation before training, if it is asked for by `again`.
-    """
+
+def evaluation_of(settings: Settings, model: str) -> Evaluation:
+    """The evaluation settings of a model, with `engine`, `batch_size` and `kv_cache_gib` decided."""
     place, evaluation = evaluation_place(settings, model), settings.evaluation
     engine = decide(evaluation.engine, place)
     size = rows_at_once(evaluation.batch_size, ANSWERS[engine], ANSWERS[engine])
     cache = _cache_gib(evaluation, engine, place)
-    decided = evaluation.model_copy(update={"engine": engine, "batch_size": size, "kv_cache_gib": cache})
-    return decided.again() if again else decided
+    return evaluation.model_copy(update={"engine": engine, "batch_size": size, "kv_cache_gib": cache})
 
 
 def _cache_gib(configured: Training | Evaluation, engine: Name, place: Place) -> float | Auto:

@@ -22,7 +22,7 @@ from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verification.advantages import stated_or_derived
 from reinforce_lite.report.verification.difference import ABSENT, Row, record_of, rows_of
 from reinforce_lite.report.verification.experiment import Experiment
-from reinforce_lite.stages import EVALUATE_AGAIN, EVALUATED, STAGES, TRAINED, Job, Layout, jobs
+from reinforce_lite.stages import EVALUATED, STAGES, TRAINED, Job, Layout, jobs
 from reinforce_lite.tasks import Problem, Reward, Task, reward, verdicts
 
 PROBLEM = ("id", "question", "answer")
@@ -31,7 +31,7 @@ COMPLETION = ("step", "question", "answer", "completion", "reward", "advantage",
 METRICS = ("step", "skipped", "tokens", "weights_changed", "kl_to_start")
 
 DATA = Job("prepare_dataset")
-EVALUATIONS = ("evaluate_baseline", EVALUATE_AGAIN, "evaluate_trained")
+EVALUATIONS = tuple(stage.name for stage in STAGES.values() if stage.evaluates)
 DERIVED = ("prepare_dataset", "train", *EVALUATIONS, "compare", "report", "crate")
 """Stages whose files are derived, checked by themselves, or hold what is derived."""
 
