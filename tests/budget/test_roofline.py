@@ -8,7 +8,7 @@ from reinforce_lite.budget.roofline import Roofline
 from reinforce_lite.errors import UserError
 
 H200 = Card("h200", "NVIDIA H200", 141, 4800, 989.4, 64, (1, 1), "nobody")
-LLAMA = Roofline(H200, 3.21e9, 112)
+LLAMA, PHI = Roofline(H200, 3.21e9, 112), Roofline(H200, 3.82e9, 384)
 
 
 def test_the_shares_give_back_what_was_measured_on_the_h200() -> None:
@@ -20,8 +20,9 @@ def test_the_shares_give_back_what_was_measured_on_the_h200() -> None:
     assert seconds == pytest.approx(8.97, rel=0.02)
     assert 30_720 * LLAMA.update_token(recomputed=True) == pytest.approx(1.759, rel=0.02)
     assert 30_720 * LLAMA.update_token(recomputed=False) == pytest.approx(1.327, rel=0.02)
-    assert LLAMA.optimiser("stochastic") == pytest.approx(0.148, rel=0.02)
-    assert LLAMA.optimiser("8bit") == pytest.approx(0.819, rel=0.05)
+    # Of both models the slower one sets the share.
+    assert PHI.optimiser("stochastic") == pytest.approx(0.1126, rel=0.02)
+    assert LLAMA.optimiser("8bit") == pytest.approx(0.1736, rel=0.02)
 
 
 def test_a_public_figure_of_another_card() -> None:
@@ -39,7 +40,7 @@ def test_by_hand() -> None:
     assert at.position("generate", 10, 1000) == pytest.approx(3.024e9 / 80e9)
     # 1,000 rows of 10 tokens: 2e12 operations at 45 TFLOPS take 44 ms, and 3.024 GB less than 4.
     assert at.position("vllm", 1000, 10) == pytest.approx(2 / 45 + 0.032)
-    assert at.optimiser("stochastic") == pytest.approx(22 / 100)
+    assert at.optimiser("stochastic") == pytest.approx(22 / 155)
     # offload: 4 GB on the card at 100 GB/s, 24 GB over half of 50 GB/s.
     assert at.optimiser("offload") == pytest.approx(0.04 + 24 / 25)
     # Two passes over 1,000 tokens, 4e12 operations at 45 TFLOPS, and four copies of 2 GB at 3 GB/s.

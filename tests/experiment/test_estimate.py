@@ -36,9 +36,9 @@ def test_the_forecast_multiplies_out_to_what_was_computed() -> None:
     written = at.writing("vllm", 320, 80, 32, (250, 1024), PROMPT)
     assert rates.rollout_position * 4 * 637 == pytest.approx(written)
     assert rates.evaluation_position * 1024 == pytest.approx(at.writing("vllm", 64, 64, 64, (250, 1024), PROMPT))
-    # 320 x (130 + 250) tokens, of which 80% carry a gradient; 22 bytes a weight at a tenth of 768 GB/s.
+    # 320 x (130 + 250) tokens, of which 80% carry a gradient; 22 bytes a weight at 15.5% of 768 GB/s.
     pushed = 320 * 380 * 0.8
-    step = pushed * 8 * 3.21e9 / (0.45 * 154.8e12) + 22 * 3.21e9 / 76.8e9
+    step = pushed * 8 * 3.21e9 / (0.45 * 154.8e12) + 22 * 3.21e9 / (0.155 * 768e9)
     assert pushed * rates.update_token == pytest.approx(step)
     assert 320 * 380 * rates.drift_token == pytest.approx(at.drift(320 * 380))
     assert (rates.load, rates.engine, rates.warm_up, rates.lengths) == (pytest.approx(6.42), 50, 0, (250, 1024))

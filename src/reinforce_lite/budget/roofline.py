@@ -1,9 +1,10 @@
 """Seconds of what a model does on a GPU that is not here, from the GPU's data sheet.
 
-The shares of bandwidth and arithmetic were measured on one NVIDIA H200 (4,800 GB/s, 989 TFLOPS) on 2026-11-26, tree
-86ae0d2, with random weights of Llama-3.2-3B's shape, and are taken to hold for other cards and models. One figure from
-elsewhere: Qwen2.5-7B in vLLM on an A6000, 256 rows side by side, 4,040 tokens/s reported; these shares give 3,990 at a
-length of 500. What nobody has measured is called assumed.
+The shares of bandwidth and arithmetic were measured on one NVIDIA H200 (4,800 GB/s, 989 TFLOPS) with random weights of
+the 3B shapes: on 2026-11-26 (tree 86ae0d2), and those of optimiser steps on 2026-11-27 (benchmarks/results/gpu). They
+are taken to hold for other cards and models. One figure from elsewhere: Qwen2.5-7B in vLLM on an A6000, 256 rows side
+by side, 4,040 tokens/s reported; these shares give 3,990 at a length of 500.
+What nobody has measured is called assumed.
 """
 
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ ROW_SECONDS = 32e-6
 the bandwidth allows 2.30; 320 rows of 512 tokens, 256 at once, took 8.97 s, and it allows 3.61."""
 GENERATE = 0.08
 """Of the data sheet's bandwidth, what `generate` reaches: 3,543 tokens/s at 80 rows, a tenth of the bound."""
-OPTIMISER = {"8bit": 0.008}
+OPTIMISER = {"8bit": 0.038, "stochastic": 0.155}
+"""Of the data sheet's bandwidth, what an optimiser step reaches with the slower one of two models: `8bit` 0.174 s for
+3.21e9 weights (0.087 s for 3.82e9), `stochastic` 0.113 s for 3.82e9 (0.064 s for 3.21e9)."""
 OPTIMISER_ELSE = 0.10
-"""Of the data sheet's bandwidth, what an optimiser step reaches: 0.82 s `8bit`, 0.15 s `stochastic`, 3.21e9 weights."""
+"""The same of the other schemes: assumed. `stochastic` reached it before its step was compiled."""
 STEP_BYTES = {"master": 28, "stochastic": 22, "kahan": 18, "8bit": 10, "offload": 4, "nearest": 14, "lora": 0}
 """Moved on the device for each weight in a step (optim/adamw.py): the gradient is read, the weight and what is kept
 beside it are read and written."""
@@ -114,7 +117,7 @@ def shares() -> str:
     return (
         f"Computed, not measured: {BANDWIDTH:.0%} of the data sheet's bandwidth or {ARITHMETIC:.0%} of its dense "
         f"bfloat16 peak, whichever takes longer, and in vLLM {1e6 * ROW_SECONDS:.0f} us a row and token; generate "
-        f"{GENERATE:.0%} of the bandwidth; an optimiser step {OPTIMISER_ELSE:.0%} of it "
-        f"(8bit {OPTIMISER['8bit']:.1%}). These shares were measured on one H200 (2026-11-26, random weights of "
-        "Llama-3.2-3B's shape), and are taken to hold for other cards and models."
+        f"{GENERATE:.0%} of the bandwidth; an optimiser step {OPTIMISER['stochastic']:.0%} of it "
+        f"(8bit {OPTIMISER['8bit']:.1%}; schemes not measured: {OPTIMISER_ELSE:.0%}). These shares were measured on "
+        "one H200 (2026-11, random weights of the 3B shapes), and are taken to hold for other cards and models."
     )
