@@ -57,7 +57,8 @@ def reinforce_pp(rewards_PG: torch.Tensor) -> torch.Tensor:
     >>> reinforce_pp(torch.tensor([[1.0, 1.0], [1.0, -1.0]])).tolist()
     [[0.5, 0.5], [0.5, -1.5]]
     """
-    return (rewards_PG - rewards_PG.mean()) / (rewards_PG.std() + 1e-8)
+    exact_PG = rewards_PG.double()  # rewards that are all 0.1 have that mean in float32 only up to 1e-8
+    return ((exact_PG - exact_PG.mean()) / (exact_PG.std() + 1e-8)).to(rewards_PG.dtype)
 
 
 def supervised(rewards_PG: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,8 @@
-"""The weight of each completion, from the rewards of its group: the estimators once more, without torch."""
+"""The weight of each completion, from the rewards of its step: the estimators once more, without torch."""
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from statistics import fmean, stdev
 
 from reinforce_lite.config import Training
@@ -10,42 +11,46 @@ TOLERANCE = 1e-4
 """An advantage was computed in float32."""
 
 
-def of_group(training: Training, rewards: Sequence[float]) -> list[float] | None:
-    """advantages_G of rewards_G, by the formulas of `learning.estimators`; None for an estimator of somebody else.
+Group = Sequence[float]
 
-    >>> of_group(Training.model_construct(estimator="as_published"), [1.0, 1.0, -1.0, -1.0])
-    [1.1547005283792517, 0.0, 0.0, 0.0]
+
+def of_step(training: Training, rewards_PG: Sequence[Group]) -> list[list[float]] | None:
+    """advantages_PG of rewards_PG, by the formulas of `learning.estimators`; None for an estimator of somebody else.
+
+    >>> of_step(Training.model_construct(estimator="as_published"), [[1.0, 1.0, -1.0, -1.0], [1.0, 1.0, 1.0, 1.0]])
+    [[1.1547005283792517, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    >>> of_step(Training.model_construct(estimator="supervised"), [[1.0], [-1.0]])
+    [[1.0], [1.0]]
     """
+    if training.estimator == "reinforce_pp":
+        every = list(chain.from_iterable(rewards_PG))
+        mean, scale = fmean(every), stdev(every) + 1e-8
+        return [[(reward - mean) / scale for reward in rewards] for rewards in rewards_PG]
+    if training.estimator == "supervised":
+        return [[1.0] * len(rewards) for rewards in rewards_PG]
     if (formula := _FORMULAS.get(training.estimator)) is None:
         return None
-    if training.estimator != "supervised" and len(set(rewards)) == 1:
-        return [0.0] * len(rewards)
-    return formula(training, rewards)
+    return [formula(training, rewards) if len(set(rewards)) > 1 else [0.0] * len(rewards) for rewards in rewards_PG]
 
 
-def stated_or_derived(training: Training, rewards: Sequence[float], stated: Sequence[float]) -> list[float]:
-    """The stated advantages where they follow from the rewards up to rounding, the derived ones where they do not."""
-    derived = of_group(training, rewards) or stated
-    pairs = zip(stated, derived, strict=True)
+def stated_or_derived(training: Training, rewards_PG: Sequence[Group], stated_PG: Sequence[Group]) -> list[float]:
+    """By completion, the stated advantage where it follows from the rewards up to rounding, else the derived one."""
+    pairs = zip(chain(*stated_PG), chain(*(of_step(training, rewards_PG) or stated_PG)), strict=True)
     return [one if math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE) else other for one, other in pairs]
 
 
-def _leave_one_out(training: Training, rewards: Sequence[float]) -> list[float]:
+def _leave_one_out(training: Training, rewards: Group) -> list[float]:
     mean, size = fmean(rewards), len(rewards)
     scale = stdev(rewards) + 1e-8 if training.scale_by_std else 1.0
     return [(reward - mean) * size / (size - 1) / scale for reward in rewards]
 
 
-def _as_published(training: Training, rewards: Sequence[float]) -> list[float]:
+def _as_published(training: Training, rewards: Group) -> list[float]:
     first, *others = rewards
     weight = (first - fmean(others)) / (stdev(others) + 1e-8)
     return [max(-2.0, min(2.0, weight)), *(0.0 for _ in others)]
 
 
-def _supervised(training: Training, rewards: Sequence[float]) -> list[float]:
-    return [1.0] * len(rewards)
-
-
-_FORMULAS: dict[str, Callable[[Training, Sequence[float]], list[float]]] = {
-    "leave_one_out": _leave_one_out, "as_published": _as_published, "supervised": _supervised,
+_FORMULAS: dict[str, Callable[[Training, Group], list[float]]] = {
+    "leave_one_out": _leave_one_out, "as_published": _as_published,
 }  # fmt: skip

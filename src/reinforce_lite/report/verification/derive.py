@@ -188,15 +188,11 @@ class Derived:
                 wrong = f"{path}: an answer of step {one['step']} is none of the task: {error}"
                 raise UserError(wrong, "restore the file from a copy") from error
         again = [{**one, "reward": scores["reward"]} for one, scores in zip(step, scored, strict=True)]
-        groups = [again[first : first + size] for first in range(0, len(again), size)]
-        for first, group in enumerate(groups):  # by the stated rewards: a reward that is wrong is named by itself
-            own = step[first * size : (first + 1) * size]
-            sides = ([one[key] for one in own] for key in ("reward", "advantage"))
-            for one, weight in zip(group, stated_or_derived(settings, *sides), strict=True):
-                one["advantage"] = weight
-        rewards_PG, advantages_PG = (
-            [[one[key] for one in group] for group in groups] for key in ("reward", "advantage")
-        )
+        # By the stated rewards: a reward that is wrong is named by itself.
+        stated = (_by_group(step, key, size) for key in ("reward", "advantage"))
+        for one, weight in zip(again, stated_or_derived(settings, *stated), strict=True):
+            one["advantage"] = weight
+        rewards_PG, advantages_PG = (_by_group(again, key, size) for key in ("reward", "advantage"))
         cut = [bool(one["truncated"]) for one in again] if all("truncated" in one for one in again) else None
         strict, lengths = [scores["strict"] for scores in scored], [one["length"] for one in again]
         derived = point(rewards_PG, advantages_PG, strict, lengths, cut)
@@ -213,6 +209,10 @@ class Derived:
             derived = read_json(path)
             self.failed.append(f"{path.relative_to(self._at.root)}: could not be derived: {error.problem}")
         write_json(self.target.comparison(*run), derived)
+
+
+def _by_group(rows: Sequence[Row], key: str, size: int) -> list[list[float]]:
+    return [[row[key] for row in rows[first : first + size]] for first in range(0, len(rows), size)]
 
 
 def judge(task: Task[Any], row: Row, problem: Problem, limit: int) -> Row:
