@@ -171,7 +171,11 @@ KINDS: dict[str, list[tuple[str, str | None, str | None]]] = {
         ("3\u0336", None, None),
         ("5\ufe0f\u20e3", None, None),
     ],
-    "digits glued by LaTeX": [
+    "digits glued by LaTeX or Markdown": [
+        ("1**8**", None, None),
+        ("1.**5**", None, "5"),
+        ("10****10", None, None),
+        ("3:30/5", None, None),
         (r"\frac{1}{1}0", None, None),
         (r"\frac{1}{2}.5", None, None),
         (r"\frac{1}{2},500", None, None),

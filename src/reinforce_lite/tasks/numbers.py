@@ -96,7 +96,8 @@ _OTHER_DASH = re.compile(
     rf"[\u2796\u2795\u2043\u207b\u207a\u208b\u208a\ufe58\u2e3a\u2e3b\u2015\u30fc±\u2213][ \t{CURRENCY}]*$"
 )
 _OPERATED = re.compile(
-    r"\\(?:sqrt|log|ln|overline|bar|dot)\s*+(?:\[\d{1,9}\]\s*+)?$|[\u221a\u221b\u221c\u2044\u2215]\s*+$|\^\s*+-?\s*+$|\d\.\($"
+    r"\\(?:sqrt|log|ln|overline|bar|dot)\s*+(?:\[\d{1,9}\]\s*+)?$|[\u221a\u221b\u221c\u2044\u2215]\s*+$|\^\s*+-?\s*+$"
+    r"|\d(?:\.\(|/|\*\*|__|`)$"
     r"|(?<!\d)(?<!\d\s)\b(?:minus|negative)\s+$",
     re.IGNORECASE,
 )
@@ -232,9 +233,9 @@ def normalise(text: str) -> str:
 
 
 def _unmarked(text: str) -> str:
-    """Without Markdown's emphasis where it comes in pairs."""
+    """Without Markdown's emphasis where it comes in pairs, and not in the middle of a number."""
     for mark in ("**", "__", "`"):
-        if text.count(mark) % 2 == 0:
+        if text.count(mark) % 2 == 0 and not re.search(rf"[\d.,](?:{re.escape(mark)})+[.,]?\d", text):
             text = text.replace(mark, "")
     stripped = text.strip()
     emphasised = len(stripped) > 2 and stripped[0] == stripped[-1] and stripped[0] in "*_"
