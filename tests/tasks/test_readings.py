@@ -287,6 +287,10 @@ def test_the_outputs_of_four_models_are_judged_as_their_makers_judged_them() -> 
     assert (count, differing) == (5276, [])
 
 
+def is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 class Counted:
     """A pattern that adds up the characters it is given to look at."""
 
@@ -299,7 +303,8 @@ class Counted:
             return method
 
         def counted(*arguments: Any) -> Any:
-            self._count[0] += 1 + max(len(one) for one in arguments if isinstance(one, str))
+            part = [one for one in arguments if isinstance(one, int)]  # of the text: from, to
+            self._count[0] += 1 + (part[1] - part[0] if part else max(map(len, filter(is_text, arguments))))
             return method(*arguments)
 
         return counted

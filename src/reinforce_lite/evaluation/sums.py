@@ -27,7 +27,7 @@ _SUM = re.compile(
     rf"(?P<result>{_NUMBER})(?!{_OPERATOR}[0-9($])(?! (?:and )?[0-9]++/[0-9])",
     re.IGNORECASE,
 )
-_TERMS = re.compile(r"[0-9][0-9,]*(?:\.[0-9]+)?%?|[-+*/]")
+_TERMS = re.compile(r"[0-9]+(?:\.[0-9]+)?%?|[-+*/]")
 _SIGNS = str.maketrans({"\u00d7": "*", "\u00b7": "*", "\u00f7": "/", "\u2212": "-", "\t": " "})
 _TIMES = re.compile(r"\\(?:times|cdot)|(?<=\s)x(?=\s)", re.IGNORECASE)
 _DIVIDED = re.compile(r"\\div", re.IGNORECASE)
@@ -83,8 +83,8 @@ def _rejected(before: str, after: str) -> bool:
 
 
 def _terms(written: str) -> tuple[str, ...]:
-    return tuple(term.replace(",", "") for term in _TERMS.findall(written))
+    return tuple(_TERMS.findall(written.replace(",", "")))
 
 
 def _value(written: str) -> float:
-    return float(re.sub(r"[$,%]", "", written))
+    return float(written.strip("$%").replace(",", ""))

@@ -41,6 +41,9 @@ _QUANTITY = re.compile(
     rf"|(?P<grouped>(?>(?:[ ]\d{{3}}(?!\d))+)(?:[.,]\d++)?)"
     rf")?(?P<hour>[ \t]?+(?:[aApP]\.[mM]\b\.?|[aApP][mM]\b|o'clock\b))?"
 )
+_BETWEEN = re.compile(rf"[^\w{_ODD}.,'\u2019:/+\- \t]")  # what stands in no quantity
+PIECE = 1_000
+"""Characters that are searched first, at the end of a text."""
 _WELL_FORMED = re.compile(r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+")
 _VISIBLE = re.compile(rf"[^{_INVISIBLE}]")
 _SECTION = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,2}){2,}")
@@ -97,7 +100,7 @@ _OTHER_DASH = re.compile(
 )
 _OPERATED = re.compile(
     r"\\(?:sqrt|log|ln|overline|bar|dot)\s*+(?:\[\d{1,9}\]\s*+)?$|[\u221a\u221b\u221c\u2044\u2215]\s*+$|\^\s*+-?\s*+$"
-    r"|\d(?:\.\(|/|\*\*|__|`)$"
+    r"|\d(?:\.\(|/|(?:\*\*|__|`){1,9})$"
     r"|(?<!\d)(?<!\d\s)\b(?:minus|negative)\s+$",
     re.IGNORECASE,
 )
@@ -182,18 +185,35 @@ def _from_the_end(text: str) -> Iterator[Reading]:
     if _OVERRIDE.search(text):
         yield Reading.none("a change of the direction of writing")
     text = _UNIT_POWER.sub("", plain(text))
-    for found in reversed(list(_QUANTITY.finditer(text))):
-        reading = _in_running_text(text, found)
-        if reading is not None:
-            yield reading
+    for start, end in _pieces(text):
+        for found in reversed(list(_QUANTITY.finditer(text, start, end))):
+            reading = _in_running_text(text, found)
+            if reading is not None:
+                yield reading
+
+
+def _pieces(text: str) -> Iterator[tuple[int, int]]:
+    """(start, end) of pieces of the text that no quantity crosses, the last one first, each longer than the one before.
+
+    Mostly the first is enough.
+    """
+    end, width = len(text), PIECE
+    while end > 0:
+        between = None
+        while between is None and width < 2 * end:
+            between = _BETWEEN.search(text, max(0, end - width), end)
+            width *= 2
+        yield (between.end() if between else 0), end
+        end = between.start() if between else 0
 
 
 def _in_running_text(text: str, found: re.Match[str]) -> Reading | None:
     """The quantity at a place of a longer text; None for what is no quantity."""
     (start, end), run = found.span(), found["number"]
-    before, after = text[max(0, start - 32) : start], text[end : end + 32]
-    if before[-1:].isalpha() or before.endswith("_") or not _VISIBLE.search(run):
+    touching = text[start - 1 : start]
+    if touching.isalpha() or touching == "_" or not _VISIBLE.search(run):
         return None
+    before, after = text[max(0, start - 32) : start], text[end : end + 32]
     if run == found[0] and _SECTION.fullmatch(run.rstrip(".,")):
         return None
     if after[:1].isalpha() and not found[0].endswith((".", ",")):
