@@ -23,6 +23,11 @@ def of_group(training: Training, rewards: Sequence[float]) -> list[float] | None
     return formula(training, rewards)
 
 
+def derives(training: Training) -> bool:
+    """Whether a training's advantages follow from the rewards of a group alone."""
+    return training.estimator in _FORMULAS
+
+
 def stated_or_derived(training: Training, rewards: Sequence[float], stated: Sequence[float]) -> list[float]:
     """The stated advantages where they follow from the rewards up to rounding, the derived ones where they do not."""
     derived = of_group(training, rewards) or stated
