@@ -231,7 +231,7 @@ def machinery(results: Path) -> str:
         for name, row in result["methods"].items():
             kinds = [kind for kind, count in row["networks"].items() if count]
             seconds = f"{row['seconds']['median']:.2g} ({times(row['seconds_ratio'])})"
-            figures = f"{seconds} | {row['peak_bytes'] / 1e9:.2g} GB | {row['lines']}"
+            figures = f"{seconds} | {row['peak_bytes'] / 1e6:,.0f} MB | {row['lines']}"
             lines.append(f"| {name}, {world} | {len(kinds)}: {', '.join(kinds)} | {figures} |")
         made = f"{result['machine']}, {result['date'][:10]}, {result['completions']} completions"
         lines.append(f"| {made}: {shown_command(result)} | | | | |")

@@ -105,7 +105,7 @@ def test_the_methods_stand_side_by_side_or_are_not_yet_measured(tmp_path: Path) 
     row = {"networks": networks, "seconds": RATIO, "seconds_ratio": RATIO, "peak_bytes": 123_000_000, "lines": 321}
     (tmp_path / "machinery.json").write_text(json.dumps({**MADE, "completions": 160, "methods": {"PPO": row}}))
     told = machinery(tmp_path).splitlines()
-    assert told[2] == "| PPO, tiny-llama | 3: policy, reference, critic | 2.5 (x 2.5 (2.0 to 3.0)) | 0.12 GB | 321 |"
+    assert told[2] == "| PPO, tiny-llama | 3: policy, reference, critic | 2.5 (x 2.5 (2.0 to 3.0)) | 123 MB | 321 |"
     assert told[3] == "| a machine, 2026-11-24, 160 completions: `python measured.py` | | | | |"
     assert "not yet measured" in told[4]
 
