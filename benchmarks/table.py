@@ -230,7 +230,8 @@ def machinery(results: Path) -> str:
         result = read_json(results / file)
         for name, row in result["methods"].items():
             kinds = [kind for kind, count in row["networks"].items() if count]
-            seconds = f"{row['seconds']['median']:.2g} ({times(row['seconds_ratio'])})"
+            ratio = "" if row["seconds_ratio"]["max"] == 1 else f" ({times(row['seconds_ratio'])})"
+            seconds = f"{row['seconds']['median']:.2g}{ratio}"
             figures = f"{seconds} | {row['peak_bytes'] / 1e6:,.0f} MB | {row['lines']}"
             lines.append(f"| {name}, {world} | {len(kinds)}: {', '.join(kinds)} | {figures} |")
         made = f"{result['machine']}, {result['date'][:10]}, {result['completions']} completions"
