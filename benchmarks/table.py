@@ -1,6 +1,6 @@
-"""The README's table of measured performance, made from the files in benchmarks/results.
+"""The README's tables of measured performance, made from the files in benchmarks/results.
 
-`python benchmarks/table.py` writes it; with --check it says whether the table is up to date.
+`python benchmarks/table.py` writes them; with --check it says whether they are up to date.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from reinforce_lite.resources.memory import BYTES
 BEGIN = "<!-- written by python benchmarks/table.py -->"
 END = "<!-- end of what benchmarks/table.py writes -->"
 TINY = "--policy results/tiny/policies/tiny-llama --config config/tiny.yaml"
+MACHINERY = "<!-- machinery, written by python benchmarks/table.py -->"
 GONE = ("continuous",)
 """Engines that the project had when a file was written, and has no longer."""
 Result = dict[str, Any]
@@ -211,26 +212,54 @@ def table(results: Path) -> str:
     return "\n".join(lines)
 
 
-def placed(readme: str, made: str) -> str:
-    """The README with the table between its marks.
+METHODS = {"tiny-llama": (f"python benchmarks/machinery.py {TINY}", "machinery.json"),
+           "Llama-3.2-3B's shape": ("python benchmarks/machinery.py --shape 3b", "gpu/machinery.json")}  # fmt: skip
+"""What a step of each method was measured on: by which command, the file in benchmarks/results."""
+
+
+def machinery(results: Path) -> str:
+    """The table of methods: what a step of each holds and takes."""
+    lines = [
+        "| a step of | networks | seconds (over the first) | peak memory | lines of code |",
+        "|---|---|---|---|---|",
+    ]
+    for world, (command, file) in METHODS.items():
+        if not (results / file).exists():
+            lines.append(f"| {world}: not yet measured, `{command}` | | | | |")
+            continue
+        result = read_json(results / file)
+        for name, row in result["methods"].items():
+            kinds = [kind for kind, count in row["networks"].items() if count]
+            ratio = "" if row["seconds_ratio"]["max"] == 1 else f" ({times(row['seconds_ratio'])})"
+            seconds = f"{row['seconds']['median']:.2g}{ratio}"
+            figures = f"{seconds} | {row['peak_bytes'] / 1e6:,.0f} MB | {row['lines']}"
+            lines.append(f"| {name}, {world} | {len(kinds)}: {', '.join(kinds)} | {figures} |")
+        made = f"{result['machine']}, {result['date'][:10]}, {result['completions']} completions"
+        lines.append(f"| {made}: {shown_command(result)} | | | | |")
+    return "\n".join(lines)
+
+
+def placed(readme: str, made: str, begin: str = BEGIN) -> str:
+    """The README with a table between its marks.
 
     Raises:
         ValueError: the marks are not there.
     """
-    before, found, rest = readme.partition(BEGIN)
+    before, found, rest = readme.partition(begin)
     _, also, after = rest.partition(END)
     if not (found and also):
-        raise ValueError(f"README.md has no lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{made}\n{END}{after}"
+        raise ValueError(f"README.md has no lines {begin} and {END}")
+    return f"{before}{begin}\n{made}\n{END}{after}"
 
 
 def main() -> None:
-    """Write the table, or with --check compare it."""
+    """Write the tables, or with --check compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     given, readme = parser.parse_args(), ROOT / "README.md"
     old = readme.read_text(encoding="utf-8")
-    new = placed(old, table(ROOT / "benchmarks/results"))
+    results = ROOT / "benchmarks/results"
+    new = placed(placed(old, table(results)), machinery(results), MACHINERY)
     if not given.check:
         readme.write_text(new, encoding="utf-8")
     elif old != new:

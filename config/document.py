@@ -26,6 +26,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "policies.<name>.published": settings.Published,
     "training": settings.Training,
     "training.lora": settings.Lora,
+    "training.critic": settings.Critic,
     "training.sampler_gap_limit": settings.SamplerGapLimit,
     "evaluation": settings.Evaluation,
     "protocol": settings.Protocol,

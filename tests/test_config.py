@@ -98,6 +98,12 @@ def test_as_published_is_as_published() -> None:
         ("training_variants.prompt_only", {"prompt": "poem"}, "training_variants.prompt_only.prompt: 'poem' is not"),
         ("training.estimator", "none", "training.estimator: it is not one of leave_one_out, .*it is 'none'"),
         ("training.engine", "none", "training.engine: .*'vllm'.*it is 'none'"),
+        (
+            "training_variants.ppo",
+            {"estimator": "critic", "weights": "lora"},
+            "training_variants.ppo: .*weights: lora trains adapters of one network, and estimator: critic has two",
+        ),
+        ("training_variants.ppo.critic", {"rate": 1}, "training_variants.ppo.critic.rate"),
     ],
 )
 def test_bad_values_name_the_key(path: str, value: Any, said: str) -> None:

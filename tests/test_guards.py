@@ -69,6 +69,21 @@ GUARDS = [
         "learning/test_resume.py::test_nan_from_the_policy_itself_ends_the_training",
     ),
     Guard(
+        "nor does a critic that is not finite", f"{SRC}/learning/critic.py",
+        '"skipped": result.skipped or not finite', '"skipped": result.skipped',
+        "learning/test_critic.py::test_where_its_gradient_is_not_finite_nothing_moves",
+    ),
+    Guard(
+        "a checkpoint holds the critic too", f"{SRC}/learning/loop.py",
+        "progress.resumed(learner.kept, learner.optimizer)", "progress.resumed(policy, learner.optimizer)",
+        "learning/test_resume.py::test_killed_without_a_word",
+    ),
+    Guard(
+        "adapters and a critic are refused", f"{SRC}/config.py",
+        'if self.networks > 1 and self.weights == "lora":', "if False:",
+        "test_config.py::test_bad_values_name_the_key",
+    ),
+    Guard(
         "an end to steps that are not finite", f"{SRC}/learning/checks.py",
         "if self._count >= self._limit:", "if False:",
         "learning/test_resume.py::test_too_many_in_a_row_end_the_training",

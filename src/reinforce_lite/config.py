@@ -177,6 +177,17 @@ class Lora(Section):
     )
 
 
+class Critic(Section):
+    """PPO's second network, read only if `training.estimator` is `critic`."""
+
+    learning_rate: float | None = Field(
+        None, gt=0, description="Its own learning rate, by the policy's schedule; null is ten times `learning_rate`."
+    )
+    value_clip: float = Field(
+        0.5, gt=0, description="A value gains nothing by moving further than this in one step (0.5 is veRL's)."
+    )
+
+
 class SamplerGapLimit(Section):
     """The mean difference between an engine's log-probabilities and the trainer's, in nats a token, that ends a run.
 
@@ -205,8 +216,9 @@ class Training(Section):
     estimator: Annotated[str, AfterValidator(_known_estimator)] = Field(
         "leave_one_out",
         json_schema_extra={"enum": list(ESTIMATORS)},
-        description="How a group's rewards become advantages; see learning/estimators.py. `supervised` samples "
-        "nothing: it learns the worked solutions, for a control.",
+        description="How a group's rewards become advantages; see learning/estimators.py. `critic` trains a second "
+        "network that expects a reward before each token (PPO). `supervised` samples nothing: it learns the worked "
+        "solutions, for a control.",
     )
     scale_by_std: bool = Field(
         False,
@@ -253,6 +265,7 @@ class Training(Section):
     ratio_clip: float | None = Field(
         None, gt=0, lt=1, description="PPO's clip of the probability ratio (0.2 is usual); null is REINFORCE."
     )
+    critic: Critic = Critic()
     passes: int = Field(1, ge=1, description="How often a step learns from its completions; more than 1 is PPO.")
     kl_coefficient: float = Field(
         0.0, ge=0, description="Weight in the loss of the KL to the start policy, in nats a token; 0 for none."
@@ -329,6 +342,17 @@ class Training(Section):
         return 1 if self.estimator == "supervised" else self.group_size
 
     @property
+    def networks(self) -> int:
+        """Networks that a step trains: the policy, and a critic if there is one."""
+        return 2 if self.estimator == "critic" else 1
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Sections of it that are not read."""
+        used = {"lora": self.weights == "lora", "critic": self.networks > 1}
+        return tuple(name for name, is_read in used.items() if not is_read)
+
+    @property
     def regularised(self) -> bool:
         """Whether every completion has a term in the loss, its advantage being zero or not."""
         return self.kl_coefficient > 0 or self.entropy_coefficient > 0
@@ -349,6 +373,8 @@ class Training(Section):
     def _one_unbiased_ratio(self) -> "Training":
         if self.passes > 1 and self.ratio_clip is None:
             raise ValueError("passes: more than one needs ratio_clip, since the second learns from an older policy")
+        if self.networks > 1 and self.weights == "lora":
+            raise ValueError("weights: lora trains adapters of one network, and estimator: critic has two; set another")
         if self.importance_cap in ("auto", None):
             return self
         if self.ratio_clip is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from record import ROOT
-from table import BEGIN, END, ROWS, by_engine, placed, table
+from table import BEGIN, END, MACHINERY, METHODS, ROWS, by_engine, machinery, placed, table
 
 RATIO = {"median": 2.5, "min": 2.0, "max": 3.0}
 MADE = {"date": "2026-11-24T10:00:00+00:00", "machine": "a machine", "command": "python measured.py"}
@@ -99,7 +99,20 @@ def test_the_place_of_a_file_is_not_told_and_a_measurement_by_hand_names_its_tre
     assert text.count("by hand, on tree 86ae0d2") == 2
 
 
+def test_the_methods_stand_side_by_side_or_are_not_yet_measured(tmp_path: Path) -> None:
+    assert machinery(tmp_path).count("not yet measured") == len(METHODS)
+    networks = {"policy": 1, "old policy": 0, "reference": 1, "critic": 1, "reward": 0}
+    row = {"networks": networks, "seconds": RATIO, "seconds_ratio": RATIO, "peak_bytes": 123_000_000, "lines": 321}
+    (tmp_path / "machinery.json").write_text(json.dumps({**MADE, "completions": 160, "methods": {"PPO": row}}))
+    told = machinery(tmp_path).splitlines()
+    assert told[2] == "| PPO, tiny-llama | 3: policy, reference, critic | 2.5 (x 2.5 (2.0 to 3.0)) | 123 MB | 321 |"
+    assert told[3] == "| a machine, 2026-11-24, 160 completions: `python measured.py` | | | | |"
+    assert "not yet measured" in told[4]
+
+
 def test_only_what_stands_between_the_marks_is_replaced() -> None:
+    two = f"{MACHINERY}\nold\n{END}\n{BEGIN}\nold\n{END}\n"
+    assert placed(two, "new", MACHINERY) == f"{MACHINERY}\nnew\n{END}\n{BEGIN}\nold\n{END}\n"
     assert placed(f"a\n{BEGIN}\nold\n{END}\nb\n", "new") == f"a\n{BEGIN}\nnew\n{END}\nb\n"
     with pytest.raises(ValueError, match=r"README\.md has no lines"):
         placed("a\nb\n", "new")

@@ -49,13 +49,17 @@ def test_controls_by_hand() -> None:
     assert step(kl_coefficient=0.1) == pytest.approx(2.5 + 12_000 * (0.001 + 0.0005 + 0.001))
     assert step(entropy_coefficient=0.1) == pytest.approx(2.5 + 12_000 * (0.001 + 0.0005))
     assert step(estimator="reinforce_pp") == pytest.approx(2.5 + 12_000 * (0.001 + 0.0005))
+    # A critic is a second network to push in every pass; its values are one more forward pass.
+    assert step(estimator="critic") == pytest.approx(2.5 + 12_000 * (2 * 0.001 + 0.0005 + 0.001))
+    assert step(estimator="critic", ratio_clip=0.2, passes=4) == pytest.approx(2.5 + 12_000 * (8 * 0.001 + 0.0015))
     assert step(reward="random") == pytest.approx(2.5 + 12_000 * (0.001 + 0.0005))
     assert step(reward="format") == pytest.approx(2.5 + 12_000 * (0.0003 + 0.0005))
     # Of ten completions the article's estimator pushes one. Where nothing is recomputed a prompt counts once a group.
     assert step(estimator="as_published") == pytest.approx(2.5 + 12_000 * (0.00008 + 0.0005))
     assert step(gradient_checkpointing=False) == pytest.approx(2.5 + 8 * (50 + 10 * 100) * (0.0008 + 0.0005))
     assert step(estimator="supervised") == pytest.approx(8 * 150 * (0.001 + 0.0005))  # one solution a question
-    assert not forecast.plain(TRAINING.model_copy(update={"kl_coefficient": 0.1})) and forecast.plain(TRAINING)
+    for change in ({"kl_coefficient": 0.1}, {"estimator": "critic"}):
+        assert not forecast.plain(TRAINING.model_copy(update=change)) and forecast.plain(TRAINING)
 
 
 def test_unknown_lengths_are_shares_of_the_limit() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from reinforce_lite.config import Lora, SamplerGapLimit, Settings, load
+from reinforce_lite.config import Critic, Lora, SamplerGapLimit, Settings, load
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import checks
 from reinforce_lite.experiment.preflight import rehearsed
@@ -116,6 +116,22 @@ def test_what_cannot_change_a_training_is_not(config: Settings) -> None:
         changed(config, "evaluation", batch_size=3),
     ):
         assert training(other) == before
+
+
+def test_a_critic_is_in_the_key_of_a_training_that_has_one_and_older_keys_agree(config: Settings) -> None:
+    before = training(config)
+    assert "training.critic" not in before and before == training(
+        changed(config, "training", critic=Critic(value_clip=9))
+    )
+    some, others = ({"estimator": "critic", "critic": Critic(value_clip=clip)} for clip in (1, 2))
+    with_one = training(changed(config, "training", **some))
+    assert differing(before, with_one) == {"training.estimator", "training.critic"}
+    assert differing(with_one, training(changed(config, "training", **others))) == {"training.critic"}
+    without = checks.digest(config), rehearsed(config)
+    older = config.variant("leave_one_out").model_dump(mode="json", exclude={"critic", "entropy_coefficient"})
+    assert keys.as_keyed(config.variant("leave_one_out")) == older
+    other = changed(config, "training", critic=Critic(learning_rate=1e-3))
+    assert checks.digest(other) != without[0] and rehearsed(other) != without[1]
 
 
 def test_adapters_are_in_the_key_of_a_training_that_has_some(config: Settings) -> None:

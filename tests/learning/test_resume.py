@@ -32,6 +32,7 @@ BASE = {
 VARIANTS = {
     "leave_one_out": {"schedule": "linear"},
     "as_published": {"estimator": "as_published", "shuffle": False, "temperature": 0.7, "top_p": 0.9},
+    "critic": {"estimator": "critic", "schedule": "linear"},
 }
 RARELY = CheckpointSettings()
 Result = tuple[list[torch.Tensor], list[dict[str, Any]], list[dict[str, Any]]]
@@ -131,11 +132,13 @@ def test_killed_without_a_word(tmp_path: Path, settings: Training, undisturbed: 
     assert same(run(tmp_path, settings), undisturbed)
 
 
-@pytest.mark.parametrize("scheme", [*SCHEMES, "lora"])
+@pytest.mark.parametrize(
+    ("scheme", "estimator"), [*((name, "leave_one_out") for name in (*SCHEMES, "lora")), ("8bit", "critic")]
+)
 def test_what_is_kept_beside_16_bit_weights_comes_back_too(
-    tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, scheme: str, estimator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Training(**{**BASE, "weights": scheme, "learning_rate": 1e-5})
+    settings = Training(**{**BASE, "weights": scheme, "learning_rate": 1e-5, "estimator": estimator})
     whole = run(tmp_path / "whole", settings, dtype=torch.bfloat16)
     monkeypatch.setattr(loop, "rollout", interrupting(loop.rollout, 4))
     with pytest.raises(Interrupted):

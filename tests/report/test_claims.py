@@ -141,6 +141,16 @@ def test_rivals_are_judged_where_they_are_run(fresh: Settings, claim: str, train
     assert worse[claim, "tiny-llama"]["verdict"] == "contradicted", "nothing is left of an advantage"
 
 
+def test_a_critic_is_compared_where_it_is_run(fresh: Settings) -> None:
+    assert ("critic", "tiny-llama") not in judged(fresh)
+    critic = {"estimator": "critic"}
+    row = judged(with_variant(fresh, "ppo", critic, like="leave_one_out"))["critic", "tiny-llama"]
+    assert row["verdict"] == "supported" and row["runs"] == [*MAIN, "tiny-llama, ppo, seed 0"]
+    config = {**fresh.model_dump(mode="json"), "variants": ["leave_one_out"]}
+    config["training_variants"]["leave_one_out"] = critic
+    assert judged(validate(config))["one network", None]["decides"] == "a training that keeps a single network"
+
+
 def test_machinery_is_compared_on_the_same_questions(fresh: Settings) -> None:
     assert judged(fresh)["machinery", None]["decides"] == "a training with PPO; a training with KL to the start"
     both = with_variant(fresh, "ppo_clip", {"ratio_clip": 0.2, "passes": 2}, like="leave_one_out")

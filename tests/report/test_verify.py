@@ -40,6 +40,18 @@ def test_an_untouched_folder_agrees_and_says_what_was_looked_at(folder: Path) ->
     ]
 
 
+def test_advantages_that_do_not_follow_from_the_rewards_of_a_group_are_named(folder: Path) -> None:
+    path = folder / "config.json"
+    written = read_json(path)
+    written["training_variants"]["leave_one_out"] = {"estimator": "critic"}
+    write_json(path, written)
+    (trainings,) = (check for check in verify(folder) if check.name == "trainings")
+    assert trainings.notes == [
+        f"train/{model}/leave_one_out/seed0: advantages by critic could not be derived, and are as stated"
+        for model in ("tiny-llama", "tiny-phi")
+    ]
+
+
 @pytest.mark.parametrize("key", ["strict", "flexible"])
 def test_an_outcome(folder: Path, key: str) -> None:
     path = folder / TRAINED / "items.jsonl"

@@ -136,6 +136,20 @@ def test_a_checkpoint_holds_all_but_the_gradients(name: str, bytes_each: float) 
     assert memory.footprint(single, by("nearest")).checkpoint * 2**30 == pytest.approx(12 * 3.21e9)
 
 
+def test_a_critic_takes_as_much_as_the_policy() -> None:
+    one, two = (by("offload").model_copy(update={"estimator": name}) for name in ("leave_one_out", "critic"))
+    alone, both = memory.footprint(LLAMA, one), memory.footprint(LLAMA, two)
+    assert (both.gradients, both.device, both.checkpoint) == (
+        2 * alone.gradients,
+        2 * alone.device,
+        2 * alone.checkpoint,
+    )
+    assert both.cpu * 2**30 == pytest.approx((2 * 12 + 4) * 3.21e9), "drift is measured of the policy alone"
+    auto = TRAINING.model_copy(update={"estimator": "critic"})
+    # 2 x 38.5 + 6.4 GB by `stochastic` and 2 x 51.4 by `master`, of 84.8; alone, `master` fits.
+    assert precision.scheme(LLAMA, auto, hardware(80)) == "stochastic"
+
+
 def test_the_estimate_is_what_the_optimiser_keeps() -> None:
     """Bytes of real states of 2**16 weights, beside 2 for the weight and 2 for its gradient."""
     import torch

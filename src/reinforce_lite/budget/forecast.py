@@ -201,15 +201,20 @@ def _rehearsed_step(rates: Rates, training: Training, lengths: Lengths | None) -
     mean, longest = expected_lengths(training.max_new_tokens, lengths)
     tokens = step_tokens(training, rates.prompt_tokens, mean, training.completions_per_question)
     pushed = step_tokens(training, rates.prompt_tokens, mean, pushed_per_question(training)) * carrying(training)
-    step = pushed * (training.passes * rates.update_token) + tokens * (rates.drift_token / training.kl_every)
-    # Drift is two forward passes over a step's tokens; a KL's reference takes one, and so does PPO's old policy where
-    # the sampler's log-probabilities are those of another distribution.
+    step = pushed * (updates(training) * rates.update_token) + tokens * (rates.drift_token / training.kl_every)
+    # Drift is two forward passes over a step's tokens; a KL's reference takes one, so do a critic's values, and so does
+    # PPO's old policy where the sampler's log-probabilities are those of another distribution.
     recomputed = training.ratio_clip is not None and (training.temperature != 1 or training.top_p != 1)
-    step += tokens * (rates.drift_token / 2 * (recomputed + (training.kl_coefficient > 0)))
+    step += tokens * (rates.drift_token / 2 * (recomputed + (training.kl_coefficient > 0) + training.networks - 1))
     if training.estimator != "supervised":
         # Rows that have ended leave the batch, so that positions beyond the mean cost less than the ones before it.
         step += (mean + longest) * (0.5 * rollout_batches(training) * rates.rollout_position)
     return step
+
+
+def updates(training: Training) -> int:
+    """Forward and backward passes of a network over all that carries a gradient in one step."""
+    return training.passes * training.networks
 
 
 def rollout_batches(training: Training) -> int:
@@ -237,14 +242,15 @@ def pushed_per_question(training: Training) -> int:
 
 def carrying(training: Training) -> Interval:
     """Share of the questions that carry a gradient."""
-    if training.estimator in ("supervised", "reinforce_pp") or training.regularised:
+    if training.estimator in ("supervised", "reinforce_pp", "critic") or training.regularised:
         return Interval.exactly(1.0)
     return CARRYING_CONTROLS.get(str(training.reward), CARRYING)
 
 
 def plain(training: Training) -> bool:
     """Whether a step is one rollout and one pass, as in the trainings that others are forecast by."""
-    return training.estimator != "supervised" and training.ratio_clip is None and not training.regularised
+    another = training.estimator in ("supervised", "critic")
+    return not another and training.ratio_clip is None and not training.regularised
 
 
 def evaluation_seconds(rates: Rates, evaluation: Evaluation, problems: int, lengths: Lengths | None) -> Interval:

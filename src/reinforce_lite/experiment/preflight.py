@@ -20,6 +20,7 @@ from reinforce_lite.io import clock
 from reinforce_lite.io.files import write_json
 from reinforce_lite.io.provenance import environment
 from reinforce_lite.policy.size import sized
+from reinforce_lite.resources.keys import as_keyed
 from reinforce_lite.resources.precision import evaluation_of, training_of
 
 METHOD = 3
@@ -133,7 +134,7 @@ def rehearsed(settings: Settings) -> str:
     ]
     training = settings.variant(first)
     unrelated = {"steps", "learning_rate", "schedule", "max_skipped", "engine", "rollout_batch", "sampler_gap_limit"}
-    depends["training"] = training.model_dump(mode="json", exclude=unrelated)
+    depends["training"] = as_keyed(training, unrelated)
     if settings.hardware.cpu_instructions != "native":
         depends["cpu_instructions"] = settings.hardware.cpu_instructions
     depends["evaluation"] = settings.evaluation.max_new_tokens

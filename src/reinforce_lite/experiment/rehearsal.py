@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from reinforce_lite.budget.forecast import Interval, Rates, pushed_per_question, rollout_batches, step_tokens
+from reinforce_lite.budget.forecast import Interval, Rates, pushed_per_question, rollout_batches, step_tokens, updates
 from reinforce_lite.budget.gate import Gate
 from reinforce_lite.config import Evaluation, Settings, Start, Training
 from reinforce_lite.experiment import ends
@@ -250,7 +250,7 @@ def _rates(few: Training, prompt_tokens: float, rows: list[dict[str, Any]], long
 
     def update_token(step: int) -> float:
         pushed = tokens(step, pushed_per_question(few)) * (1 - rows[step]["groups_dropped"])  # carried a gradient
-        return (rows[step]["seconds_reward"] + rows[step]["seconds_update"]) / max(1.0, pushed)
+        return (rows[step]["seconds_reward"] + rows[step]["seconds_update"]) / max(1.0, pushed * updates(few))
 
     return {
         "warm_up": max(0.0, working[0] - usual(lambda step: working[step])),

@@ -1,8 +1,12 @@
 """Pack what carries a gradient into micro-batches."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from reinforce_lite.policy.logprobs import packed
+import torch
+
+from reinforce_lite.policy import Policy
+from reinforce_lite.policy.logprobs import Row, packed, shares_prompts
 from reinforce_lite.rollout import Completion
 
 
@@ -15,12 +19,18 @@ class Sample:
         advantage: the weight.
         old: log-probability of each token under the policy that wrote it, for PPO's ratio.
         reference: the same under the start policy, for a KL in the loss.
+        weights: of each token by itself, with a critic; without one, `advantage` is that of all.
+        values: the return that a critic expected before each token.
+        returns: what came of it.
     """
 
     completion: Completion
     advantage: float
     old: list[float] | None = None
     reference: list[float] | None = None
+    weights: list[float] | None = None
+    values: list[float] | None = None
+    returns: list[float] | None = None
 
     def __len__(self) -> int:
         """Tokens of prompt and completion."""
@@ -58,3 +68,20 @@ def micro_batches(samples: list[Sample], budget_tokens: int, shared: bool = Fals
         batches.append([sample])
         prompts = {tuple(sample.completion.prompt_ids)}
     return batches
+
+
+def rows_of(batch: list[Sample]) -> list[Row]:
+    """Prompt ids and completion ids of each sample."""
+    return [(sample.completion.prompt_ids, sample.completion.token_ids) for sample in batch]
+
+
+def token_by_token(
+    policy: Policy, samples: list[Sample], budget_tokens: int, compute: Callable[[list[Row]], torch.Tensor]
+) -> list[torch.Tensor]:
+    """What `compute` gives for each token of each completion, in the order of the samples, on the CPU."""
+    pieces: dict[int, torch.Tensor] = {}
+    for batch in micro_batches(samples, budget_tokens, shared=shares_prompts(policy)):
+        rows = rows_of(batch)
+        flat_N = compute(rows).cpu()
+        pieces.update(zip(map(id, batch), flat_N.split([len(written) for _, written in rows]), strict=True))
+    return [pieces[id(sample)] for sample in samples]

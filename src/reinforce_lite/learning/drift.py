@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import torch
 
-from reinforce_lite.learning.batching import Sample, micro_batches
+from reinforce_lite.learning.batching import Sample, token_by_token
 from reinforce_lite.optim import lora
 from reinforce_lite.policy import Policy
-from reinforce_lite.policy.logprobs import completion_logprobs, shares_prompts
+from reinforce_lite.policy.logprobs import completion_logprobs
 
 Weights = dict[str, torch.Tensor]
 
@@ -71,9 +71,6 @@ def _copy(policy: Policy, source: Weights) -> None:
 @torch.no_grad()
 def logprobs(policy: Policy, samples: list[Sample], budget_tokens: int, chunk_tokens: int) -> list[torch.Tensor]:
     """Log-probabilities of the tokens of each completion, in the order of the samples, on the CPU."""
-    pieces: dict[int, torch.Tensor] = {}
-    for batch in micro_batches(samples, budget_tokens, shared=shares_prompts(policy)):
-        rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
-        flat = completion_logprobs(policy, rows, chunk_tokens)[0].cpu()
-        pieces.update(zip(map(id, batch), flat.split([len(written) for _, written in rows]), strict=True))
-    return [pieces[id(sample)] for sample in samples]
+    return token_by_token(
+        policy, samples, budget_tokens, lambda rows: completion_logprobs(policy, rows, chunk_tokens)[0]
+    )

@@ -3,7 +3,7 @@
 Axes: P problems, G completions of one problem (the group).
 
 Left out of the textbook: no critic (the group is the baseline), no ratio and no clip (a batch is used once), no KL
-penalty (the gradient norm is clipped instead).
+penalty (the gradient norm is clipped instead). All of them can be put back by configuration.
 """
 
 from collections.abc import Callable
@@ -61,6 +61,15 @@ def reinforce_pp(rewards_PG: torch.Tensor) -> torch.Tensor:
     return ((exact_PG - exact_PG.mean()) / (exact_PG.std() + 1e-8)).to(rewards_PG.dtype)
 
 
+def returns(rewards_PG: torch.Tensor) -> torch.Tensor:
+    """The rewards themselves: what is to be expected of them, token by token, a critic says (learning/critic.py).
+
+    >>> returns(torch.tensor([[1.0, -1.0]])).tolist()
+    [[1.0, -1.0]]
+    """
+    return rewards_PG
+
+
 def supervised(rewards_PG: torch.Tensor) -> torch.Tensor:
     """advantages_PG of 1: the policy gradient of worked solutions is then that of maximum likelihood.
 
@@ -103,6 +112,7 @@ class Estimator:
 LEAVE_ONE_OUT = Estimator(leave_one_out)
 AS_PUBLISHED = Estimator(as_published, one_carries=True)
 REINFORCE_PP = Estimator(reinforce_pp, drops_equal=False)
+CRITIC = Estimator(returns, drops_equal=False)
 SUPERVISED = Estimator(supervised, one_carries=True, drops_equal=False)
 
 

@@ -13,6 +13,7 @@ from reinforce_lite.io.interrupt import Interrupted, limit_taken
 from reinforce_lite.learning import drift, parallel
 from reinforce_lite.learning.batching import Sample
 from reinforce_lite.learning.checks import Skipped, check_engine, check_processes
+from reinforce_lite.learning.critic import Critic
 from reinforce_lite.learning.estimators import Estimator, estimator
 from reinforce_lite.learning.experience import Experience, ask, rollout, score
 from reinforce_lite.learning.metrics import Clock, completion_rows, step_metrics
@@ -76,7 +77,7 @@ def train(
     check_processes(settings)
     learner, progress = Learner.of(policy, task, prompt, settings, seed), progress or Keeper()
     needs = settings.engine, policy, settings.rollout_batch, settings.max_new_tokens, settings.kv_cache_gib
-    with progress.resumed(policy, learner.optimizer) as completed, kept_open(engine, opened(*needs)) as writer:
+    with progress.resumed(learner.kept, learner.optimizer) as completed, kept_open(engine, opened(*needs)) as writer:
         reason, skipped = stop(completed) if completed else None, Skipped(settings.max_skipped, progress.rows())
         questions = question_stream(problems, settings.shuffle, seed, first=completed * settings.questions_per_step)
         try:
@@ -108,6 +109,7 @@ class Learner:
 
     Attributes:
         start: the weights before the first step.
+        critic: what PPO's baseline comes from; None for a baseline that comes from rewards.
     """
 
     policy: Policy
@@ -118,6 +120,7 @@ class Learner:
     start: drift.Weights
     optimizer: torch.optim.Optimizer
     estimate: Estimator
+    critic: Critic | None
 
     @classmethod
     def of(cls, policy: Policy, task: Task[Any], prompt: str, settings: Training, seed: int) -> "Learner":
@@ -125,7 +128,13 @@ class Learner:
         prepare(policy, settings, seed)
         start, optimizer = drift.snapshot(policy), optimizer_for(policy.model, settings, seed)
         estimate = estimator(settings.estimator, settings.scale_by_std)
-        return cls(policy, task, prompt, settings, seed, start, optimizer, estimate)
+        critic = Critic.of(policy, settings, optimizer)
+        return cls(policy, task, prompt, settings, seed, start, optimizer, estimate, critic)
+
+    @property
+    def kept(self) -> Policy:
+        """All weights that a checkpoint holds."""
+        return self.policy if self.critic is None else self.critic.beside(self.policy)
 
     def step(
         self, number: int, problems: list[Problem], engine: Engine, progress: Keeper, stop: Stop
@@ -141,7 +150,11 @@ class Learner:
         clock.lap("reward")
 
         policy.model.train()
-        samples = anchored(policy, self.start, experience.samples(settings), settings)
+        if self.critic is None:
+            samples = experience.samples(settings)
+        else:
+            experience, samples = self.critic.judged(experience)
+        samples = anchored(policy, self.start, samples, settings)
         result = self.gradient_of(samples)
         check_engine(policy, result, settings)
         with progress.step():  # the weights move and the step is recorded, or neither
@@ -165,7 +178,8 @@ class Learner:
     def gradient_of(self, samples: list[Sample]) -> UpdateResult:
         """The gradient of the samples of one step, over all completions that may carry one."""
         normaliser = self.estimate.denominator(self.settings.questions_per_step, self.settings.group_size)
-        return gradient(self.policy, samples, normaliser, self.settings)
+        result = gradient(self.policy, samples, normaliser, self.settings)
+        return result if self.critic is None else self.critic.gradient(samples, result)
 
     def drifted(self, experience: Experience, number: int, last: bool) -> dict[str, float | None]:
         """Every `kl_every` steps, share of weights changed since the start, and KL to the start in nats a token."""

@@ -9,7 +9,7 @@ import torch
 
 from reinforce_lite.config import Training
 from reinforce_lite.learning import parallel
-from reinforce_lite.learning.batching import Sample, micro_batches
+from reinforce_lite.learning.batching import Sample, micro_batches, rows_of
 from reinforce_lite.learning.objectives import kl_penalty, outside, ppo_clip, reinforce, truncated_ratio
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import deterministic_algorithms
@@ -108,10 +108,10 @@ def _backward(
     policy: Policy, batch: list[Sample], normaliser: int, settings: Training
 ) -> tuple[Sums[torch.Tensor], torch.Tensor]:
     """Add the gradient of one micro-batch; (sums over its tokens, largest importance ratio), all on the device."""
-    rows = [(s.completion.prompt_ids, s.completion.token_ids) for s in batch]
+    rows = rows_of(batch)
     bonus = settings.entropy_coefficient
     logprobs_N, entropies_N = completion_logprobs(policy, rows, settings.logprob_chunk_tokens, entropy_learns=bonus > 0)
-    sampler_N = _per_token((s.completion.logprobs for s in batch), policy.device)
+    sampler_N = per_token((s.completion.logprobs for s in batch), policy.device)
     loss, ratios_N, clipped = _loss(logprobs_N, sampler_N, batch, normaliser, settings)
     if bonus:
         loss = loss - bonus / normaliser * entropies_N.sum()
@@ -130,11 +130,12 @@ def _loss(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(loss of a micro-batch, importance ratio of each token, tokens beyond PPO's clip); 0 where there is neither."""
     device = logprobs_N.device
-    weights_N = _per_token(([s.advantage / normaliser] * len(s.completion.token_ids) for s in batch), device)
+    weights = (s.weights or [s.advantage] * len(s.completion.token_ids) for s in batch)
+    weights_N = per_token(([one / normaliser for one in row] for row in weights), device)
     clipped = torch.zeros((), device=device)
     ratios_N = clipped[None]
     if settings.ratio_clip:
-        old_N = _per_token((s.old or [] for s in batch), device)
+        old_N = per_token((s.old or [] for s in batch), device)
         loss = ppo_clip(logprobs_N, weights_N, old_N, settings.ratio_clip)
         clipped = outside(logprobs_N, old_N, settings.ratio_clip)
     else:
@@ -143,12 +144,12 @@ def _loss(
             weights_N = weights_N * cut_N
         loss = reinforce(logprobs_N, weights_N)
     if settings.kl_coefficient:
-        penalty = kl_penalty(logprobs_N, _per_token((s.reference or [] for s in batch), device))
+        penalty = kl_penalty(logprobs_N, per_token((s.reference or [] for s in batch), device))
         loss = loss + settings.kl_coefficient / normaliser * penalty
     return loss, ratios_N, clipped
 
 
-def _per_token(rows: Iterable[Sequence[float]], device: torch.device) -> torch.Tensor:
+def per_token(rows: Iterable[Sequence[float]], device: torch.device) -> torch.Tensor:
     """A value for each token, [N] in float32, row after row."""
     return sent(torch.tensor([value for row in rows for value in row]), device)
 

@@ -42,6 +42,6 @@ def learning_rate(peak: float, kind: Literal["constant", "linear"], step: int, s
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Use `rate` for the next step of every group of weights."""
+    """Use `rate` for the next step of every group of weights, or its own multiple of it."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("lr_times", 1)

@@ -95,10 +95,14 @@ def completion_logprobs(
     policy: Policy, rows: Sequence[Row], chunk_tokens: int, temperature: float = 1.0, entropy_learns: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `chosen_logprobs`, of every completion's tokens; a prompt that several rows begin with is computed once."""
-    how = chunk_tokens, temperature, entropy_learns
+    return _heads(policy.model, *states_before(policy, rows), chunk_tokens, temperature, entropy_learns)
+
+
+def states_before(policy: Policy, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Last hidden states of the places before the completions' tokens, [N, D], and those tokens, [N]."""
     if shares_prompts(policy):
-        return _heads(policy.model, *_after_shared_prompts(policy, rows), *how)
-    return chosen_logprobs(policy, pad_right(rows, policy.pad_id, policy.device), *how)
+        return _after_shared_prompts(policy, rows)
+    return _states(policy, pad_right(rows, policy.pad_id, policy.device))
 
 
 def shares_prompts(policy: Policy) -> bool:
@@ -152,10 +156,13 @@ def chosen_logprobs(
         (logprobs_N with gradient, entropies_N with one if `entropy_learns`), float32, rows one after the other, tokens
         in order.
     """
+    return _heads(policy.model, *_states(policy, batch), chunk_tokens, temperature, entropy_learns)
+
+
+def _states(policy: Policy, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     inner = policy.model.base_model
     hidden_BTD = inner(input_ids=batch.tokens_BT, attention_mask=batch.attention_BT, use_cache=False).last_hidden_state
-    hidden_ND = hidden_BTD.flatten(0, 1)[batch.before_N]  # a place predicts the token after it
-    return _heads(policy.model, hidden_ND, batch.chosen_N, chunk_tokens, temperature, entropy_learns)
+    return hidden_BTD.flatten(0, 1)[batch.before_N], batch.chosen_N  # a place predicts the token after it
 
 
 def _heads(

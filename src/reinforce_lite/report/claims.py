@@ -4,7 +4,7 @@ A claim is one function with the decorator `claim`, which fixes its wording; its
 written by hand. Which claims an experiment makes, its configuration says (`chosen`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -202,7 +202,7 @@ def _reasoning(evidence: Evidence, model: str) -> Judged:
     return verdicts.together(parts), runs or evidence.every_seed(model)
 
 
-# The article does not make these two, and a reader will ask; they are judged where their control is run.
+# The article does not make the next three, and a reader will ask; they are judged where their control is run.
 _of_models(
     "prompt", "It takes training: a worked example in the prompt does less.",
     "better than the untrained policy with that prompt, on the same questions",
@@ -219,11 +219,16 @@ _of_models(
     "machinery", "PPO's clipped ratio and a KL penalty are not needed.", "not worse than with them by {margin} points"
 )
 def _machinery(evidence: Evidence) -> Judged:
+    return _not_worse(("PPO", "KL to the start"), evidence)
+
+
+def _not_worse(roles: Sequence[str], evidence: Evidence, about: str | None = None) -> Judged:
+    """Whether the result is not worse than any control of these roles; of one model, or of all."""
     margin = evidence.settings.protocol.margin
     parts: list[Verdict] = []
     runs: list[Run] = []
-    for role in ("PPO", "KL to the start"):
-        contests = evidence.contests(role)
+    for role in roles:
+        contests = {pair: row for pair, row in evidence.contests(role).items() if about in (None, pair[0])}
         parts += [] if contests else [verdicts.untested(f"a training with {role}")]
         for (model, variant), row in contests.items():
             delta, ci95, other = row["delta"], row["ci95"], f"{variant}, {model}"
@@ -236,10 +241,16 @@ def _machinery(evidence: Evidence) -> Judged:
     return verdicts.together(parts), list(dict.fromkeys(runs))
 
 
+_of_models(
+    "critic", "A critic does not do better.", "not worse than with a critic by {margin} points",
+    applies=lambda evidence, model: bool(evidence.controls("a critic")),
+)(partial(_not_worse, ("a critic",)))  # fmt: skip
+
+
 @_articles("one network", "One network is enough.", "trained without a second one, every model improves")
 def _one_network(evidence: Evidence) -> Judged:
     training = evidence.settings.variant(evidence.settings.variants[0])
-    if training.kl_coefficient or not evidence.models:
+    if training.kl_coefficient or training.networks > 1 or not evidence.models:
         return verdicts.untested("a training that keeps a single network"), evidence.results
     parts = {model: _rises(evidence, model, "strict") for model in evidence.models}
     named = [replace(verdict, why=f"{model} {verdict.why}") for model, verdict in parts.items()]

@@ -29,6 +29,7 @@ ROLES: dict[str, Callable[[Training], bool]] = {
     ),
     "PPO": lambda training: training.ratio_clip is not None,
     "KL to the start": lambda training: training.kl_coefficient > 0,
+    "a critic": lambda training: training.networks > 1,
 }
 """What makes a variant a control, by its settings."""
 

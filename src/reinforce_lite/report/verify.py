@@ -173,7 +173,7 @@ def _layer(derived: Derived, name: str) -> Check:
             check.notes.append(f"{Path(file).parent}: not run")
         elif kind != "compare" and "sums" not in record:
             without_sums(derived.source, check, file, f"{UNDERIVED} could not be checked")
-    check.notes += derived.failed if name == "comparisons" else []
+    check.notes += {"comparisons": derived.failed, "trainings": derived.stated}.get(name, [])
     check.looked_at = LAYERS[name][1].format(rows=rows, files=files)
     return check
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from reinforce_lite.config import Settings, Training
+from reinforce_lite.config import Critic, Settings, Training
 from reinforce_lite.io.files import read_json
 from reinforce_lite.io.keyed import ACCEPT, COMPUTED_WITH, Key
 from reinforce_lite.io.provenance import computed_with, sha256_file
@@ -26,15 +26,15 @@ Entries = dict[str, Any]
 ONCE_READ = ("kl_every", "sampler_gap_limit")
 """Keys of `training` that change no number, but stood in older keys."""
 
-ADDED = {"entropy_coefficient": 0.0}
+ADDED = {"entropy_coefficient": 0.0, "critic": Critic()}
 """Keys of `training` that older versions did not have, and the values at which they change no number."""
 
 
 def training_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
-    """All that a training's weights depend on; `lora` is for adapters, and the prompt stands among the task's."""
+    """All that a training's weights depend on, without what it does not read; the prompt stands among the task's."""
     needs = Layout.of(config).needs(job)
     chosen = training_of(config, job.model, str(job.variant))
-    unread = {*STAGES["train"].unread, "prompt", *(() if chosen.weights == "lora" else ("lora",))}
+    unread = {*STAGES["train"].unread, "prompt", *chosen.unread}
     training = as_keyed(chosen, unread)
     return {
         **_numbers(config, job),

@@ -113,6 +113,8 @@ class Footprint:
 def footprint(policy: PolicySettings, training: Training) -> Footprint:
     """What a training takes beside its activations, once its `weights` are decided (`precision.training_of`).
 
+    A critic takes what the policy does; its layers are the policy's, but for an output layer that is not tied.
+
     >>> policy = PolicySettings(repo="a/b", revision="0" * 40, parameters=3.21)
     >>> one = Training(steps=1, questions_per_step=1, max_new_tokens=1, learning_rate=1e-6)
     >>> of = lambda name: footprint(policy, one.model_copy(update={"weights": name})).device * GIB / 1e9
@@ -129,8 +131,10 @@ def footprint(policy: PolicySettings, training: Training) -> Footprint:
         each = (weight, FLOAT32_BYTES, FLOAT32_BYTES - 4, 0.0)
     else:
         device, cpu = BYTES[training.weights], CPU_BYTES.get(training.weights, 0.0)
-        each = (weight, device, device - 2 + cpu, cpu and cpu + DRIFT_BYTES)
-    return Footprint(*(_gib(policy, size) for size in each))
+        each = (weight, device, device - 2 + cpu, cpu)
+    gradients, device, checkpoint, cpu = (size * training.networks for size in each)
+    cpu += cpu and DRIFT_BYTES
+    return Footprint(*(_gib(policy, size) for size in (gradients, device, checkpoint, cpu)))
 
 
 def weights_gib(policy: PolicySettings) -> float:

@@ -19,7 +19,7 @@ from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.learning.curves import coin, point, question_seed, training_summary
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
-from reinforce_lite.report.verification.advantages import stated_or_derived
+from reinforce_lite.report.verification.advantages import derives, stated_or_derived
 from reinforce_lite.report.verification.difference import ABSENT, Row, record_of, rows_of
 from reinforce_lite.report.verification.experiment import Experiment
 from reinforce_lite.stages import EVALUATED, STAGES, TRAINED, Job, Layout, jobs
@@ -58,12 +58,14 @@ class Derived:
         target: where they are written; empty before.
         missing: by path under the folder, the ids of rows that should be there and can't be derived.
         failed: why a comparison could not be derived; it is copied instead.
+        stated: of which trainings the advantages could not be derived; they are copied.
     """
 
     source: Experiment
     target: Layout
     missing: dict[Path, list[Row]] = field(default_factory=lambda: defaultdict(list))
     failed: list[str] = field(default_factory=list)
+    stated: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Write all of them.
@@ -161,6 +163,9 @@ class Derived:
             self.missing[folder / TRAINED["completions"]] += [{"step": row["step"]}] * (expected - len(step))
             completions += step[:expected]
             metrics.append(derived)
+        if completions and not derives(settings):
+            why = f"advantages by {settings.estimator} could not be derived, and are as stated"
+            self.stated.append(f"{folder.relative_to(self._at.root)}: {why}")
         summed = training_summary(metrics, settings)
         if "not_run" in stated:
             summed = {key: summed[key] for key in ("steps", "steps_planned")}

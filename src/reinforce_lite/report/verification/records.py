@@ -97,7 +97,7 @@ def _policies(experiment: Experiment, layout: Layout) -> Iterator[Difference]:
             file = str((folder / POLICY).relative_to(layout.root))
             same = {key: value for key, value in start.items() if key not in (*OF_THE_JOB, "weights")}
             chosen_training = experiment.settings.variant(variant)
-            unread = {*DECIDED, *STAGES["train"].unread, *(() if chosen_training.weights == "lora" else ("lora",))}
+            unread = {*DECIDED, *STAGES["train"].unread, *chosen_training.unread}
             training = chosen_training.model_dump(mode="json", exclude=unread)
             yield from _described(file, policy, {**same, "variant": variant, "seed": seed, "training": training})
             yield from _copied(layout, Job("evaluate_trained", model, variant, seed), policy)
