@@ -179,6 +179,7 @@ def islanders(fresh: Settings) -> Settings:
             rewrite(settings, side, answered)
     rows = [{"id": problem.id, "question": problem.question, "answer": problem.answer} for problem in data.train]
     write_jsonl(Layout.of(settings).data / "train.jsonl", rows)
+    sampled(settings, lambda i, row: {key: rows[0][key] for key in ("question", "answer")})
     compare_again(settings)
     return settings
 
@@ -231,7 +232,7 @@ def test_what_is_not_run_is_not_applicable_and_says_what_it_needs(islanders: Set
     }
     for name, said in needs.items():
         assert rows[name, None]["verdict"] == "not applicable" and said in rows[name, None]["why"], name
-    assert rows["length", None]["verdict"] != "not applicable"
+    assert rows["length no cause", None]["verdict"] != "not applicable"
 
 
 def sampled(settings: Settings, new: Callable[[int, Row], Row]) -> None:
@@ -253,10 +254,10 @@ def test_words_are_judged_by_what_completions_to_the_same_question_earn(islander
     )
     assert "recheck" in row["why"] and "re-evaluate" not in row["why"], "it does not occur"
     assert rows["language mixing", None]["verdict"] == "not applicable"
-    assert rows["length", None]["verdict"] == "contradicted", "the longer two earn 0, the shorter ones -0.25"
+    assert rows["length no cause", None]["verdict"] == "contradicted", "the longer two earn 0, the shorter ones -0.25"
     sampled(islanders, lambda i, row: {"reward": -rewards[i % 4]})
     assert judged(islanders)["thinking words", None]["verdict"] == "contradicted"
-    assert judged(islanders)["length", None]["verdict"] == "supported"
+    assert judged(islanders)["length no cause", None]["verdict"] == "supported"
     mixed = ["\u6211\u4eec", "so"]
     sampled(islanders, lambda i, row: {"completion": mixed[i % 2], "reward": [-1.0, 1.0][i % 2]})
     assert judged(islanders)["language mixing", None]["verdict"] == "supported"
@@ -270,6 +271,14 @@ def test_a_word_that_jumps_is_an_aha_moment(islanders: Settings) -> None:
     assert judged(islanders)["no aha moment", None]["verdict"] == "supported"
     sampled(islanders, lambda i, row: {"completion": "so" if row["step"] >= 20 else "wait"})
     assert judged(islanders)["no aha moment", None]["verdict"] == "supported", "it goes away"
+
+
+def test_where_nobody_speaks_the_tasks_own_check_shows_a_jump(searching: Settings) -> None:
+    settings = validate({**searching.model_dump(mode="json"), "claims": ["no aha moment"]})
+    sampled(settings, lambda i, row: {**PUZZLE, "completion": SEARCHES if row["step"] >= 10 else GUESSES})
+    row = judged(settings)["no aha moment", None]
+    assert row["verdict"] == "contradicted" and "rejected attempts: from 0.0% to 100.0%" in row["why"]
+    assert "(at 25% of the steps)" in row["why"]
 
 
 def test_algorithms_are_held_against_each_other(islanders: Settings) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reinforce_lite.io.files import write_jsonl
-from reinforce_lite.report.thinking import Drawn, by_step, drawn, longer, within
+from reinforce_lite.report.thinking import Drawn, drawn, longer, within
 
 
 def one(reward: float, words: str = "", length: int = 3, step: int = 0) -> Drawn:
@@ -28,11 +28,6 @@ def test_the_longer_half_is_above_the_middle() -> None:
     assert longer([one(0, length=n) for n in (3, 9, 5, 7)]) == [False, True, False, True]
     assert longer([one(0, length=4)] * 4) == [False] * 4
     assert longer([one(0, length=n) for n in (1, 1, 8)]) == [False, False, True]
-
-
-def test_shares_by_step() -> None:
-    groups = [[one(0, "wait", step=1), one(0, step=1)], [one(0, step=0), one(0, step=0)], [one(0, "wait", step=1)]]
-    assert by_step(groups, lambda each: "wait" in each.words) == [0.0, pytest.approx(2 / 3)]
 
 
 def test_words_are_read_in_their_forms(tmp_path: Path) -> None:

@@ -6,15 +6,17 @@ from functools import partial
 from reinforce_lite.config import PolicySettings, Settings
 from reinforce_lite.evaluation.change_point import LEAST, POSITIVE, fits
 from reinforce_lite.evaluation.statistics import holm
+from reinforce_lite.io.files import read_jsonl
 from reinforce_lite.report import verdicts
-from reinforce_lite.report.claims import Judged, claim
+from reinforce_lite.report.claims import Judged, claim, name
 from reinforce_lite.report.compare import Item
-from reinforce_lite.report.contrasts import against, compared, more, right
+from reinforce_lite.report.contrasts import against, compared, more, right, searches, unchecked
 from reinforce_lite.report.evidence import Evidence, Run
 from reinforce_lite.report.kinds import kind_of, of_test, of_training
 from reinforce_lite.report.thinking import WORDS, Group, by_step, longer, within
 from reinforce_lite.report.tinyzero_claims import algorithm, early, lacking
 from reinforce_lite.report.verdicts import Kind, Verdict, elsewhere
+from reinforce_lite.stages import TRAINED, Layout
 
 ARTICLE = "logic_rl"
 """Stands for all of these claims in the configuration."""
@@ -32,7 +34,7 @@ def _algorithms(evidence: Evidence) -> Judged:
     settings, names = evidence.settings, ("REINFORCE++", "GRPO", "PPO")
     if reason := lacking(settings, names):
         return elsewhere(reason), []
-    plus, grpo, ppo = (str(algorithm(settings, name)) for name in names)
+    plus, grpo, ppo = (str(algorithm(settings, one)) for one in names)
     parts, runs = list[Verdict](), list[Run]()
     contests = [(model, *pair) for model in evidence.models for pair in ((plus, ppo), (grpo, ppo), (grpo, plus))]
     found = compared(evidence, [((model, theirs), (model, ours)) for model, theirs, ours in contests], right)
@@ -83,41 +85,52 @@ def _earns(evidence: Evidence, signs: dict[str, tuple[Having, bool]], what: str)
     groups = [group for own in evidence.drawn.values() for group in own]
     if not groups:
         return verdicts.untested("a training that sampled completions"), []
-    found = {name: (within(groups, shows), helps) for name, (shows, helps) in signs.items()}
-    known = {name: (seen, helps) for name, (seen, helps) in found.items() if seen}
+    found = {sign: (within(groups, shows), helps) for sign, (shows, helps) in signs.items()}
+    known = {sign: (seen, helps) for sign, (seen, helps) in found.items() if seen}
     if not known:
         return elsewhere(f"no two completions to one question differ in {what}"), list(evidence.drawn)
     adjusted = holm([seen.p for seen, _ in known.values()])
     parts = []
-    for (name, (seen, helps)), p in zip(known.items(), adjusted, strict=True):
+    for (sign, (seen, helps)), p in zip(known.items(), adjusted, strict=True):
         sides = (seen.better, seen.worse) if helps else (seen.worse, seen.better)
-        parts.append(verdicts.sided(*sides, p, evidence.settings.protocol.alpha, f"{name}: {seen.words}"))
+        parts.append(verdicts.sided(*sides, p, evidence.settings.protocol.alpha, f"{sign}: {seen.words}"))
     return verdicts.together(parts), list(evidence.drawn)
 
 
 @_logic_rls(
     "no aha moment",
     "There is no aha moment: words of reflection come gradually, without a jump.",
-    f"of the share of completions with {', '.join(WORDS)}, step by step, one level or a gradual way fits better than a "
-    f"jump upwards, by a BIC that is lower by more than {POSITIVE:g} (Schwarz 1978; Kass and Raftery 1995)",
+    f"of the share of completions with {', '.join(WORDS)} (of a training without them: that reject an attempt, by the "
+    "task's own check), step by step, one level or a gradual way fits better than a jump upwards, by a BIC that is "
+    f"lower by more than {POSITIVE:g} (Schwarz 1978; Kass and Raftery 1995)",
 )
 def _aha(evidence: Evidence) -> Judged:
     parts, runs = list[Verdict](), list[Run]()
     for run, groups in evidence.drawn.items():
-        series = by_step(groups, lambda one: bool(one.words))
+        what, series = "words", by_step((one.step, bool(one.words)) for group in groups for one in group)
+        if not any(series):
+            what, series = "rejected attempts", _rejections(evidence, run)
         if len(series) < LEAST or not any(series):
             continue
         found, runs = fits(series), [*runs, run]
         why = (
-            f"{', '.join(map(str, run))}: from {series[0]:.1%} to {series[-1]:.1%} of the completions; BIC of a level "
+            f"{name(run)}, {what}: from {series[0]:.1%} to {series[-1]:.1%} of the completions; BIC of a level "
             f"{found.level:.1f}, of a way {found.ramp:.1f}, of a jump {found.jump:.1f} (at {found.at:.0%} of the steps)"
         )
         gradual, jumps = found.gradual > POSITIVE or found.rise <= 0, found.gradual < -POSITIVE
         kind: Kind = "supported" if gradual else "contradicted" if jumps else "undecidable"
         parts.append(Verdict(kind, why, None if gradual or jumps else "more steps or more completions a step"))
     if not parts:
-        return elsewhere(f"no training of {LEAST} steps or more sampled one of these words"), []
+        return elsewhere(f"no training of {LEAST} steps or more sampled one of these words, or rejected an attempt"), []
     return verdicts.together(parts), runs
+
+
+def _rejections(evidence: Evidence, run: Run) -> list[float]:
+    """The share of a training's completions that reject an attempt, step by step; empty if the task cannot tell."""
+    if unchecked(evidence.settings):
+        return []
+    rows, shows = read_jsonl(Layout(evidence.folder).train(*run) / TRAINED["completions"]), searches(evidence.settings)
+    return by_step((row["step"], shows(row)) for row in rows)
 
 
 OUTSIDE = "`task` needs test problems of a kind that train has not (more people, more numbers)"
@@ -159,10 +172,10 @@ def _further(evidence: Evidence, model: str, others: Sequence[str | None]) -> Ju
 
 def _unlike_training(evidence: Evidence, model: str) -> tuple[str, Callable[[Item], bool]] | None:
     """The kinds of test problem that are not trained on, and whether an item is of one; None if there is none."""
-    settings, folder, name = evidence.settings, evidence.folder, evidence.settings.task.name
+    settings, folder = evidence.settings, evidence.folder
     asked, trained = of_test(settings, folder, model), of_training(settings, folder)
     kinds = [kind for kind in asked if kind not in trained]
-    return (", ".join(kinds), lambda item: kind_of(name, item) in kinds) if kinds else None
+    return (", ".join(kinds), lambda item: kind_of(settings.task.name, item) in kinds) if kinds else None
 
 
 @_logic_rls(
@@ -209,7 +222,7 @@ def _orders(settings: Settings) -> tuple[str, str] | None:
 
 
 @_logic_rls(
-    "length",
+    "length no cause",
     "Length is no cause: longer completions are not better.",
     "of the completions to the same question, in training, the longer half earns less than the shorter one, by a sign "
     "test over the questions; contradicted if it earns more, though what goes with reward need not be its cause",

@@ -118,10 +118,13 @@ def longer(group: Group) -> list[bool]:
     return [one.length > middle for one in group]
 
 
-def by_step(groups: Iterable[Group], shows: Callable[[Drawn], bool]) -> list[float]:
-    """For each step in order, the share of its completions that show something."""
+def by_step(shown: Iterable[tuple[int, bool]]) -> list[float]:
+    """For each step in order, the share of its completions that show something; of pairs of a step and whether.
+
+    >>> by_step([(1, True), (0, False), (1, False)])
+    [0.0, 0.5]
+    """
     steps: dict[int, list[bool]] = {}
-    for group in groups:
-        for one in group:
-            steps.setdefault(one.step, []).append(shows(one))
+    for step, shows in shown:
+        steps.setdefault(step, []).append(shows)
     return [fmean(steps[step]) for step in sorted(steps)]
