@@ -134,7 +134,8 @@ push:  ## publish the image as REPOSITORY:TAG and print its digest (maintainers;
 pin:  ## write a published digest into config/: make pin TARGET=cpu DIGEST=sha256:... (maintainers)
 	@echo '$(DIGEST)' | grep -qE '^sha256:[0-9a-f]{64}$$' || { echo "give DIGEST=sha256:..., as make push printed it"; exit 1; }
 	sed -i 's|image: docker://.*|image: docker://$(REPOSITORY)@$(DIGEST)  # $(TAG)|' \
-		$(if $(filter cpu,$(TARGET)),config/tiny.yaml config/smollm.yaml,config/config.yaml)
+		$(if $(filter cpu,$(TARGET)),$(addprefix config/,tiny.yaml tiny_countdown.yaml tiny_knights.yaml smollm.yaml),\
+		$(addprefix config/,config.yaml tinyzero.yaml logic_rl.yaml))
 
 # In an environment of its own: it needs neither torch nor anything else that the locks pin.
 $(VENV)/lock/.installed: envs/uv.txt

@@ -62,6 +62,14 @@ def test_no_group_has_a_possessive_quantifier() -> None:
         assert found is None, (path, found)
 
 
+def test_only_tasks_and_claims_know_the_puzzles() -> None:
+    """The task's files, the registry among them, and the files of claims."""
+    for path in (path for path in SOURCE.rglob("*") if path.suffix in {".py", ".j2", ".js", ".css", ".json"}):
+        if path.parent != SOURCE / "tasks" and not path.name.endswith("_claims.py"):
+            found = re.search("countdown|knight|knave", path.read_text(encoding="utf-8"), re.IGNORECASE)
+            assert found is None, (path, found)
+
+
 def test_the_command_line_imports_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "mlflow", "lm_eval")
     code = f"import reinforce_lite.cli, sys; print([m for m in {heavy} if m in sys.modules])"

@@ -8,10 +8,12 @@ from jsonschema import Draft202012Validator
 
 from reinforce_lite.config import Training, json_schema, load, merge, validate
 from reinforce_lite.errors import UserError
+from reinforce_lite.tasks import named
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "config/config.yaml"
-OVERLAYS = ("tiny", "smollm", "smollm_gpu", "as_published")
+OVERLAYS = ("tiny", "smollm", "smollm_gpu", "as_published", "tinyzero", "logic_rl")
+FORMS = ("tinyzero", "logic_rl")
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
@@ -51,6 +53,47 @@ def test_as_published_is_as_published() -> None:
     assert (training.temperature, training.top_p) == (0.7, 0.9)
     assert (training.questions_per_step, training.group_size) == (1, 10)
     assert (training.steps, training.learning_rate, training.shuffle) == (558, 1e-6, False)
+
+
+def test_tinyzero_is_what_its_authors_ran_as_far_as_thirty_dollars_go() -> None:
+    settings = load([BASE, ROOT / "config/tinyzero.yaml"])
+    assert [settings.policies[name].repo for name in settings.models] == ["Qwen/Qwen2.5-3B", "Qwen/Qwen2.5-0.5B"]
+    training = settings.variant(settings.variants[0])
+    assert (training.reward, training.max_new_tokens, training.learning_rate) == ("tinyzero", 1024, 1e-6)
+    assert training.questions_per_step * training.group_size == 256 and training.temperature == 1
+    assert (settings.task.prompt, settings.test_problems) == ("tinyzero", 1024)
+    assert {settings.variant(name).kl_coefficient for name in ("grpo", "ppo")} == {0.001}
+    assert settings.budget.limit_usd == 30 and settings.hardware.memory_gib == 80 and settings.hardware.count == 1
+
+
+def test_logic_rl_has_the_values_of_its_paper() -> None:
+    settings = load([BASE, ROOT / "config/logic_rl.yaml"])
+    assert [settings.policies[name].repo for name in settings.models] == ["Qwen/Qwen2.5-7B-Instruct-1M"]
+    training = settings.variant(settings.variants[0])
+    assert (training.estimator, training.reward, training.steps) == ("reinforce_pp", "logic_rl", 3600)
+    assert (training.questions_per_step, training.group_size, training.max_new_tokens) == (8, 8, 4096)
+    assert (training.learning_rate, training.temperature, training.kl_coefficient) == (4e-7, 0.7, 0.001)
+    assert not training.shuffle and settings.variant("mixed") == training.model_copy(update={"shuffle": True})
+    assert settings.task.train_size == training.steps * training.questions_per_step, "once from 3 to 7 people"
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_paper_form_is_pinned_and_whole_without_the_base(name: str, tmp_path: Path) -> None:
+    form = ROOT / f"config/{name}.yaml"
+    alone, laid = load([form]), load([BASE, form])
+    assert [alone.variant(one) for one in alone.variants] == [laid.variant(one) for one in laid.variants]
+    assert alone.models == laid.models and alone.runs == laid.runs and alone.task == laid.task
+    for model in alone.models:
+        (tmp_path / "unpinned.yaml").write_text(yaml.safe_dump({"policies": {model: {"revision": None}}}))
+        with pytest.raises(UserError, match=rf"(?s)policies\.{model}: revision is needed .*\n  fix: "):
+            load([BASE, form, tmp_path / "unpinned.yaml"])
+
+
+def test_a_dataset_that_is_not_pinned_is_named(tmp_path: Path) -> None:
+    (tmp_path / "unpinned.yaml").write_text("task: {revision: null}")
+    settings = load([BASE, ROOT / "config/tinyzero.yaml", tmp_path / "unpinned.yaml"])
+    with pytest.raises(UserError, match=r"task\.revision: Jiayi-Pan/Countdown-Tasks-3to4 is not pinned"):
+        named(settings.task.name).preflight(settings.task)
 
 
 @pytest.mark.parametrize(

@@ -421,14 +421,29 @@ GUARDS = [
         "report/test_claims.py::test_a_behaviour_that_is_not_measured_well_enough_decides_nothing",
     ),
     Guard(
-        "every seed of the flexible parser", f"{SRC}/report/claims.py",
+        "every seed of the flexible parser", f"{SRC}/report/reinforce_lite_claims.py",
         "if over := evidence.over_seeds_by(parser, model):", "if over := None:",
         "report/test_seeds.py::test_the_flexible_half_of_reasoning_uses_every_seed",
     ),
     Guard(
-        "what the flexible parser misses", f"{SRC}/report/claims.py",
+        "what the flexible parser misses", f"{SRC}/report/reinforce_lite_claims.py",
         "if evidence.summary.models[model].under_read:", "if False:",
         "report/test_claims.py::test_what_the_flexible_parser_misses_counts_for_the_claim_on_format",
+    ),
+    Guard(
+        "a coin beside every search", f"{SRC}/report/tinyzero_claims.py",
+        "if len(others) < 2:", "if False:",
+        "report/test_other_articles.py::test_search_is_measured_by_the_tasks_own_check_against_base_and_coin",
+    ),
+    Guard(
+        "what was trained on is not out of distribution", f"{SRC}/report/logic_rl_claims.py",
+        "kinds = [kind for kind in asked if kind not in trained]", "kinds = asked",
+        "report/test_other_articles.py::test_accuracy_by_kind_and_out_of_distribution",
+    ),
+    Guard(
+        "an algorithm that was not run is not judged", f"{SRC}/report/tinyzero_claims.py",
+        "if algorithm(settings, name) is None]", "if False]",
+        "report/test_other_articles.py::test_all_algorithms_have_to_be_run_to_be_judged",
     ),
     Guard(
         "a key is computed again", f"{SRC}/report/verification/keys.py",

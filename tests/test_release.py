@@ -14,7 +14,10 @@ from reinforce_lite.config import load
 ROOT = Path(__file__).parents[1]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 DIGEST = "sha256:" + "0123456789abcdef" * 4
-OVERLAYS = {"config": "cuda", "as_published": "cuda", "tiny": "cpu", "smollm": "cpu", "smollm_gpu": "cuda"}
+OVERLAYS = {
+    "config": "cuda", "as_published": "cuda", "tiny": "cpu", "smollm": "cpu", "smollm_gpu": "cuda", "tinyzero": "cuda",
+    "logic_rl": "cuda", "tiny_countdown": "cpu", "tiny_knights": "cpu",
+}  # fmt: skip
 
 
 def image_of(folder: Path, name: str) -> str:

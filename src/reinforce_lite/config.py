@@ -535,9 +535,10 @@ class Settings(Section):
     protocol: Protocol = Protocol()
     claims: list[str] | None = Field(
         None,
-        description="Names of the claims that the report judges; `article` stands for all that the article makes, `[]` "
-        "for none. Null: the article's if one of its models is run on its task, else none. A claim of your own is a "
-        "function under `reinforce_lite.report.claims.claim`, in the file of your task.",
+        description="Names of the claims that the report judges; `article` stands for all that the article makes, "
+        "`tinyzero` and `logic_rl` for those of the other systems, `[]` for none. Null: the article's if one of its "
+        "models is run on its task, else none. A claim of your own is a function under "
+        "`reinforce_lite.report.claims.claim`, in the file of your task.",
     )
     checkpoint: CheckpointSettings = CheckpointSettings()
     tracking: Tracking = Tracking()

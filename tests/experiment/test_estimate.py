@@ -133,6 +133,18 @@ def test_the_comparison_in_the_handbook_is_what_the_command_prints(capsys: pytes
     assert capsys.readouterr().out in (ROOT / "config/README.md").read_text(), "run make schema"
 
 
+@pytest.mark.parametrize(("name", "usd"), [("tinyzero", 30), ("logic_rl", 420)])
+def test_the_other_systems_are_priced_and_fit(name: str, usd: float, capsys: pytest.CaptureFixture[str]) -> None:
+    form = ROOT / f"config/{name}.yaml"
+    settings = load([form])
+    found = estimate(settings, find(settings.hardware.name))
+    assert found.plan.refused is None and found.lacking is None and found.cut is None
+    assert found.plan.enough_usd <= settings.budget.limit_usd == usd
+    assert main(["estimate", "--config", str(form)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"train {settings.models[0]} {settings.variants[0]} seed0" in shown and "None" not in shown
+
+
 def test_what_cannot_be_estimated_is_said() -> None:
     tiny = load([PAPER, ROOT / "config/tiny.yaml"])
     with pytest.raises(UserError, match=r"policies.tiny-llama: only a model in bfloat16"):

@@ -14,7 +14,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation.detector_accuracy import Accuracy
 from reinforce_lite.evaluation.power import questions_needed
 from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
-from reinforce_lite.report import appearance, claims
+from reinforce_lite.report import appearance, claims, reinforce_lite_claims
 from reinforce_lite.report.build import build, report_of
 from reinforce_lite.report.compare import compare
 from reinforce_lite.report.evidence import Evidence
@@ -233,8 +233,8 @@ def test_what_a_closed_vocabulary_cannot_say_is_not_applicable(fresh: Settings) 
 
 def test_a_behaviour_that_a_closed_vocabulary_shows_is_judged(fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appearance, "measured", lambda name: ACCURATE)
-    monkeypatch.setattr(claims, "SEEN", {"backtracking": "Traces turn back."})
-    verdict, runs = claims._appears("backtracking", evidence_of(fresh))
+    monkeypatch.setattr(reinforce_lite_claims, "SEEN", {"backtracking": "Traces turn back."})
+    verdict, runs = reinforce_lite_claims._appears("backtracking", evidence_of(fresh))
     assert verdict.kind == "supported", "`wait` is a word of this world"
     assert runs == [("tiny-llama", "leave_one_out", 0), ("tiny-phi", "leave_one_out", 0)]
 
@@ -284,7 +284,7 @@ def test_an_experiment_makes_its_own_claims_or_none(fresh: Settings, capsys: pyt
     assert "This experiment makes no <a" in page and "Of 0 claims" not in page
     assert main(["claims", "--config", str(fresh.folder / "config.json")]) == 0
     assert "small makes no claims" in capsys.readouterr().out
-    with pytest.raises(UserError, match="claims: 'acuracy' is not one of article, accuracy, size"):
+    with pytest.raises(UserError, match="claims: 'acuracy' is not one of article, tinyzero, logic_rl, accuracy, size"):
         judged(validate({**config, "claims": ["acuracy"]}))
 
 

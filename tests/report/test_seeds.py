@@ -10,8 +10,7 @@ import pytest
 from reinforce_lite.config import Settings, validate
 from reinforce_lite.evaluation.detector_accuracy import Accuracy
 from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
-from reinforce_lite.report import appearance
-from reinforce_lite.report import claims as claims_module
+from reinforce_lite.report import appearance, reinforce_lite_claims
 from reinforce_lite.report.build import build, report_of
 from reinforce_lite.report.compare import compare, nothing
 from reinforce_lite.report.evidence import Evidence, Run
@@ -172,12 +171,12 @@ def test_a_policy_that_fell_under_a_later_seed_is_seen(fresh: Settings) -> None:
 def test_behaviours_are_counted_under_every_seed(fresh: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     accurate = Accuracy(41, 0.93, (0.8, 0.98), 0.75, (0.6, 0.87), decides=True)
     monkeypatch.setattr(appearance, "measured", lambda name: accurate)
-    monkeypatch.setattr(claims_module, "SEEN", {"backtracking": "Traces turn back."})
+    monkeypatch.setattr(reinforce_lite_claims, "SEEN", {"backtracking": "Traces turn back."})
     both = with_seed(fresh, {"leave_one_out": "leave_one_out", "random_reward": "random_reward"})
 
     def verdict() -> tuple[Verdict, list[Run]]:
         summary = report_of(both, both.folder, [], None).summary
-        return claims_module._appears("backtracking", Evidence(both, both.folder, summary, []))
+        return reinforce_lite_claims._appears("backtracking", Evidence(both, both.folder, summary, []))
 
     found, runs = verdict()
     assert found.kind == "supported" and len(runs) == 4 and "over 2 seeds and the questions" in found.why

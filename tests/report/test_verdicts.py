@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reinforce_lite.report import verdicts
 from reinforce_lite.report.summary_model import Counted
 from reinforce_lite.report.verdicts import (
     Kind,
@@ -138,3 +139,25 @@ def test_several_are_as_good_as_the_worst_of_them(kinds: list[Kind]) -> None:
 def test_what_would_decide_a_part_is_said_though_another_part_is_contradicted() -> None:
     verdict = together([Verdict("undecidable", "a", "more questions"), Verdict("contradicted", "b")])
     assert verdict == Verdict("contradicted", "a; b", "more questions")
+
+
+def test_two_are_equal_within_a_margin_set_beforehand() -> None:
+    assert verdicts.equal(0.005, [-0.01, 0.019], 0.02, "b").kind == "supported"
+    assert verdicts.equal(0.005, [-0.01, 0.021], 0.02, "b").kind == "undecidable"
+    assert verdicts.equal(-0.05, [-0.07, -0.021], 0.02, "b").kind == "contradicted"
+    assert verdicts.equal(0.05, [0.021, 0.07], 0.02, "b").kind == "contradicted"
+
+
+def test_steps_lie_above_others_by_two_standard_errors() -> None:
+    # Means 2 and 1, standard errors sqrt(1 / 3) each: twice their hypotenuse is 1.63.
+    assert verdicts.above([1.0, 2.0, 3.0], [0.0, 1.0, 2.0], "x").kind == "undecidable"
+    assert verdicts.above([2.0, 3.0, 4.0], [0.0, 1.0, 2.0], "x").kind == "supported"
+    assert verdicts.above([0.0, 1.0, 2.0], [2.0, 3.0, 4.0], "x").kind == "contradicted"
+    assert verdicts.above([9.0, 9.0], [0.0, 0.0, 0.0], "x").kind == "undecidable", "two steps have no error"
+    assert verdicts.above([2.0, 3.0, 4.0], [0.0, 1.0, 2.0], "x").why == "x: 3.00 against 1.00"
+
+
+def test_questions_speak_for_one_side() -> None:
+    assert verdicts.sided(9, 1, 0.02, 0.05, "x").kind == "supported"
+    assert verdicts.sided(1, 9, 0.02, 0.05, "x").kind == "contradicted"
+    assert verdicts.sided(9, 1, 0.06, 0.05, "x").decides == "more steps"

@@ -8,7 +8,7 @@ import pytest
 
 import reinforce_lite
 from reinforce_lite.errors import UserError
-from reinforce_lite.tasks import REGISTRY, Options, Task, file_sum, json_schema, named, read_options
+from reinforce_lite.tasks import REGISTRY, Options, Problem, Task, file_sum, json_schema, named, read_options
 
 THIRD = str(Path(__file__).with_name("third_task.py"))
 SOURCE = Path(reinforce_lite.__file__).parent
@@ -77,3 +77,22 @@ def test_the_schema_knows_the_keys_of_each_task(section: dict[str, object], vali
 def test_common_keys_are_common() -> None:
     for name in REGISTRY:
         assert set(Options.model_fields) <= set(named(name).options.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "kind"),
+    [
+        ("countdown", Problem("", "make 14 from 3 4 2", "14 from 3 4 2"), "3 numbers"),
+        ("countdown", Problem("", "", "24 from 1 2 3 4"), "4 numbers"),
+        ("knights_knaves", Problem("", "", "(1) Zoey is a knight\n(2) Owen is a knave"), "2 people"),
+        ("gsm8k", Problem("", "", "3"), None),
+    ],
+)
+def test_a_task_may_tell_kinds_of_problems(name: str, problem: Problem, kind: str | None) -> None:
+    assert named(name).kind(problem) == kind
+
+
+@pytest.mark.parametrize("name", ["countdown", "knights_knaves"])
+def test_what_is_no_problem_has_no_kind(name: str) -> None:
+    with pytest.raises(ValueError, match="'nobody'"):
+        named(name).kind(Problem("", "", "nobody"))

@@ -211,6 +211,15 @@ def test_the_paper_dry_runs_with_both_models(workflow: Workflow) -> None:
         assert f"Training {model}" in done.stdout
 
 
+@pytest.mark.parametrize(("name", "models", "variants"), [("tinyzero", 2, 4), ("logic_rl", 1, 2)])
+def test_the_forms_of_the_other_systems_dry_run(workflow: Workflow, name: str, models: int, variants: int) -> None:
+    done = workflow.run("-n", config=(f"config/{name}.yaml",))
+    assert done.returncode == 0, done.stdout
+    listed = jobs(done.stdout)
+    assert (listed["train"], listed["evaluate_trained"]) == (models * variants, models * variants)
+    assert listed["fetch_policy"] == listed["evaluate_baseline"] == listed["evaluate_again"] == models
+
+
 def test_controls_run_with_their_seeds_alone(workflow: Workflow) -> None:
     variants = f"variants={json.dumps(['leave_one_out', 'random_reward', 'prompt_only'])}"
     listed = {

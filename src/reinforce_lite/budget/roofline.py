@@ -38,7 +38,11 @@ PROMPT, ANSWER = 130.0, 250.0
 (assumed, unless told)."""
 STILL_WRITTEN = 0.1
 """Share of the rows that go on to the token limit when the others have reached the mean length: assumed."""
-CACHE_KIB = {"meta-llama/Llama-3.2-3B-Instruct": 112.0, "microsoft/Phi-3.5-mini-instruct": 384.0}
+CACHE_KIB = {
+    "meta-llama/Llama-3.2-3B-Instruct": 112.0, "microsoft/Phi-3.5-mini-instruct": 384.0,
+    "Qwen/Qwen2.5-0.5B": 12.0, "Qwen/Qwen2.5-3B": 36.0, "Qwen/Qwen2.5-3B-Instruct": 36.0,
+    "Qwen/Qwen2.5-7B-Instruct-1M": 56.0,
+}  # fmt: skip
 """Keys and values of one token: layers x key-value heads x size of a head x 2 x 2 bytes."""
 CACHE_KIB_ELSE = 100.0
 """The same for each 1e9 weights of a model that is not known: about Phi's, which has more than most."""

@@ -19,7 +19,7 @@ from reinforce_lite.experiment.questions import prompts, task
 from reinforce_lite.experiment.weights import downloads, policies
 from reinforce_lite.io.files import read_json
 from reinforce_lite.policy.size import sized
-from reinforce_lite.report.claims import chosen
+from reinforce_lite.report.articles import chosen
 from reinforce_lite.resources.keys import as_keyed
 from reinforce_lite.resources.memory import GIB
 from reinforce_lite.stages import Layout

@@ -160,10 +160,10 @@ def role(settings: Settings, model: str, card: Card, engine: Name | None, answer
     rates = rates_of(chosen, model, training, at, cached, answer)
     needed, there = footprint(policy, training).device, settings.hardware.memory_gib
     lacking = f"{model} needs {needed:.0f} of {there:g} GiB ({training.weights})" if needed > 0.95 * there else None
-    assumed = None if known else f"{model}: {kib:.0f} KiB of keys and values a token"
+    assumed = [] if known else [f"{model}: {kib:.0f} KiB of keys and values a token"]
     if weights < 1e9:
-        assumed = f"{assumed}; so small a model waits for launches, which are not counted"
-    return Role(chosen, training, rates, cached, lacking, footprint(policy, training).cpu, assumed)
+        assumed.append("so small a model waits for launches, which are not counted")
+    return Role(chosen, training, rates, cached, lacking, footprint(policy, training).cpu, "; ".join(assumed) or None)
 
 
 def _with_engine(settings: Settings, engine: Name) -> Settings:

@@ -11,9 +11,10 @@ from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import atomic_text, read_json, write_json
 from reinforce_lite.report import money, shares, traces
-from reinforce_lite.report.claims import judge
+from reinforce_lite.report.articles import judge
 from reinforce_lite.report.compare import paired, under_read
 from reinforce_lite.report.evidence import Evidence
+from reinforce_lite.report.kinds import by_kind
 from reinforce_lite.report.manifest import seal
 from reinforce_lite.report.noise import noise_floor
 from reinforce_lite.report.page import page_of
@@ -87,6 +88,7 @@ def report_of(
             "over_seeds": over_seeds(settings, folder, model, seed=BOOTSTRAP_SEED),
             "sampled": sampled(settings, folder, model, seed=BOOTSTRAP_SEED),
             "noise_floor": noise_floor(settings, folder, model, seed=BOOTSTRAP_SEED),
+            **({"by_kind": kinds} if (kinds := by_kind(settings, folder, model, seed=BOOTSTRAP_SEED)) else {}),
         }
         for model in settings.models
     }

@@ -17,6 +17,7 @@ from reinforce_lite.report.compare import compare, paired
 from reinforce_lite.report.seeds import Verdicts
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.summary_model import Counted, OverSeeds, SeedContrast, Summary
+from reinforce_lite.report.thinking import Group, drawn
 from reinforce_lite.stages import EVALUATED, TRAINED, Layout
 from reinforce_lite.tasks import named
 
@@ -189,3 +190,18 @@ class Evidence:
         runs = [(model, variant, seed) for model in self.settings.models for seed in self.settings.seeds]
         rows = {run: read_jsonl(layout.train(*run) / TRAINED["metrics"]) for run in runs}
         return {run: steps for run, steps in rows.items() if steps}
+
+    def step_seconds(self, model: str, variant: str) -> list[float]:
+        """Seconds of every step of a variant's trainings of a model, without those of checkpoints."""
+        layout = Layout(self.folder)
+        places = [layout.train(model, variant, seed) for seed in self.settings.seeds_of(variant)]
+        steps = [row for place in places for row in read_jsonl(place / TRAINED["metrics"])]
+        return [
+            sum(row[key] for key in row if key.startswith("seconds_") and key != "seconds_checkpoint") for row in steps
+        ]
+
+    @cached_property
+    def drawn(self) -> dict[Run, list[Group]]:
+        """What each training of the first variant sampled: many claims ask."""
+        layout, size = Layout(self.folder), self.settings.variant(self.settings.variants[0]).completions_per_question
+        return {run: drawn(layout.train(*run) / TRAINED["completions"], size) for run in self.curves}

@@ -17,7 +17,7 @@ from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.io.keyed import COMPUTED_WITH
 from reinforce_lite.io.shown import shown
 from reinforce_lite.report import findings, gallery, money, plots, questions, verdicts
-from reinforce_lite.report.claims import makes_the_articles
+from reinforce_lite.report.articles import makes_the_articles
 from reinforce_lite.report.compare import Pair, p_text, paired
 from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.stages import EVALUATED, TRAINED, Job, Layout

@@ -191,6 +191,25 @@ class Sampled(Part):
     runs: list[SampledRun]
 
 
+class KindRun(Run):
+    """One trained policy on the problems of one kind, and the change of its strict accuracy against the base."""
+
+    trained: Counted
+    delta: Delta
+    ci95: Interval
+
+
+class ByKind(Part):
+    """Right answers to the problems of one kind, by the strict parser."""
+
+    kind: str
+    n: Annotated[int, Field(ge=1)]
+    in_training: bool
+    """Whether the problems to learn from have it too."""
+    baseline: Counted
+    runs: list[KindRun]
+
+
 class ModelResult(RunResult):
     """The result of one model, which is that of the first variant and seed; every run, controls included."""
 
@@ -201,6 +220,8 @@ class ModelResult(RunResult):
     sampled: Sampled | None
     noise_floor: NoiseFloor | None = None
     """Null if `evaluation.noise_floor` is off, or the budget left an evaluation out."""
+    by_kind: list[ByKind] = []
+    """Absent where the task has no kinds of problems."""
 
 
 class StageCost(Part):

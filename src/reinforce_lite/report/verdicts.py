@@ -136,6 +136,34 @@ def came(before: float, change: Mapping[str, Any], where: str) -> Verdict:
     return _decided(why, adjusted[0] > 0, change["ci95"][1] <= 0, "more training seeds")
 
 
+def equal(delta: float, ci95: Sequence[float], margin: float, other: str) -> Verdict:
+    """Equivalence: whether two differ by less than a margin set beforehand (Schuirmann 1987).
+
+    Supported if the whole interval of ours minus theirs lies within the margin, contradicted if it lies outside.
+    """
+    why = f"{points(delta)} against {other} {interval(ci95)}, margin {100 * margin:g}"
+    within, outside = -margin < ci95[0] and ci95[1] < margin, ci95[1] < -margin or ci95[0] > margin
+    return _decided(why, within, outside, "more questions or more seeds")
+
+
+def above(ours: Sequence[float], theirs: Sequence[float], why: str) -> Verdict:
+    """Whether the steps of one training lie above those of another on average, by more than two standard errors.
+
+    Supported if they do, contradicted if they lie below by as much; `why` says what is compared. Fewer than three steps
+    have no error that could be told.
+    """
+    few = min(len(ours), len(theirs)) < 3
+    gap, error = fmean(ours) - fmean(theirs), 2 * hypot(_error(ours), _error(theirs))
+    why = f"{why}: {fmean(ours):.2f} against {fmean(theirs):.2f}"
+    return _decided(why, not few and gap > error, not few and gap < -error, "more steps or more seeds")
+
+
+def sided(more: int, less: int, p: float, alpha: float, why: str) -> Verdict:
+    """Whether more questions speak for it than against it: supported or contradicted with p < alpha of a sign test."""
+    more_sure, less_sure = p < alpha and more > less, p < alpha and less > more
+    return _decided(f"{why}, adjusted p {p_text(p)}", more_sure, less_sure, "more steps")
+
+
 def steady(trainings: Sequence[Training], fell: Sequence[str]) -> Verdict:
     """Whether clipping the gradient alone kept training stable.
 

@@ -194,6 +194,16 @@ class Task(ABC, Generic[OptionsT]):
             raise UserError(f"the prompt '{prompt}' is unknown", f"use one of {', '.join(self.prompts)}")
         return [{**m, "content": m["content"].replace("{question}", question, 1)} for m in self.prompts[prompt]]
 
+    def kind(self, problem: Problem) -> str | None:
+        """What kind of problem it is, such as `4 people`, for accuracies by kind; None if the task has no kinds.
+
+        As in `grade`, only `question` and `answer` may be read.
+
+        Raises:
+            ValueError: it is no problem of the task.
+        """
+        return None
+
     def unread(self, text: str) -> str | None:
         """Why a completion names no answer; None if it names one, or if the task gives no reasons."""
         return None

@@ -97,6 +97,14 @@ class Countdown(Task[CountdownOptions]):
             "rejected_attempts": float(rejected(text, puzzle)),
         }
 
+    def kind(self, problem: Problem) -> str:
+        """How many numbers it has.
+
+        Raises:
+            ValueError: the problem's answer is no puzzle.
+        """
+        return f"{len(Puzzle.read(problem.answer).numbers)} numbers"
+
     def unread(self, text: str) -> str | None:
         """Why the last complete answer tag holds no expression; None if it holds one."""
         found = _read(text)

@@ -139,6 +139,14 @@ class KnightsAndKnaves(Task[KnightsOptions]):
             "logic_rl": for_format + for_answer,
         }
 
+    def kind(self, problem: Problem) -> str:
+        """How many people it has.
+
+        Raises:
+            ValueError: the problem's answer names no roles.
+        """
+        return f"{len(answers.gold_roles(problem.answer))} people"
+
     def unread(self, text: str) -> str | None:
         """That there is no complete answer tag; what else may be wrong depends on the puzzle."""
         return None if last_answer(text) is not None else NO_TAG

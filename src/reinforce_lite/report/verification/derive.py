@@ -83,8 +83,11 @@ class Derived:
             self._comparison(run)
 
     def _link_others(self) -> None:
-        """Nothing derives the manifest of the data, Snakemake's measurements, and what other stages have written."""
-        links = [(layout.root / "benchmarks", layout.path(DATA, "manifest")) for layout in self._sides]
+        """Nothing derives the manifest of the data, what is learnt from, Snakemake's measurements, and other stages."""
+        links = [
+            (layout.root / "benchmarks", layout.path(DATA, "manifest"), layout.path(DATA, "train"))
+            for layout in self._sides
+        ]
         pairs = list(zip(*links, strict=True))
         for job in jobs(self.source.settings, device=False):
             if job.stage not in DERIVED:
