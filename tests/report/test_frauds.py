@@ -374,7 +374,7 @@ FRAUDS = [
     Fraud("the crate deleted", deleted("ro-crate-metadata.json"), "ro-crate-metadata.json"),
     Fraud("the copied workflow", text("workflow/Snakefile", "all", "none"), "workflow/Snakefile"),
     Fraud("the copied workflow, resealed", then(text("workflow/Snakefile", "all", "none"), manifest.seal),
-          "workflow/Snakefile"),
+          "workflow/Snakefile: SHA-256"),
     Fraud("the copied configuration, resealed",
           then(record("workflow/config.json", "protocol", "alpha", value=0.01), manifest.seal), "protocol.alpha"),
     Fraud("a line of the manifest", text("manifest.sha256", f"  {WEIGHTS}", "  weights"), "provenance.manifest.root"),
