@@ -1,6 +1,6 @@
 """Two policies on the same questions, by whatever an answer can show: which of them shows it more often?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -124,7 +124,7 @@ def _shown(
 
 
 def more(
-    evidence: Evidence, found: Sequence[Contrast | None], names: Sequence[str], model: str | None = None
+    evidence: Evidence, found: Sequence[Contrast | None], names: Sequence[str], models: Iterable[str | None]
 ) -> tuple[list[Verdict], list[Run]]:
     """Whether ours is more in each of several comparisons, and the runs that these rest on.
 
@@ -132,15 +132,15 @@ def more(
         evidence: what was measured.
         found: the comparisons.
         names: what ours stand against.
-        model: whose accuracy it is, which has to exceed its noise; None for anything else.
+        models: whose accuracy each is, which has to exceed its noise; None for anything else.
     """
     parts: list[Verdict] = []
     runs: dict[Run, None] = {}
-    noise = evidence.noise(model) if model else None
-    for one, over in zip(found, names, strict=True):
+    for one, over, model in zip(found, names, models, strict=True):
         if one is None:
             parts.append(verdicts.untested(f"an evaluation to hold against {over}"))
         else:
+            noise = evidence.noise(model) if model else None
             parts.append(one.more(over, evidence.settings.protocol.alpha, noise))
             runs |= dict.fromkeys(one.runs)
     return parts, list(runs)
@@ -172,7 +172,7 @@ def against(
     found = compared(evidence, [((name, other), (name, result)) for name, other in every], shows, among)
     own = {other: one for (name, other), one in zip(every, found, strict=True) if name == model}
     names = [said.replace("{}", other or "the base", 1) for other in own]
-    return more(evidence, list(own.values()), names, model if noisy else None)
+    return more(evidence, list(own.values()), names, [model if noisy else None] * len(own))
 
 
 def right(item: Item) -> bool:

@@ -35,17 +35,15 @@ def _algorithms(evidence: Evidence) -> Judged:
     if reason := lacking(settings, names):
         return elsewhere(reason), []
     plus, grpo, ppo = (str(algorithm(settings, one)) for one in names)
-    parts, runs = list[Verdict](), list[Run]()
     contests = [(model, *pair) for model in evidence.models for pair in ((plus, ppo), (grpo, ppo), (grpo, plus))]
     found = compared(evidence, [((model, theirs), (model, ours)) for model, theirs, ours in contests], right)
-    for (model, theirs, ours), one in zip(contests, found, strict=True):
-        own, rests = more(evidence, [one], [f"{theirs}, {ours} of {model}"], model)
-        parts, runs = [*parts, *own], [*runs, *rests]
+    over = [f"{theirs}, {ours} of {model}" for model, theirs, ours in contests]
+    parts, runs = more(evidence, found, over, (model for model, *_ in contests))
     for model in evidence.models:
         ours_s, theirs_s = (evidence.step_seconds(model, variant) for variant in (ppo, plus))
         if ours_s and theirs_s:
             parts.append(verdicts.above(ours_s, theirs_s, f"{model}, seconds a step of {ppo} and {plus}"))
-    return verdicts.together(parts or [verdicts.untested("policies that were evaluated")]), list(dict.fromkeys(runs))
+    return verdicts.together(parts or [verdicts.untested("policies that were evaluated")]), runs
 
 
 HELPS = {"verify": True, "re-evaluate": True, "recheck": False}
@@ -255,10 +253,8 @@ def _cold_start(evidence: Evidence) -> Judged:
         needed = "`models` needs two of `policies` that differ in `start` alone: a short one, and hardly any"
         return elsewhere(f"no two starts of one model; {needed}"), []
     found = compared(evidence, [((short, None), (short, result)) for short, _ in pairs], right)
-    parts, runs = list[Verdict](), list[Run]()
-    for (short, long), one in zip(pairs, found, strict=True):
-        own, rests = more(evidence, [one], [f"its base, {short}"], short)
-        parts, runs = [*parts, *own], [*runs, *rests]
+    parts, runs = more(evidence, found, [f"its base, {short}" for short, _ in pairs], (short for short, _ in pairs))
+    for short, long in pairs:
         ours, theirs = early(evidence, long), early(evidence, short)
         if ours and theirs:
             parts.append(verdicts.above(ours, theirs, f"mean reward of {long}'s first third and {short}'s"))

@@ -85,7 +85,8 @@ def _smallest(evidence: Evidence) -> Judged:
     pairs: list[tuple[Side, Side]] = [((smallest, result), (model, result)) for model in larger]
     parts, runs = list[Verdict](), list[Run]()
     for what, shows in (("right", right), ("rejecting an attempt", searches(settings))):
-        own, rests = more(evidence, compared(evidence, pairs, shows), [f"{smallest}, {what}" for _ in larger])
+        found = compared(evidence, pairs, shows)
+        own, rests = more(evidence, found, [f"{smallest}, {what}"] * len(pairs), [None] * len(pairs))
         parts, runs = [*parts, *own], [*runs, *rests]
     return verdicts.together(parts), list(dict.fromkeys(runs))
 
@@ -140,13 +141,10 @@ def _algorithms(evidence: Evidence) -> Judged:
     models = [model for model in by_size(settings)[1] or settings.models if model in evidence.models]
     if not models:
         return verdicts.untested("a policy that was evaluated"), []
-    parts, runs = list[Verdict](), list[Run]()
-    variants = [str(algorithm(settings, name)) for name in names]
-    every = [(model, variant) for model in models for variant in variants]
+    every = [(model, str(algorithm(settings, name))) for model in models for name in names]
     found = compared(evidence, [((model, None), (model, variant)) for model, variant in every], right)
-    for (model, variant), one in zip(every, found, strict=True):
-        own, rests = more(evidence, [one], [f"the base with {variant}, {model}"], model)
-        parts, runs = [*parts, *own], [*runs, *rests]
+    over = [f"the base with {variant}, {model}" for model, variant in every]
+    parts, runs = more(evidence, found, over, (model for model, _ in every))
     return verdicts.together(parts), runs
 
 

@@ -34,7 +34,7 @@ def records(experiment: Experiment, read: Read) -> Check:
     for job in every:
         check.differences += _decision(experiment, layout, job)
     paths = {layout.path(job, name) for job in every for name in (None, STAGES[job.stage].keyed)}
-    for path in paths:
+    for path in sorted(paths):
         record_of(path)  # each can be read
     check.differences += _mlflow(experiment, read)
     check.looked_at = f"{len(paths)} records, the configuration and the budget's decisions, with each other"
