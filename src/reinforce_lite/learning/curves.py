@@ -4,7 +4,7 @@ No torch here: whoever looks at a finished training, on any machine, takes the s
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from statistics import fmean, pstdev
 from typing import Any
@@ -20,6 +20,15 @@ def question_seed(seed: int, step: int, place: int) -> int:
 def coin(seed: int) -> random.Random:
     """The coin of the reward `random` for the question with this seed; tossed once a completion, in order."""
     return random.Random(f"{seed}/reward")
+
+
+def step_seconds(row: Mapping[str, Any]) -> float:
+    """Seconds of a step by its row of metrics, without those of its checkpoint.
+
+    >>> step_seconds({"step": 3, "seconds_rollout": 1.0, "seconds_update": 0.5, "seconds_checkpoint": 9.0})
+    1.5
+    """
+    return sum(value for key, value in row.items() if key.startswith("seconds_") and key != "seconds_checkpoint")
 
 
 def point(

@@ -13,6 +13,7 @@ from reinforce_lite.evaluation.behaviours import behaviours
 from reinforce_lite.evaluation.power import questions_needed
 from reinforce_lite.evaluation.statistics import holm
 from reinforce_lite.io.files import read_jsonl
+from reinforce_lite.learning.curves import step_seconds
 from reinforce_lite.report.compare import compare, paired
 from reinforce_lite.report.seeds import Verdicts
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
@@ -195,10 +196,7 @@ class Evidence:
         """Seconds of every step of a variant's trainings of a model, without those of checkpoints."""
         layout = Layout(self.folder)
         places = [layout.train(model, variant, seed) for seed in self.settings.seeds_of(variant)]
-        steps = [row for place in places for row in read_jsonl(place / TRAINED["metrics"])]
-        return [
-            sum(row[key] for key in row if key.startswith("seconds_") and key != "seconds_checkpoint") for row in steps
-        ]
+        return [step_seconds(row) for place in places for row in read_jsonl(place / TRAINED["metrics"])]
 
     @cached_property
     def drawn(self) -> dict[Run, list[Group]]:

@@ -16,7 +16,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import avg_at_k
 from reinforce_lite.evaluation.statistics import outcome_means
 from reinforce_lite.io.files import read_json, write_json, write_jsonl
-from reinforce_lite.learning.curves import coin, point, question_seed, training_summary
+from reinforce_lite.learning.curves import coin, point, question_seed, step_seconds, training_summary
 from reinforce_lite.report.compare import compare_evaluations
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
 from reinforce_lite.report.verification.advantages import derives, stated_or_derived
@@ -204,7 +204,7 @@ class Derived:
         cut = [bool(one["truncated"]) for one in again] if all("truncated" in one for one in again) else None
         strict, lengths = [scores["strict"] for scores in scored], [one["length"] for one in again]
         derived = point(rewards_PG, advantages_PG, strict, lengths, cut)
-        seconds = sum(v for key, v in row.items() if key.startswith("seconds_") and key != "seconds_checkpoint")
+        seconds = step_seconds(row)
         return again, {**row, **derived, **({"tokens_per_second": derived["tokens"] / seconds} if seconds else {})}
 
     def _comparison(self, run: tuple[str, str, int]) -> None:
