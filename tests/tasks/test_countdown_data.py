@@ -15,7 +15,8 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.policy.scratch import word_tokenizer
 from reinforce_lite.tasks import Dataset, Remote, read_options
 from reinforce_lite.tasks.countdown import TASK, VOCABULARY
-from reinforce_lite.tasks.countdown_data import CountdownOptions, parse_row
+from reinforce_lite.tasks.countdown_data import parse_row
+from reinforce_lite.tasks.countdown_options import CountdownOptions
 from reinforce_lite.tasks.prepare import load_split, prepare
 from reinforce_lite.tasks.puzzles import Puzzle, careful, solve
 
@@ -89,6 +90,30 @@ def test_splits_share_no_multiset_with_its_target(changes: dict[str, Any]) -> No
     assert TASK.build(options(**changes, seed=1)).test != data.test
 
 
+OUTSIDE = {"outside_size": 30, "outside_numbers": [3], "outside_number_range": [1, 12]}
+
+
+def test_puzzles_outside_of_training_come_beside_the_others_of_the_test() -> None:
+    plain = TASK.build(options(**TINY))
+    data = TASK.build(options(**TINY, **OUTSIDE))
+    assert data.test[:20] == plain.test and data.dev == plain.dev and len(data.test) == 50
+    assert all(9 < max(puzzle.numbers) <= 12 for puzzle in puzzles(data.test[20:]))
+    assert all(max(puzzle.numbers) <= 9 for puzzle in puzzles([*data.train, *data.dev]))
+    assert TASK.test_problems(options(**TINY, **OUTSIDE)) == 50
+    more = TASK.build(options(**TINY, **OUTSIDE | {"outside_numbers": [4], "outside_number_range": [1, 9]}))
+    assert {len(puzzle.numbers) for puzzle in puzzles(more.test[20:])} == {4}
+    kinds = {TASK.kind(problem) for problem in data.test}
+    assert kinds == {"3 numbers up to 9", "3 numbers up to 99"}
+
+
+def test_demonstrations_may_have_numbers_that_train_has_not() -> None:
+    data = TASK.build(options(**TINY, **OUTSIDE, demonstrations=300, demonstrated_range=[1, 12]))
+    asked = [Puzzle.read(item.question.removeprefix("make ")) for item in data.demonstrations]
+    assert max(max(puzzle.numbers) for puzzle in asked) > 9 >= max(max(one.numbers) for one in puzzles(data.train))
+    held = {puzzle.key for puzzle in puzzles([*data.dev, *data.test])}
+    assert not held & {puzzle.key for puzzle in asked}
+
+
 def test_a_generated_puzzle_comes_with_a_solution_for_train_alone() -> None:
     data = TASK.build(options())
     for problem in data.train:
@@ -143,6 +168,14 @@ def test_careful_tries_in_one_order_and_stops_at_the_first() -> None:
     [
         ({"train_size": None}, "task.train_size and task.test_size: generated puzzles have no end"),
         ({"numbers": [3, 6]}, r"task.numbers: \[3, 6\]"),
+        ({**OUTSIDE, "outside_numbers": [6]}, r"task.outside_numbers: \[6\]"),
+        ({**OUTSIDE, "outside_number_range": [12, 1]}, "task.outside_number_range: 12 to 1"),
+        ({**OUTSIDE, "path": "puzzles.jsonl"}, "task.outside_size: only generated puzzles"),
+        (
+            {**OUTSIDE, "outside_number_range": [1, 9], "number_range": [1, 9], "numbers": [3]},
+            "task.outside_size: train has",
+        ),
+        ({**TINY, "demonstrated_range": [1, 61]}, "task.demonstrated_range: 1 to 61"),
         ({"number_range": [9, 1]}, "task.number_range: 9 to 1"),
         ({"target_range": [-1, 5]}, "task.target_range: -1 to 5"),
         ({"tiny": True}, "task.number_range: 1 to 99"),

@@ -82,8 +82,8 @@ def test_common_keys_are_common() -> None:
 @pytest.mark.parametrize(
     ("name", "problem", "kind"),
     [
-        ("countdown", Problem("", "make 14 from 3 4 2", "14 from 3 4 2"), "3 numbers"),
-        ("countdown", Problem("", "", "24 from 1 2 3 4"), "4 numbers"),
+        ("countdown", Problem("", "make 14 from 3 4 2", "14 from 3 4 2"), "3 numbers up to 9"),
+        ("countdown", Problem("", "", "24 from 1 2 3 4"), "4 numbers up to 9"),
         ("knights_knaves", Problem("", "", "(1) Zoey is a knight\n(2) Owen is a knave"), "2 people"),
         ("gsm8k", Problem("", "", "3"), None),
     ],

@@ -10,16 +10,8 @@ from typing import NamedTuple
 from reinforce_lite.tasks import Dataset, Grade, Problem, Remote, Task, tinyzero
 from reinforce_lite.tasks.answers import NO_TAG, last_answer
 from reinforce_lite.tasks.attempts import rejected
-from reinforce_lite.tasks.countdown_data import (
-    LARGEST,
-    ORIGINAL_TEST,
-    CountdownOptions,
-    check_options,
-    file_puzzles,
-    generated,
-    listed,
-    remote,
-)
+from reinforce_lite.tasks.countdown_data import file_puzzles, generated, listed, remote
+from reinforce_lite.tasks.countdown_options import LARGEST, ORIGINAL_TEST, CountdownOptions, check_options
 from reinforce_lite.tasks.expressions import Expression, UnreadableError, sides
 from reinforce_lite.tasks.numeric import dialogue
 from reinforce_lite.tasks.puzzles import OPERATORS, Puzzle
@@ -98,12 +90,13 @@ class Countdown(Task[CountdownOptions]):
         }
 
     def kind(self, problem: Problem) -> str:
-        """How many numbers it has.
+        """How many numbers it has, and how long the largest one is.
 
         Raises:
             ValueError: the problem's answer is no puzzle.
         """
-        return f"{len(Puzzle.read(problem.answer).numbers)} numbers"
+        numbers = Puzzle.read(problem.answer).numbers
+        return f"{len(numbers)} numbers up to {10 ** len(str(max(numbers))) - 1:,}"
 
     def unread(self, text: str) -> str | None:
         """Why the last complete answer tag holds no expression; None if it holds one."""
@@ -124,7 +117,9 @@ class Countdown(Task[CountdownOptions]):
 
     def test_problems(self, options: CountdownOptions) -> int | None:
         """How many problems the test split will have."""
-        return options.test_size or (ORIGINAL_TEST if options.repo and not options.path else None)
+        if options.path or options.repo:
+            return options.test_size or (ORIGINAL_TEST if not options.path else None)
+        return options.test_size and options.test_size + options.outside_size
 
     def remote(self, options: CountdownOptions) -> Remote | None:
         """The dataset on the hub, unless there is a file, or puzzles are generated.

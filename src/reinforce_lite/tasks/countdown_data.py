@@ -1,61 +1,27 @@
 """Where Countdown's puzzles come from: drawn, a file of JSON lines, or the original's dataset on the hub."""
 
 import random
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_jsonl
-from reinforce_lite.tasks import Commit, Dataset, Demonstration, Options, Problem, Remote, tinyzero
+from reinforce_lite.tasks import Dataset, Demonstration, Problem, Remote, tinyzero
+from reinforce_lite.tasks.countdown_options import (
+    LARGEST_LISTED,
+    MOST_NUMBERS,
+    ORIGINAL_TEST,
+    CountdownOptions,
+    is_outside,
+)
 from reinforce_lite.tasks.habit import HABIT_HASTY, SKILL_HASTY, SKILL_SHARE, is_hasty
 from reinforce_lite.tasks.hub import hub_split
 from reinforce_lite.tasks.puzzles import Puzzle, careful, draw, draw_tiny, hasty, solve
 
-ORIGINAL = "Jiayi-Pan/Countdown-Tasks-3to4"
-ORIGINAL_TEST = 1024
-LARGEST = 60  # number of the tiny models
-MOST_NUMBERS = 5
-LARGEST_LISTED = 999_999  # number or target of a file
 MISSES = 20_000  # puzzles that are drawn in vain before the options are taken to allow no other one
-
-
-class CountdownOptions(Options):
-    """Where puzzles come from, and what generated ones are like."""
-
-    repo: str | None = Field(
-        None,
-        description=f"Dataset on the hub with the columns `nums` and `target`, such as `{ORIGINAL}`; null for "
-        "generated puzzles.",
-    )
-    revision: Commit | None = Field(None, description="Pinned revision of that dataset; needed with `task.repo`.")
-    path: Path | None = Field(
-        None, description='File of JSON lines, `{"nums": [3, 4, 2], "target": 14}`, used instead of the hub.'
-    )
-    first_test: int = Field(
-        327_680,
-        ge=1,
-        description="Of a dataset or a file, the rows that train and dev are taken from; the test's follow.",
-    )
-    numbers: list[int] = Field([3, 4], min_length=1, description="How many numbers a generated puzzle has.")
-    number_range: tuple[int, int] = Field((1, 99), description="The smallest and the largest number.")
-    target_range: tuple[int, int] = Field(
-        (1, 100), description="The smallest and the largest target; of a tiny puzzle, of every value on the way too."
-    )
-    operators: list[Literal["+", "-", "*", "/"]] = Field(
-        ["+", "-", "*", "/"],
-        min_length=1,
-        description="With which of them a puzzle is made. An answer may use all four.",
-    )
-    tiny: bool = Field(
-        False,
-        description=f"Puzzles for the models from scratch: asked in few words, numbers to {LARGEST}, solved from left "
-        "to right by whole numbers. Only these have demonstrations.",
-    )
-
 
 Drawn = tuple[Puzzle, str]
 """A puzzle and an expression that solves it."""
@@ -71,6 +37,7 @@ def generated(options: CountdownOptions) -> Dataset:
     held: set[Hashable] = set()
     test = list(islice(_fresh(options, rng, held), options.test_size))
     dev = list(islice(_fresh(options, rng, held), options.dev_size))
+    test += islice(_fresh(_outside(options), rng, held, wanted=partial(is_outside, options)), options.outside_size)
     train = list(islice(_fresh(options, rng, set(), barred=held), options.train_size))
     source = {"generator": "countdown", "seed": options.seed}
     if options.demonstrations:
@@ -79,15 +46,35 @@ def generated(options: CountdownOptions) -> Dataset:
         train=[_problem(f"train-{i}", *drawn, options) for i, drawn in enumerate(train)],
         dev=[_problem(f"dev-{i}", puzzle, None, options) for i, (puzzle, _) in enumerate(dev)],
         test=[_problem(f"test-{i}", puzzle, None, options) for i, (puzzle, _) in enumerate(test)],
-        demonstrations=_demonstrations(options, rng, [puzzle for puzzle, _ in train]),
+        demonstrations=_demonstrations(options, rng, _shown(options, rng, [puzzle for puzzle, _ in train], held)),
         source=source,
     )
 
 
+def _outside(options: CountdownOptions) -> CountdownOptions:
+    drawn = {"numbers": options.outside_numbers, "number_range": options.outside_number_range}
+    return options.model_copy(update=drawn)
+
+
+def _shown(
+    options: CountdownOptions, rng: random.Random, train: Sequence[Puzzle], held: Collection[Hashable]
+) -> Iterator[Puzzle]:
+    """The puzzles of demonstrations, without end; each may come again, with another draw of the style."""
+    if options.demonstrated_range is None:
+        while True:
+            yield rng.choice(train)
+    drawn = options.model_copy(update={"number_range": options.demonstrated_range})
+    yield from (puzzle for puzzle, _ in _fresh(drawn, rng, None, barred=held))
+
+
 def _fresh(
-    options: CountdownOptions, rng: random.Random, seen: set[Hashable], barred: Collection[Hashable] | None = None
+    options: CountdownOptions,
+    rng: random.Random,
+    seen: set[Hashable] | None,
+    barred: Collection[Hashable] | None = None,
+    wanted: Callable[[Puzzle], bool] = lambda puzzle: True,
 ) -> Iterator[Drawn]:
-    """Puzzles without end: of new keys, all of which are put into `seen`.
+    """Puzzles without end that are wanted: of new keys, all of which are put into `seen`, or with repetitions.
 
     With `barred`, keys may come again in another order of the numbers, but none of `barred` comes.
     """
@@ -96,24 +83,27 @@ def _fresh(
         drawn = draw_one(
             rng, rng.choice(options.numbers), options.operators, options.number_range, options.target_range
         )
-        same: Hashable = drawn and (drawn[0].key if barred is None else drawn[0])
-        if drawn is None or same in seen or (barred is not None and drawn[0].key in barred):
+        if drawn is None or not wanted(drawn[0]) or (barred is not None and drawn[0].key in barred):
+            misses += 1
+            continue
+        same: Hashable = drawn[0].key if barred is None else drawn[0]
+        if seen is not None and same in seen:
             misses += 1
             continue
         misses = 0
-        seen.add(same)
+        if seen is not None:
+            seen.add(same)
         yield drawn
     raise UserError(
-        f"task: the options allow hardly more than {len(seen):,} puzzles beside those of the other splits",
+        f"task: the options allow hardly more than {len(seen or ()):,} puzzles beside those of the other splits",
         "lower train_size, dev_size or test_size, or widen numbers, number_range or target_range",
     )
 
 
-def _demonstrations(options: CountdownOptions, rng: random.Random, puzzles: Sequence[Puzzle]) -> list[Demonstration]:
-    """In the order in which they are meant to be learnt; a puzzle comes again with another draw of the style."""
+def _demonstrations(options: CountdownOptions, rng: random.Random, puzzles: Iterator[Puzzle]) -> list[Demonstration]:
+    """In the order in which they are meant to be learnt."""
     found = []
-    for index in range(options.demonstrations):
-        puzzle = rng.choice(puzzles)
+    for index, puzzle in enumerate(islice(puzzles, options.demonstrations)):
         at_once = is_hasty(index, options.demonstrations, rng)
         text = hasty(puzzle, options.operators, rng) if at_once else _careful(puzzle, options)
         found.append(Demonstration(_question(puzzle, options), text))
@@ -139,28 +129,6 @@ def _question(puzzle: Puzzle, options: CountdownOptions) -> str:
 
 def _careful(puzzle: Puzzle, options: CountdownOptions) -> str:
     return careful(puzzle, options.operators, options.target_range)
-
-
-def check_options(options: CountdownOptions) -> None:
-    """See that the options fit each other.
-
-    Raises:
-        UserError: naming the key that does not.
-    """
-    drawn, largest = not (options.path or options.repo), LARGEST if options.tiny else LARGEST_LISTED
-    if options.tiny and not drawn:
-        raise UserError("task.tiny: puzzles of a file or a dataset are not tiny", "drop it, or task.path and task.repo")
-    if options.demonstrations and not options.tiny:
-        raise UserError("task.demonstrations: only tiny puzzles have them", "set task.tiny: true, or none of them")
-    if drawn and (options.train_size is None or options.test_size is None):
-        raise UserError("task.train_size and task.test_size: generated puzzles have no end", "set both")
-    if not all(2 <= count <= MOST_NUMBERS for count in options.numbers):
-        raise UserError(f"task.numbers: {options.numbers}", f"let each be 2 to {MOST_NUMBERS}")
-    for key, (least, most) in (("number_range", options.number_range), ("target_range", options.target_range)):
-        if not 0 <= least <= most <= largest:
-            raise UserError(
-                f"task.{key}: {least} to {most}", f"set two numbers of 0 to {largest}, the smaller one first"
-            )
 
 
 def listed(options: CountdownOptions) -> Dataset:
