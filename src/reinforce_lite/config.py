@@ -18,7 +18,9 @@ from pydantic import (
     Field,
     PrivateAttr,
     SerializeAsAny,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -110,6 +112,16 @@ class Start(Section):
         gt=0, description="Peak learning rate of AdamW; linear warm-up over 5% of the steps, then linear to 0."
     )
     seed: int = Field(0, ge=0, description="Seed of the initial weights and of the order of the demonstrations.")
+    micro_batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Padded tokens of one forward pass, whose rows are of like length. Null: 16,384 on a GPU, and one "
+        "pass on a CPU.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_older_keys_have_not(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
 
 
 class Published(Section):

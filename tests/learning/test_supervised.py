@@ -55,6 +55,24 @@ def test_interrupted_inside_any_step(
     assert all(torch.equal(a, b) for a, b in zip(again, weights, strict=True))
 
 
+def test_passes_of_a_start_are_as_long_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = supervised.gradient, []
+
+    def gradient(*arguments: Any) -> float:
+        asked.append(arguments[-1])
+        return real(*arguments)
+
+    monkeypatch.setattr(supervised, "gradient", gradient)
+    cut = SETTINGS.model_copy(update={"micro_batch_tokens": 30})
+    losses = [
+        [row["loss"] for row in supervised.supervised_start(toy_policy("llama"), LESSONS, WORLD, "bare", settings)]
+        for settings in (SETTINGS, cut)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4) and asked == [None] * 6 + [30] * 6
+    assert "micro_batch_tokens" not in SETTINGS.model_dump(), "keys of older starts had no such entry"
+    assert cut.model_dump()["micro_batch_tokens"] == 30
+
+
 def one_pass(policy: Policy, picked: list[Demonstration]) -> float:
     """The gradient as it was before passes were cut by tokens: all rows at once, in their order."""
     stop = supervised.preferred_stop(policy)

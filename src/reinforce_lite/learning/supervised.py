@@ -49,7 +49,7 @@ def supervised_start(
         for step in (bar := steps_bar(completed, settings.steps, "supervised start")):
             first = step * settings.batch_size
             picked = [demonstrations[i % len(demonstrations)] for i in range(first, first + settings.batch_size)]
-            loss = gradient(policy, picked, task, prompt)
+            loss = gradient(policy, picked, task, prompt, settings.micro_batch_tokens)
             rate = learning_rate(settings.learning_rate, "linear", step, settings.steps, warmup)
             set_learning_rate(optimizer, rate)
             with progress.step():
