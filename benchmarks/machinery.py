@@ -3,14 +3,13 @@
     python benchmarks/machinery.py --policy results/tiny/policies/tiny-llama --config config/tiny.yaml
     python benchmarks/machinery.py --shape 3b      # random weights, forced lengths: for a GPU
 
-Reinforce-Lite, GRPO and PPO are the variants `leave_one_out`, `grpo` and `ppo` of the configuration, on the same
-questions with the same number of completions; a group of equal rewards costs Reinforce-Lite no update. They take turns:
-each begins with a fresh copy of the policy, its first step warms up, and its second one counts, rollout, reward and
-update. A peak is what that step holds before drift is measured, the start weights from which that is done included: on
-a GPU by the allocator, on a CPU that of all tensors, by a hook, in one more turn. Lines are those of `learning/` that a
-step runs, each once, of the files that hold the method. Networks are what a step needs: the reference is the start
-policy, whose weights wait on the CPU until they are swapped in; the old policy is kept as log-probabilities and the
-reward is a rule, so neither is a network here.
+The methods are variants of the configuration (METHODS), on the same questions with the same number of completions; a
+group of equal rewards costs Reinforce-Lite no update. They take turns: each begins with a fresh copy of the policy, its
+first step warms up, and its second one counts, rollout, reward and update. A peak is what that step holds before drift
+is measured, the start weights from which that is done included: on a GPU by the allocator, on a CPU that of all
+tensors, by a hook, in one more turn. Lines are those of `learning/` that a step runs, each once, of the files that hold
+the method. Networks are what a step needs: the reference is the start policy, whose weights wait on the CPU until they
+are swapped in; the old policy is kept as log-probabilities and the reward is a rule, so neither is a network here.
 
 The table goes to stderr; the last line of stdout is one JSON object, also written to benchmarks/results. A ratio is
 that of a method to Reinforce-Lite, by turns.
@@ -34,7 +33,13 @@ from reinforce_lite.config import Training
 from reinforce_lite.config import load as load_config
 from reinforce_lite.learning.loop import Step, train
 
-METHODS = {"Reinforce-Lite": "leave_one_out", "GRPO": "grpo", "PPO": "ppo"}
+METHODS = {
+    "Reinforce-Lite": "leave_one_out",
+    "with an entropy bonus": "entropy_bonus",
+    "REINFORCE++": "reinforce_pp",
+    "GRPO": "grpo",
+    "PPO": "ppo",
+}
 """By variant of the configuration."""
 FILES = ("batching", "critic", "estimators", "experience", "loop", "objectives", "update")
 """Of learning/, what holds the method; the rest records and resumes."""

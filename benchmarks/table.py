@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from machinery import METHODS as VARIANTS
 from record import ROOT
 
 from reinforce_lite.io.files import read_json
@@ -19,6 +20,7 @@ from reinforce_lite.resources.memory import BYTES
 BEGIN = "<!-- written by python benchmarks/table.py -->"
 END = "<!-- end of what benchmarks/table.py writes -->"
 TINY = "--policy results/tiny/policies/tiny-llama --config config/tiny.yaml"
+TRAINED = "<!-- methods, written by python benchmarks/table.py -->"
 MACHINERY = "<!-- machinery, written by python benchmarks/table.py -->"
 GONE = ("continuous",)
 """Engines that the project had when a file was written, and has no longer."""
@@ -239,6 +241,36 @@ def machinery(results: Path) -> str:
     return "\n".join(lines)
 
 
+WORLDS = {"tiny": "word world", "tiny_countdown": "Countdown", "tiny_knights": "knights and knaves"}
+"""The worlds of benchmarks/methods.py, in words."""
+
+
+def trained(results: Path) -> str:
+    """The table of accuracies: what each method makes of the tiny worlds, and what its training costs."""
+    if not (results / "methods.json").exists():
+        return "Not yet measured: `python benchmarks/methods.py`"
+    result = read_json(results / "methods.json")
+    worlds = {WORLDS[name]: figures for name, figures in result["worlds"].items()}
+    before = (f"{one['baseline']:.1%} of {one['n']:,}" for one in worlds.values())
+    lines = [
+        f"| right answers, strict | {' | '.join(worlds)} |",
+        f"|{'---|' * (1 + len(worlds))}",
+        f"| before training | {' | '.join(before)} |",
+    ]
+    for name, variant in VARIANTS.items():
+        cells = (_trained(figures["runs"].get(variant)) for figures in worlds.values())
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    made = f"{result['machine']}, {result['date'][:10]}, one training seed"
+    return "\n".join([*lines, f"| {made}: {shown_command(result)} |{' |' * len(worlds)}"])
+
+
+def _trained(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "not run"
+    low, high = (f"{100 * end:+.1f}" for end in row["ci95"])
+    return f"{row['trained']:.1%} ({low} to {high} points), ${row['usd']:.4f}"
+
+
 def placed(readme: str, made: str, begin: str = BEGIN) -> str:
     """The README with a table between its marks.
 
@@ -260,6 +292,7 @@ def main() -> None:
     old = readme.read_text(encoding="utf-8")
     results = ROOT / "benchmarks/results"
     new = placed(placed(old, table(results)), machinery(results), MACHINERY)
+    new = placed(new, trained(results), TRAINED)
     if not given.check:
         readme.write_text(new, encoding="utf-8")
     elif old != new:

@@ -23,13 +23,17 @@ def test_the_methods_are_the_configurations_at_equal_batch(world: World) -> None
     assert {(one.questions_per_step, one.group_size, one.max_new_tokens) for one in methods.values()} == {(2, 8, 16)}
     held = {name: [kind for kind, count in networks(one).items() if count] for name, one in methods.items()}
     assert held == {
-        "Reinforce-Lite": ["policy"], "GRPO": ["policy", "reference"], "PPO": ["policy", "reference", "critic"]
-    }  # fmt: skip
+        "Reinforce-Lite": ["policy"],
+        "with an entropy bonus": ["policy"],
+        "REINFORCE++": ["policy", "reference"],
+        "GRPO": ["policy", "reference"],
+        "PPO": ["policy", "reference", "critic"],
+    }
 
 
 def test_a_second_network_shows_in_memory_and_lines(world: World) -> None:
     found = measure(world, variants(world, []), rounds=1)
-    lite, grpo, ppo = found.values()
+    lite, grpo, ppo = (found[name] for name in ("Reinforce-Lite", "GRPO", "PPO"))
     weights = world.policy.bytes
     # A critic's weights, gradients and two averages, but for the output layer, which is the embedding.
     assert ppo["peak_bytes"] - grpo["peak_bytes"] > 3 * weights

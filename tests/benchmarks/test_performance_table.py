@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from record import ROOT
-from table import BEGIN, END, MACHINERY, METHODS, ROWS, by_engine, machinery, placed, table
+from table import BEGIN, END, MACHINERY, METHODS, ROWS, by_engine, machinery, placed, table, trained
 
 RATIO = {"median": 2.5, "min": 2.0, "max": 3.0}
 MADE = {"date": "2026-11-24T10:00:00+00:00", "machine": "a machine", "command": "python measured.py"}
@@ -108,6 +108,18 @@ def test_the_methods_stand_side_by_side_or_are_not_yet_measured(tmp_path: Path) 
     assert told[2] == "| PPO, tiny-llama | 3: policy, reference, critic | 2.5 (x 2.5 (2.0 to 3.0)) | 123 MB | 321 |"
     assert told[3] == "| a machine, 2026-11-24, 160 completions: `python measured.py` | | | | |"
     assert "not yet measured" in told[4]
+
+
+def test_what_the_methods_make_of_the_worlds_stands_side_by_side(tmp_path: Path) -> None:
+    assert trained(tmp_path) == "Not yet measured: `python benchmarks/methods.py`"
+    run = {"trained": 0.893, "ci95": [0.541, 0.603], "usd": 0.00094}
+    world = {"n": 1000, "baseline": 0.321, "runs": {"ppo": run}}
+    (tmp_path / "methods.json").write_text(json.dumps({**MADE, "worlds": {"tiny": world}}))
+    told = trained(tmp_path).splitlines()
+    assert told[:3] == ["| right answers, strict | word world |", "|---|---|", "| before training | 32.1% of 1,000 |"]
+    assert told[3] == "| Reinforce-Lite | not run |"
+    assert "| PPO | 89.3% (+54.1 to +60.3 points), $0.0009 |" in told
+    assert told[-1] == "| a machine, 2026-11-24, one training seed: `python measured.py` | |"
 
 
 def test_only_what_stands_between_the_marks_is_replaced() -> None:
