@@ -281,7 +281,9 @@ def test_a_corrupt_ledger_stops_before_it_spends(tmp_path: Path) -> None:
     path.write_text('{"event":"dance"}\n')
     done = workflow.run()
     assert done.returncode != 0
-    assert "ledger.jsonl, line 1" in done.stdout and "fix:" in done.stdout
+    *_, refused, reason, fix, last = done.stdout.splitlines()
+    assert refused.startswith("reinforce-lite preflight: ") and "ledger.jsonl, line 1" in reason, done.stdout[-2000:]
+    assert fix.startswith("  fix: ") and last.endswith("an hour until you give it back")
     assert path.read_text() == '{"event":"dance"}\n'
 
 

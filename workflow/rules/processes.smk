@@ -1,7 +1,9 @@
 """How the main process of Snakemake lives and dies beside its jobs; no rules."""
 
 import atexit
+import contextlib
 import fcntl
+import re
 import signal
 import sys
 import threading
@@ -71,14 +73,38 @@ def stop_jobs():
         time.sleep(1)
 
 
-def still_rented():
-    """Say what the machine costs from now on; the last line, so after all that Snakemake says."""
-    hardware = config["hardware"]
+def last_words(logs=()):
+    """Say last, after all that Snakemake says, why a job failed, and what the machine costs from now on.
+
+    Args:
+        logs: Snakemake's own, of a call that failed.
+    """
+    hardware, lines = config["hardware"], [one for log in logs for one in reasons(log)]
     usd = hardware["usd_per_hour"] * hardware.get("count", 1)
     if usd:
-        atexit.register(
-            print,
-            f"{hardware['name']} still costs ${usd:g} an hour until you give it back",
-            file=sys.stderr,
-            flush=True,
+        lines.append(
+            f"{hardware['name']} still costs ${usd:g} an hour until you give it back"
         )
+    atexit.register(print, *lines, sep="\n", end="\n" * bool(lines), file=sys.stderr)
+
+
+def reasons(log):
+    """What each failed job's own log ends with: the line that begins with the command's name, and those behind it."""
+    failed = re.findall(
+        r"Error in rule .*?\n    log: (.+?) \(check", text_of(log), re.DOTALL
+    )
+    lines = []
+    for path in dict.fromkeys(failed):
+        said = re.search(
+            r".*(?:\A|[\r\n])(reinforce-lite [a-z-]+: .*)", text_of(path), re.DOTALL
+        )
+        own = said[1].splitlines() if said else []
+        lines += [one for one in own if "still costs" not in one]
+    return lines
+
+
+def text_of(path):
+    """A file's text; none if it cannot be read."""
+    with contextlib.suppress(OSError), open(path, errors="replace") as handle:
+        return handle.read()
+    return ""
