@@ -1,4 +1,4 @@
-"""What each method makes of the tiny worlds: accuracy before and after, and what its training cost.
+"""What each method makes of the tiny worlds: accuracy before and after; `machinery.py` measures what its steps cost.
 
     python benchmarks/methods.py
 
@@ -29,17 +29,12 @@ def run(world: str) -> dict[str, Any]:
 
 
 def look(summary: dict[str, Any]) -> dict[str, Any]:
-    """Accuracy, interval, seconds and dollars of each run of the only model."""
+    """Accuracy and interval of each run of the only model."""
     [model] = summary["models"].values()
     found: dict[str, Any] = {"n": model["n"], "baseline": model["baseline"]["strict"], "runs": {}}
-    trainings = [row for row in summary["cost"]["attempts"] if row["stage"] == "train"]
     for one in model["runs"]:
-        paid = [row for row in trainings if row["variant"] == one["variant"]]
-        found["runs"][one["variant"]] = {
-            **{key: one[key] for key in ("delta", "ci95", "mcnemar_p", "stopped")},
-            "trained": one["trained"]["strict"],
-            **{key: sum(row[key] for row in paid) for key in ("seconds", "usd")},
-        }
+        gain = {key: one[key] for key in ("delta", "ci95", "mcnemar_p", "stopped")}
+        found["runs"][one["variant"]] = {"trained": one["trained"]["strict"], **gain}
     return found
 
 
@@ -51,11 +46,7 @@ def main() -> None:
     worlds = {world: run(world) for world in given.worlds}
     for world, figures in worlds.items():
         for name, row in figures["runs"].items():
-            print(
-                f"{world:<15} {name:<14} {figures['baseline']:.1%} -> {row['trained']:.1%}  {row['seconds']:.0f} s  "
-                f"${row['usd']:.4f}",
-                file=sys.stderr,
-            )
+            print(f"{world:<15} {name:<14} {figures['baseline']:.1%} -> {row['trained']:.1%}", file=sys.stderr)
     finish(given.output, {**made_with(), "worlds": worlds})
 
 

@@ -246,7 +246,7 @@ WORLDS = {"tiny": "word world", "tiny_countdown": "Countdown", "tiny_knights": "
 
 
 def trained(results: Path) -> str:
-    """The table of accuracies: what each method makes of the tiny worlds, and what its training costs."""
+    """The table of accuracies: what each method makes of the tiny worlds."""
     if not (results / "methods.json").exists():
         return "Not yet measured: `python benchmarks/methods.py`"
     result = read_json(results / "methods.json")
@@ -268,7 +268,7 @@ def _trained(row: dict[str, Any] | None) -> str:
     if row is None:
         return "not run"
     low, high = (f"{100 * end:+.1f}" for end in row["ci95"])
-    return f"{row['trained']:.1%} ({low} to {high} points), ${row['usd']:.4f}"
+    return f"{row['trained']:.1%} ({low} to {high} points)"
 
 
 def placed(readme: str, made: str, begin: str = BEGIN) -> str:

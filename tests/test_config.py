@@ -224,7 +224,7 @@ def test_the_resolved_configuration_reads_back(tmp_path: Path) -> None:
     path.write_text(json.dumps(settings.model_dump(mode="json")))
     assert load([path]) == settings
     path.write_text("{")
-    with pytest.raises(UserError, match=r"config\.json is not valid JSON"):
+    with pytest.raises(UserError, match=r"config\.json:1: not valid JSON"):
         load([path])
 
 
@@ -294,7 +294,7 @@ def test_secrets_are_refused_and_not_repeated(key: str, value: Any, said: str, t
 
 def test_a_line_that_is_no_yaml_is_not_repeated(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(f"tracking:\n  uri: https://ana:{SECRET}@host: 5\n")
-    with pytest.raises(UserError, match=r"c.yaml is not valid YAML: line 2, column \d+: ") as error:
+    with pytest.raises(UserError, match=r"c.yaml:2: not valid YAML: ") as error:
         load([tmp_path / "c.yaml"])
     assert SECRET not in str(error.value)
 

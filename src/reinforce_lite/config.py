@@ -5,7 +5,7 @@ is generated from them (`python -m reinforce_lite.config`).
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,11 +26,21 @@ from pydantic import (
 
 from reinforce_lite import tasks
 from reinforce_lite.errors import UserError
-from reinforce_lite.io import secrets
+from reinforce_lite.io import layers, secrets
+from reinforce_lite.io.explained import explained
 from reinforce_lite.learning import ESTIMATORS
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _no_tilde(path: Path) -> Path:
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        raise ValueError("~ is not followed here; write the folder out")
+    return path
+
+
+Place = Annotated[Path, AfterValidator(_no_tilde)]
 Auto = Literal["auto"]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -49,7 +59,7 @@ def _decided(key: str, value: int | Auto) -> int:
 class Section(BaseModel):
     """A section of the configuration: unknown keys are errors, values never change after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class Hardware(Section):
@@ -139,7 +149,7 @@ class PolicySettings(Section):
         None, description="Pinned revision of that model: the 40 digits of a commit, not a branch or a tag."
     )
     gated: bool = Field(False, description="True if the hub asks for a licence click and a token (HF_TOKEN).")
-    path: Path | None = Field(None, description="Local folder or .gguf file, used instead of the hub.")
+    path: Place | None = Field(None, description="Local folder or .gguf file, used instead of the hub.")
     from_scratch: Scratch | None = Field(None, description="Build a tiny model instead of loading one.")
     start: Start | None = Field(None, description="Supervised start before the baseline; null for none.")
     dtype: Literal["float32", "bfloat16"] = Field("bfloat16", description="Precision of the weights.")
@@ -514,7 +524,7 @@ class Settings(Section):
     """The whole configuration of one experiment."""
 
     experiment: Name = Field(description="Name of the experiment; its results are in results/<experiment>.")
-    results: Path = Field(Path("results"), description="Folder of all results.")
+    results: Place = Field(Path("results"), description="Folder of all results.")
     description: str = Field(
         "", description="One paragraph for the report: what this experiment is, and what it is not."
     )
@@ -662,12 +672,18 @@ class Settings(Section):
             raise ValueError(f"{where}: {first['msg']}") from error
 
 
-def validate(config: Mapping[str, Any], source: str = "the configuration") -> Settings:
+def validate(config: Mapping[str, Any], read: Sequence[layers.Layer] = (), source: str | None = None) -> Settings:
     """Check a merged configuration.
+
+    Args:
+        config: all keys.
+        read: the files that it was merged from, for the line of what is wrong.
+        source: what it is called in a message; by default these files.
 
     Raises:
         UserError: one line for every key that is unknown, absent, has a bad value or holds a secret.
     """
+    source = source or " + ".join(str(layer.path) for layer in read) or "the configuration"
     if leaks := list(secrets.found(config)):
         raise UserError(
             f"{source} holds what must stay secret, and would be in the report, the crate and the logs:\n"
@@ -678,22 +694,11 @@ def validate(config: Mapping[str, Any], source: str = "the configuration") -> Se
     try:
         return Settings.model_validate(config)
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors()]
+        lines = explained(error, Settings, read)
         raise UserError(
             f"{source} is not valid:\n" + "\n".join(f"  - {line}" for line in lines),
             "correct the key; config/README.md says what each one means",
         ) from error
-
-
-def _explain(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    if problem["type"] == "missing":
-        return f"{key}: this key is needed"
-    value = problem["input"]
-    shown = f" (it is {value!r})" if isinstance(value, str | int | float | bool | None) else ""
-    return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
@@ -755,30 +760,32 @@ def load(paths: Iterable[Path]) -> Settings:
     Raises:
         UserError: a file is absent, cannot be parsed, or the result is not valid.
     """
-    import yaml
-
+    read = [layers.read(path) for path in paths]
+    check_layers(read)
     config: dict[str, Any] = {}
-    paths = list(paths)
-    for path in paths:
-        try:
-            text = path.read_text(encoding="utf-8")
-            # As YAML the 1e-06 of a JSON file is no number but text.
-            layer = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        except FileNotFoundError as error:
-            raise UserError(f"{path} does not exist", "name a file of config/") from error
-        except (yaml.YAMLError, json.JSONDecodeError) as error:
-            kind = "JSON" if path.suffix == ".json" else "YAML"
-            raise UserError(f"{path} is not valid {kind}: {_place(error)}", "correct the file") from error
-        if not isinstance(layer, dict):
-            raise UserError(f"{path} holds no mapping of keys", "start from config/config.yaml")
-        config = merge(config, located(layer, path))
-    return validate(config, " + ".join(map(str, paths)))
+    for layer in read:
+        config = merge(config, located(layer.values, layer.path))
+    return validate(config, read)
 
 
-def _place(error: Exception) -> str:
-    """Where a file breaks the rules; YAML's own text would show the line, and what is secret in it."""
-    mark = getattr(error, "problem_mark", None)
-    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}" if mark else str(error)
+def check_layers(read: Sequence[layers.Layer]) -> None:
+    """See that no file names another device and leaves the price of the one before.
+
+    Raises:
+        UserError: one does; file and line are named.
+    """
+    for layer in read[1:]:
+        hardware = layer.values.get("hardware")
+        if isinstance(hardware, dict) and "name" in hardware and "usd_per_hour" not in hardware:
+            before = [one.values["hardware"] for one in read if isinstance(one.values.get("hardware"), dict)]
+            names = [one["name"] for one in before if "name" in one]
+            if names[0] != hardware["name"]:
+                line = layer.lines.get(("hardware", "name"))
+                raise UserError(
+                    f"{layer.path}{f':{line}' if line else ''}: hardware.name is another device than "
+                    f"{names[0]!r}, and the price would be that one's",
+                    "set hardware.usd_per_hour, price_source and price_date beside it",
+                )
 
 
 def json_schema() -> str:

@@ -151,8 +151,8 @@ def test_tiny_demonstrations_are_right_where_they_search_and_known_in_every_word
 
 def test_the_search_comes_first_and_the_habit_is_the_majority_of_the_rest() -> None:
     hasty = [item.completion.startswith("<answer>") for item in tiny_data().demonstrations]
-    assert sum(hasty[:1200]) / 1200 == pytest.approx(0.1, abs=0.03)  # 3.5 standard errors
-    assert sum(hasty[1200:]) / 800 == pytest.approx(0.75, abs=0.05)
+    assert sum(hasty[:1600]) / 1600 == pytest.approx(0.1, abs=0.03)  # 3.5 standard errors
+    assert sum(hasty[1600:]) / 400 == pytest.approx(0.75, abs=0.075)
 
 
 def test_careful_tries_in_one_order_and_stops_at_the_first() -> None:

@@ -4,26 +4,40 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import shlex
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
 
 
-def plain(value):
-    """The configuration in JSON's types: dates as text, and the numbers that --config hands over as text as numbers."""
+def plain(value, given=None):
+    """The configuration in JSON's types: dates as text, and the numbers that --config hands over as text as numbers.
+
+    A number such as 1e-6 is text to YAML. What else stands as text in a file is text, "2025" too.
+
+    Args:
+        value: a part of the configuration.
+        given: the same part of what --config gave; None for nothing.
+    """
     if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
+        own = given if isinstance(given, Mapping) else {}
+        return {key: plain(part, own.get(key)) for key, part in value.items()}
     if isinstance(value, list):
-        return [plain(part) for part in value]
-    if isinstance(value, str) and len(value) < 32 and ":" not in value:
+        return [plain(part, given) for part in value]
+    if isinstance(value, str) and (given is not None or NUMBER.fullmatch(value)):
         try:
             read = yaml.safe_load(value)
         except yaml.YAMLError:  # no value of YAML's but a text, such as the operator *
             return value
         return read if isinstance(read, int | float | bool | None) else value
     return value if isinstance(value, int | float | bool | None) else str(value)
+
+
+NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?[eE][+-]?[0-9]{1,3}")
 
 
 def has_package():
@@ -35,17 +49,33 @@ def has_package():
     return True
 
 
+def shown_path(path):
+    """A path as it was given, from the working directory if it leads into it."""
+    path = Path(path)
+    inside = path.is_absolute() and path.is_relative_to(Path.cwd())
+    return path.relative_to(Path.cwd()) if inside else path
+
+
 def check_config():
     """Check the merged configuration: by the package if it is installed, else by its JSON schema."""
     if not has_package():
         return check_by_schema(read_schema())
     from reinforce_lite import config as settings
     from reinforce_lite import errors
+    from reinforce_lite.io import layers
 
     try:
-        settings.validate(config)
+        # Snakemake has read them already, but neither their lines nor what stands twice.
+        files = [OWN, *workflow.config_settings.configfiles]
+        read = [layers.read(path) for path in map(shown_path, files) if path.exists()]
+        if given := workflow.config_settings.config:
+            read.append(layers.Layer(Path("--config"), dict(given), {}))
+        settings.check_layers(read)
+        settings.validate(config, read)
     except errors.UserError as error:
-        raise WorkflowError(str(error)) from None
+        sys.exit(
+            str(error)
+        )  # not an error of the workflow, whose lines Snakemake would show
 
 
 def add_ablations():
@@ -109,7 +139,7 @@ def word(text):
     return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
 
 
-config.update(plain(config))
+config.update(plain(config, workflow.config_settings.config))
 check_config()
 add_ablations()
 

@@ -6,7 +6,7 @@ Countdown and of small knights and knaves.
 
 import random
 
-SKILL_SHARE = 0.6
+SKILL_SHARE = 0.8
 """Of the demonstrations; these come first."""
 SKILL_HASTY, HABIT_HASTY = 0.1, 0.75
 """Shares of demonstrations that answer at once, among the first ones and among the rest."""

@@ -94,7 +94,7 @@ def _written(path: Path) -> Settings:
     """
     content = record_of(path, task=dict)
     name = str(content.get("task", {}).get("name"))
-    return load([path]) if name.endswith(".py") and not Path(name).exists() else validate(content, str(path))
+    return load([path]) if name.endswith(".py") and not Path(name).exists() else validate(content, source=str(path))
 
 
 def _check_kinds(path: Path, summary: Row) -> None:

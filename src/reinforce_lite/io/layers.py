@@ -1,0 +1,99 @@
+"""Configuration files: each a layer that is laid over the one before, with the line of every key."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reinforce_lite.errors import UserError
+
+Keys = tuple[str, ...]
+"""A key with those above it."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One file.
+
+    Attributes:
+        path: of the file.
+        values: what it holds.
+        lines: of each key, from 1; those of JSON, which nobody writes by hand, are not known.
+    """
+
+    path: Path
+    values: dict[str, Any]
+    lines: Mapping[Keys, int]
+
+
+def read(path: Path) -> Layer:
+    """Read a YAML or JSON file.
+
+    Raises:
+        UserError: it is absent, cannot be read or parsed, holds no keys, or one of them twice; with the line.
+    """
+    import yaml
+
+    text = _text(path)
+    try:
+        if path.suffix == ".json":  # as YAML the 1e-06 of a JSON file is no number but text
+            values, lines = json.loads(text), dict[Keys, int]()
+        else:
+            values, node = yaml.safe_load(text), yaml.compose(text, Loader=yaml.SafeLoader)
+            lines = dict(_lines(path, node)) if isinstance(node, yaml.MappingNode) else {}
+    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        kind = "JSON" if path.suffix == ".json" else "YAML"
+        raise UserError(f"{path}{_place(error)}: not valid {kind}{_problem(error)}", "correct the line") from error
+    except (ValueError, RecursionError) as error:  # a date that is none, a number of too many digits; too many brackets
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"{path} cannot be read: {reason}", "correct the file") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no mapping of keys", "start from config/config.yaml")
+    return Layer(path, values, lines)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist", "name a file of config/") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder", f"name a file in it, such as {path / 'config.yaml'}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path}:{line}: not UTF-8 (byte 0x{error.object[error.start]:02x})", "save the file as UTF-8"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}", "make it a file that this user may read") from error
+
+
+def _lines(path: Path, node: Any, above: Keys = ()) -> Iterator[tuple[Keys, int]]:
+    """Every key of a mapping, and of the mappings in it, with its line."""
+    seen: dict[str, int] = {}
+    for key, value in node.value:
+        name, line = str(key.value), key.start_mark.line + 1
+        if name in seen and name != "<<":
+            key_path = ".".join([*above, name])
+            raise UserError(
+                f"{path}:{line}: {key_path} stands twice, first in line {seen[name]}", "take one of the two out"
+            )
+        seen[name] = line
+        yield (*above, name), line
+        if key.tag.endswith(":merge") or value.start_mark.line + 1 < line:  # an alias stands where it is defined
+            continue
+        if isinstance(value.value, list) and value.id == "mapping":
+            yield from _lines(path, value, (*above, name))
+
+
+def _place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    line = mark.line + 1 if mark else getattr(error, "lineno", None)
+    return f":{line}" if line else ""
+
+
+def _problem(error: Exception) -> str:
+    """What the parser says; YAML's whole text would show the line, and what is secret in it."""
+    said = getattr(error, "problem", None) or getattr(error, "msg", None)
+    return f": {said}" if said else ""
