@@ -98,6 +98,7 @@ def test_limem_by_hand_in_the_summary_and_on_the_page(supervised: Settings) -> N
         (5, 5, "undecidable", "+0.0 points over the result's LiMem"),
         (0, 0, "undecidable", "(0.0%, supervised 0.0%) [+0.0, +0.0], adjusted p = 1.000"),
     ],
+    ids=["lower", "higher", "a little", "equal", "none"],
 )
 def test_the_claim_compares_limem_on_the_same_problems(
     supervised: Settings, ours: int, theirs: int, verdict: str, said: str
