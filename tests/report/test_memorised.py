@@ -80,6 +80,7 @@ def test_limem_by_hand_in_the_summary_and_on_the_page(supervised: Settings) -> N
     assert (result["accuracy"], result["consistency"], result["limem"]) == (16 / 24, 14 / 16, 2 / 24)
     assert learnt["limem"] == 0.5 and 0.2 < learnt["ci95"][0] < 0.5 < learnt["ci95"][1] < 0.8
     page = " ".join((settings.folder / "report.html").read_text(encoding="utf-8").split())
+    assert "and 384 of 1,920 to problems of train and perturbed ones;" in page, "8 policies x 24 x 2, of 5 tokens"
     assert "Learnt by heart" in page and "greedy answers to 24 problems of train and a perturbation of each" in page
     row = page.partition("supervised, seed 0</th>")[2]
     row = (
@@ -173,6 +174,9 @@ def test_an_edited_file_is_found(fresh: Settings) -> None:
     write_jsonl(path, rows)
     record = path.with_name("evaluation.json")
     stated = read_json(record)
+    write_json(record, {key: value for key, value in stated.items() if key != "memorisation"})
+    (found,) = differences(settings, "evaluations")
+    assert (found.key, found.stated) == ("memorisation", "(absent)")
     write_json(record, {**stated, "memorisation": {**stated["memorisation"], "limem": 0.0}})
     (found,) = differences(settings, "evaluations")
     assert (found.key, found.derived) == ("memorisation.limem", 2 / 24)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 from reinforce_lite.errors import UserError
@@ -62,9 +63,9 @@ def by_problem(rows: Iterable[Mapping[str, Any]]) -> list[Verdicts]:
     return [(strict[name], bool(still)) for name, still in both.items()]
 
 
-def figures(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What `limem` says of the rows of memorisation.jsonl; ValueError as `by_problem`."""
-    return limem(by_problem(rows))
+def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `limem` says of the rows of memorisation.jsonl, and length_mean (tokens); ValueError as `by_problem`."""
+    return {**limem(by_problem(rows)), "length_mean": fmean(row["length"] for row in rows)}
 
 
 def limem(pairs: Sequence[Verdicts]) -> dict[str, Any]:

@@ -120,11 +120,8 @@ class Derived:
         if "not_run" not in stated:
             items = self._answers(folder / EVALUATED["outcomes"], problems)
             derived |= {**job.run, **outcome_means(items)}
-        if "memorisation" in stated:
-            of_train = self._answers(path := folder / EVALUATED["memorisation"], self._of_train)
-            write_jsonl(target / EVALUATED["memorisation"], of_train)
-            if path not in self.missing:
-                derived["memorisation"] = memorisation.figures(of_train)
+            if self.source.settings.evaluation.memorisation and "memorisation" in STAGES[job.stage].extras:
+                derived |= self._memorisation(folder, target)
         if "sampled" in stated:
             samples = self._samples(folder / EVALUATED["samples"], items)
             write_jsonl(target / EVALUATED["samples"], samples)
@@ -133,6 +130,12 @@ class Derived:
         write_jsonl(target / EVALUATED["outcomes"], items)
         write_json(target / EVALUATED["summary"], derived)
         return items
+
+    def _memorisation(self, folder: Path, target: Path) -> Row:
+        """Derive the answers to problems of train; returns what evaluation.json says of them."""
+        answers = self._answers(path := folder / EVALUATED["memorisation"], self._of_train)
+        write_jsonl(target / EVALUATED["memorisation"], answers)
+        return {} if path in self.missing else {"memorisation": memorisation.figures(answers)}
 
     def _answers(self, path: Path, problems: Sequence[Row] | None) -> list[Row]:
         """The greedy answers to these problems, or to those of the file, judged again."""
