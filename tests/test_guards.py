@@ -442,7 +442,7 @@ GUARDS = [
     ),
     Guard(
         "a perturbation that was trained on is not asked", f"{SRC}/evaluation/memorisation.py",
-        "if other is not None and other.question not in known:", "if other is not None:",
+        "if other is not None and other.question not in known and", "if other is not None and",
         "evaluation/test_memorisation.py::test_a_perturbation_that_stands_in_train_itself_is_left_out",
     ),
     Guard(
@@ -457,8 +457,7 @@ GUARDS = [
     ),
     Guard(
         "LiMem that is equal decides nothing", f"{SRC}/report/logic_rl_claims.py",
-        'return verdicts.sided(one.ours, one.theirs, one.p, alpha, why, "more problems or more seeds")',
-        "return one.more(over, alpha)",
+        'return verdicts.sided(*sides, why, "more problems or more seeds")', "return one.more(over, sides[-1])",
         "report/test_memorised.py::test_the_claim_compares_limem_on_the_same_problems[none]",
     ),
     Guard(

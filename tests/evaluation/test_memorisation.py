@@ -114,6 +114,15 @@ def test_a_perturbation_that_stands_in_train_itself_is_left_out() -> None:
     assert TRAIN[1].id + PERTURBED not in {problem.id for problem in asked}
 
 
+def test_a_perturbation_with_the_same_answer_shows_nothing_and_is_left_out() -> None:
+    class Reworded(type(ISLAND)):  # type: ignore[misc]
+        def perturbed(self, problem: Problem, rng: random.Random) -> Problem | None:
+            return Problem("", f"once more : {problem.question}", problem.answer)
+
+    with pytest.raises(UserError, match="the task perturbs 0 of the 40 problems"):
+        questions(Reworded(), TRAIN, 1, seed=0)
+
+
 @pytest.mark.parametrize(
     ("task", "train", "said", "fix"),
     [

@@ -93,11 +93,16 @@ def test_limem_by_hand_in_the_summary_and_on_the_page(supervised: Settings) -> N
     ("ours", "theirs", "verdict", "said"),
     [
         # 10 problems that only the other one has by heart: p = 2 / 2**10, twice that for two models.
-        (2, 12, "supported", "+41.7 points over the result's LiMem, supervised of tiny-llama (8.3%, supervised 50.0%)"),
+        (
+            2,
+            12,
+            "supported",
+            "+41.7 points over the result's LiMem, supervised of tiny-llama (8.3% [0.0, 20.8]; supervised 50.0% [",
+        ),
         (12, 2, "contradicted", "-41.7 points over the result's LiMem"),
         (2, 5, "undecidable", "+12.5 points over the result's LiMem"),
         (5, 5, "undecidable", "+0.0 points over the result's LiMem"),
-        (0, 0, "undecidable", "(0.0%, supervised 0.0%) [+0.0, +0.0], adjusted p = 1.000"),
+        (0, 0, "undecidable", "(0.0% [0.0, 0.0]; supervised 0.0% [0.0, 0.0]) [+0.0, +0.0], adjusted p = 1.000"),
     ],
     ids=["lower", "higher", "a little", "equal", "none"],
 )

@@ -18,7 +18,9 @@ Verdicts = tuple[bool, bool]
 
 
 def questions(task: Task[Any], train: Sequence[Problem], number: int, seed: int) -> list[Problem]:
-    """Problems of train, drawn by a seed, each followed by its perturbation; none of these stands in train itself.
+    """Problems of train, drawn by a seed, each followed by its perturbation.
+
+    A perturbation has another answer, and does not stand in train itself.
 
     Args:
         task: it perturbs them.
@@ -32,7 +34,7 @@ def questions(task: Task[Any], train: Sequence[Problem], number: int, seed: int)
     known, found = {problem.question for problem in train}, list[Problem]()
     for problem in random.Random(f"{seed}/memorisation").sample(train, len(train)) if number else []:
         other = task.perturbed(problem, random.Random(f"{seed}/memorisation/{problem.id}"))
-        if other is not None and other.question not in known:
+        if other is not None and other.question not in known and other.answer != problem.answer:
             found += problem, replace(other, id=problem.id + PERTURBED)
         if len(found) == 2 * number:
             return found

@@ -13,7 +13,7 @@ from reinforce_lite.report.compare import Item
 from reinforce_lite.report.contrasts import Contrast, against, compared, more, right, searches, unchecked
 from reinforce_lite.report.evidence import Evidence, Run
 from reinforce_lite.report.kinds import kind_of, of_test, of_training
-from reinforce_lite.report.memorised import learnt
+from reinforce_lite.report.memorised import in_words, learnt
 from reinforce_lite.report.thinking import WORDS, Group, by_step, longer, within
 from reinforce_lite.report.tinyzero_claims import algorithm, early, lacking
 from reinforce_lite.report.verdicts import Kind, Verdict, elsewhere
@@ -196,7 +196,7 @@ def _memorises(evidence: Evidence) -> Judged:
     parts, runs = list[Verdict](), list[Run]()
     for contest, one in zip(contests, compared(evidence, sides, _by_heart, read=learnt), strict=True):
         if one is not None:
-            parts.append(_less_by_heart(one, *contest, settings.protocol.alpha))
+            parts.append(_less_by_heart(evidence, one, *contest))
             runs += one.runs
     return verdicts.together(parts or [verdicts.untested("an evaluation of both")]), runs
 
@@ -205,13 +205,16 @@ def _by_heart(item: Item) -> bool:
     return bool(item["by_heart"])
 
 
-def _less_by_heart(one: Contrast, model: str, control: str, alpha: float) -> Verdict:
+def _less_by_heart(evidence: Evidence, one: Contrast, model: str, control: str) -> Verdict:
     """Whether the result's LiMem, that of `theirs`, is lower than the control's on the same problems."""
-    over = f"the result's LiMem, {control} of {model} ({one.theirs:.1%}, {control} {one.ours:.1%})"
+    own, result = evidence.summary.models[model].memorisation, evidence.settings.variants[0]
+    scores = f"{in_words(own, result)}; {control} {in_words(own, control)}"
+    over = f"the result's LiMem, {control} of {model} ({scores})"
     if len(one.seeds) > 1:
         return verdicts.over_seeds(one.delta, one.adjusted, one.seeds, over)
     why = f"{verdicts.points(one.delta)} over {over} {verdicts.interval(one.ci95)}"
-    return verdicts.sided(one.ours, one.theirs, one.p, alpha, why, "more problems or more seeds")
+    sides = one.ours, one.theirs, one.p, evidence.settings.protocol.alpha
+    return verdicts.sided(*sides, why, "more problems or more seeds")
 
 
 @_logic_rls(
