@@ -441,6 +441,26 @@ GUARDS = [
         "report/test_other_articles.py::test_accuracy_by_kind_and_out_of_distribution",
     ),
     Guard(
+        "a perturbation that was trained on is not asked", f"{SRC}/evaluation/memorisation.py",
+        "if other is not None and other.question not in known and", "if other is not None and",
+        "evaluation/test_memorisation.py::test_a_perturbation_that_stands_in_train_itself_is_left_out",
+    ),
+    Guard(
+        "problems of train are in the key of what asks them", f"{SRC}/resources/keys.py",
+        '**({"train.jsonl, sha256": sum_of(train)} if chosen.memorisation else {}),', "",
+        "experiment/test_memorisation_asked.py::test_without_problems_of_train_nothing_depends_on_them",
+    ),
+    Guard(
+        "answers to problems of train are judged again", f"{SRC}/report/verification/derive.py",
+        "derived |= self._memorisation(folder, target)", "pass",
+        "report/test_memorised.py::test_an_edited_file_is_found",
+    ),
+    Guard(
+        "LiMem that is equal decides nothing", f"{SRC}/report/logic_rl_claims.py",
+        'return verdicts.sided(*sides, why, "more problems or more seeds")', "return one.more(over, sides[-1])",
+        "report/test_memorised.py::test_the_claim_compares_limem_on_the_same_problems[none]",
+    ),
+    Guard(
         "an algorithm that was not run is not judged", f"{SRC}/report/tinyzero_claims.py",
         "if algorithm(settings, name) is None]", "if False]",
         "report/test_other_articles.py::test_all_algorithms_have_to_be_run_to_be_judged",

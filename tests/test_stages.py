@@ -58,6 +58,8 @@ def test_files_lie_where_they_always_lay() -> None:
     assert layout.path(train) == Path("r/train/tiny-llama/leave_one_out/seed0/training.json")
     assert layout.path(Job("compare", *RUN)) == Path("r/compare/tiny-llama/leave_one_out/seed0.json")
     assert layout.path(Job("evaluate_baseline", "m"), "samples") == Path("r/baseline/m/samples.jsonl")
+    own = layout.path(Job("evaluate_trained", *RUN), "memorisation")
+    assert own == Path("r/trained/tiny-llama/leave_one_out/seed0/memorisation.jsonl")
     assert layout.needs(train)["policy"] == Path("r/policies/tiny-llama/policy.json")
     assert layout.resume(Job("evaluate_trained", *RUN)) == Path("r/checkpoints/evaluate/tiny-llama/leave_one_out/seed0")
     assert layout.decision(train) == Path("r/budget/train/tiny-llama/leave_one_out/seed0.json")

@@ -435,6 +435,13 @@ class Evaluation(Section):
     samples_limit: int | None = Field(
         None, ge=1, description="Sample only for the first so many test problems; null for all."
     )
+    memorisation: int = Field(
+        0,
+        ge=0,
+        description="Problems of train that are asked beside those of test, greedily, and a perturbation of each, for "
+        "LiMem: the share that is solved, and no longer once something in it has changed. They are drawn from all of "
+        "train, so let a training see all of it. Needs a task that perturbs its problems; 0 for none.",
+    )
     noise_floor: bool = Field(
         False,
         description="Evaluate each model before training a second time, greedily in batches of half the size: how many "
@@ -454,13 +461,22 @@ class Evaluation(Section):
         asked = min(problems, self.samples_limit or problems)
         return -(-asked // max(1, self.size // self.samples))
 
+    @property
+    def memorisation_batches(self) -> int:
+        """Batches that the problems of train and their perturbations take.
+
+        >>> [Evaluation(max_new_tokens=8, batch_size=10, memorisation=n).memorisation_batches for n in (0, 5, 6)]
+        [0, 1, 2]
+        """
+        return -(-2 * self.memorisation // self.size)
+
     def again(self) -> "Evaluation":
         """The second evaluation before training: greedy answers alone, in other batches.
 
         >>> [Evaluation(max_new_tokens=8, batch_size=size).again().size for size in (512, 25, 1)]
         [256, 12, 2]
         """
-        others = {"samples": 0, "cross_check": False, "noise_floor": False}
+        others = {"samples": 0, "memorisation": 0, "cross_check": False, "noise_floor": False}
         return self.model_copy(update={"batch_size": self.size // 2 or 2, **others})
 
     @property

@@ -98,7 +98,9 @@ def _table(*rows: Stage) -> dict[str, Stage]:
 
 
 EVALUATION: Mapping[str, Any] = {
-    "outputs": {"summary": "evaluation.json", "outcomes": "items.jsonl"}, "extras": {"samples": "samples.jsonl"},
+    "outputs": {"summary": "evaluation.json", "outcomes": "items.jsonl"},
+    # Each by the key of `evaluation` without which it is not written.
+    "extras": {"samples": "samples.jsonl", "memorisation": "memorisation.jsonl"},
     "key": ("evaluation", "prompt", "arithmetic"), "unread": ("kv_cache_gib",), "command": "evaluate", "device": True,
 }  # fmt: skip
 """What an evaluation before training and one after it have in common."""

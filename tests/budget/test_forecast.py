@@ -77,10 +77,15 @@ def test_an_evaluation_by_hand() -> None:
     # 50 questions, 10 a batch for 4 answers each: 5 more batches of 150 x 0.02.
     drawn = evaluation.model_copy(update={"samples": 4, "samples_limit": 50})
     assert forecast.evaluation_seconds(RATES, drawn, 100, RATES.lengths).expected == pytest.approx(24 + 15)
+    # 50 problems of train and a perturbation of each: 3 more batches.
+    beside = evaluation.model_copy(update={"memorisation": 50})
+    assert forecast.evaluation_seconds(RATES, beside, 100, RATES.lengths).expected == pytest.approx(24 + 9)
 
 
 def test_a_second_evaluation_by_hand(settings: Settings) -> None:
-    evaluation = Evaluation(max_new_tokens=400, batch_size=40, noise_floor=True, samples=4, cross_check=True)
+    evaluation = Evaluation(
+        max_new_tokens=400, batch_size=40, noise_floor=True, samples=4, memorisation=9, cross_check=True
+    )
     task = settings.task.model_copy(update={"test_size": 100})
     twice = settings.model_copy(update={"evaluation": evaluation, "task": task})
     job = Job("evaluate_again", "m")

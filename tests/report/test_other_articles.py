@@ -225,7 +225,7 @@ def test_what_is_not_run_is_not_applicable_and_says_what_it_needs(islanders: Set
         "thinking words": "no two completions to one question differ in these words",
         "language mixing": "differ in another script",
         "no aha moment": "sampled one of these words",
-        "memorisation": "no stage asks the puzzles of train and their perturbations",
+        "memorisation": "no problem of train was asked; set evaluation.memorisation",
         "curriculum": "two that differ in `shuffle` alone, and `task.order: curriculum`",
         "cold start": "two of `policies` that differ in `start` alone",
     }

@@ -8,7 +8,7 @@ import yaml
 from dag_runner import ROOT, Workflow, in_small
 
 from reinforce_lite.config import load
-from reinforce_lite.io.files import read_jsonl
+from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.report.verify import verify
 from reinforce_lite.tasks import Grade, Problem, named
 
@@ -18,6 +18,7 @@ SMALL = {
     "task": {"test_people": [3, 4], "order": "curriculum", "people": [2, 3], "train_size": 20},
     "policies": {"tiny-llama": {"start": {"steps": 60}}},
     "training": {"reward": {"correct": 2.0, "format": 0.5, "rejected_attempts": 0.1}, "steps": 2, "shuffle": False},
+    "evaluation": {"memorisation": 8},
 }
 
 
@@ -42,6 +43,12 @@ def test_the_chosen_scores_are_paid_in_the_order_of_the_curriculum_and_the_resul
     items = read_jsonl(folder / "baseline/tiny-llama/items.jsonl")
     assert all(item["strict"] == graded(item)["correct"] for item in items)
     assert {item["id"].rpartition("-")[2] for item in items} == {"3people", "4people"}
+    learnt = read_json(folder / "summary.json")["models"]["tiny-llama"]["memorisation"]
+    assert [row["n"] for row in (learnt["baseline"], *learnt["runs"])] == [8, 8]
+    base, trained = (
+        [row["question"] for row in read_jsonl(path)] for path in sorted(folder.rglob("memorisation.jsonl"))
+    )
+    assert base == trained and len(base) == 16, "and nothing is left of what was kept of unfinished ones"
     assert [str(one) for check in verify(folder) for one in check.differences] == []
 
 

@@ -254,10 +254,11 @@ def plain(training: Training) -> bool:
 
 
 def evaluation_seconds(rates: Rates, evaluation: Evaluation, problems: int, lengths: Lengths | None) -> Interval:
-    """An evaluation by what was rehearsed, its sampled answers too; the cross-check is taken for a second one."""
+    """An evaluation by what was rehearsed, with all answers beside the test; a cross-check counts as a second one."""
     _, longest = expected_lengths(evaluation.max_new_tokens, lengths)
     batches = math.ceil(problems / evaluation.size) * (2 if evaluation.cross_check else 1)
-    decoding = longest * ((batches + evaluation.sampled_batches(problems)) * rates.evaluation_position)
+    batches += evaluation.sampled_batches(problems) + evaluation.memorisation_batches
+    decoding = longest * (batches * rates.evaluation_position)
     return SPEED * (decoding + Interval.exactly(rates.process + rates.engine + rates.harness + rates.load))
 
 

@@ -67,6 +67,8 @@ def digest(settings: Settings) -> str:
     looked_at = settings.model_dump(mode="json", include=parts)
     for later in ("bootstrap_resamples", "noise_floor"):
         del looked_at["evaluation"][later]
+    if not settings.evaluation.memorisation:
+        del looked_at["evaluation"]["memorisation"]
     if settings.hardware.cpu_instructions == "native":
         del looked_at["hardware"]["cpu_instructions"]
     looked_at["task"] = KEYS_OF_EVERY_TASK | looked_at["task"]

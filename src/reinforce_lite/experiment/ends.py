@@ -26,7 +26,7 @@ from reinforce_lite.learning.loop import Step
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import load, save
 from reinforce_lite.report import build, crate
-from reinforce_lite.stages import Job, Layout, jobs
+from reinforce_lite.stages import STAGES, Job, Layout, jobs
 from reinforce_lite.tasks.prepare import prepare
 
 FOLDER = ".rehearsal"
@@ -38,12 +38,11 @@ TOLERANCE = {"float32": 0.01, "bfloat16": 0.25}
 
 @dataclass(frozen=True)
 class Written:
-    """What a rehearsed policy has written: the steps of a training, an evaluation, and sampled answers if wanted."""
+    """What a rehearsed policy has written: the steps of a training, and an evaluation with its files of answers."""
 
     steps: Sequence[Step]
     summary: dict[str, Any]
-    items: list[dict[str, Any]]
-    samples: list[dict[str, Any]]
+    answers: evaluate.Answers
 
 
 @contextmanager
@@ -183,8 +182,9 @@ def write(few: Settings, model: str, policy: dict[str, Any], written: Written) -
                 train.write_record(run, rows, {**none, "processes": 1})
                 write_json(run.path("policy"), {**read_json(fetched.path()), **train.described(run)})
             else:
-                samples = written.samples if run.evaluation.samples else []  # a second evaluation has none
-                evaluate.write(run, written.summary, written.items, samples)
+                own = STAGES[job.stage].files  # a second evaluation has fewer
+                answers = {name: rows for name, rows in written.answers.items() if name in own}
+                evaluate.write(run, written.summary, answers)
 
 
 def finish(few: Settings) -> None:

@@ -1,10 +1,10 @@
-"""The stage that evaluates a policy, before training or after it: greedy answers, and sampled ones if wanted."""
+"""The stage that evaluates a policy, before training or after it: greedy answers, and what is wanted beside them."""
 
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reinforce_lite.evaluation import avg_at_k, harness, sampling
+from reinforce_lite.evaluation import avg_at_k, harness, memorisation, sampling
 from reinforce_lite.evaluation.written import Written
 from reinforce_lite.experiment.frame import Paid
 from reinforce_lite.experiment.run import Run
@@ -12,7 +12,14 @@ from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.io.keyed import ASKED
 from reinforce_lite.io.provenance import sums
 from reinforce_lite.policy.load import load, prepare_torch
+from reinforce_lite.stages import EVALUATION
 from reinforce_lite.tasks.prepare import load_split
+
+Answers = Mapping[str, list[dict[str, Any]]]
+"""The rows of each file by its name in the table of stages; `outcomes` is there always, the others if wanted."""
+
+FIGURES = {"samples": ("sampled", avg_at_k.figures), "memorisation": ("memorisation", memorisation.figures)}
+"""What evaluation.json says of the answers beside those to the test: its key, and the figures."""
 
 
 def run(run: Run, paid: Paid) -> None:
@@ -21,43 +28,36 @@ def run(run: Run, paid: Paid) -> None:
     prepare_torch(settings.hardware)
     policy = load(run.need("policy").parent, run.policy, settings.hardware.device)
     problems = load_split(run.layout.data, "test")[: evaluation.limit]
-    greedy = -(-len(problems) // evaluation.size)
-    gate.begin(greedy + evaluation.sampled_batches(len(problems)), "batch")
-    samples: list[dict[str, Any]] = []
-    run.path().with_name(sampling.SAMPLES).unlink(missing_ok=True)  # of an earlier evaluation
-    # One engine for both kinds of answers: vLLM cannot be opened twice in a process.
+    greedy, sampled = -(-len(problems) // evaluation.size), evaluation.sampled_batches(len(problems))
+    gate.begin(greedy + sampled + evaluation.memorisation_batches, "batch")
+    files = {"outcomes": "completions.jsonl", **EVALUATION["extras"]}
+    for name in EVALUATION["extras"].values():
+        run.path().with_name(name).unlink(missing_ok=True)  # of an earlier evaluation
+    kept = {name: Written(run.layout.resume(run.job) / file, run.key) for name, file in files.items()}
+    how, answers = (run.task, run.prompt, evaluation), dict[str, list[dict[str, Any]]]()
+    # One engine for all answers: vLLM cannot be opened twice in a process.
     with sampling.opened_for(policy, evaluation) as engine:
-        written = Written(run.layout.resume(run.job) / "completions.jsonl", run.key)
-        summary, items = harness.evaluate(
-            policy, problems, run.task, run.prompt, evaluation, written, gate.check, engine
-        )
+        summary, answers["outcomes"] = harness.evaluate(policy, problems, *how, kept["outcomes"], gate.check, engine)
         if evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, run.task, evaluation)
-        accepted = written.accepted
         if evaluation.samples:
-            drawn = Written(run.layout.resume(run.job) / sampling.SAMPLES, run.key)
             after = lambda done: gate.check(greedy + done)  # noqa: E731
-            samples = sampling.sample(policy, problems, run.task, run.prompt, evaluation, drawn, after, engine)
-            accepted = [*accepted, *drawn.accepted]
-    write(run, summary, items, samples, accepted)
+            answers["samples"] = sampling.sample(policy, problems, *how, kept["samples"], after, engine)
+        if evaluation.memorisation:
+            train = load_split(run.layout.data, "train")
+            asked = memorisation.questions(run.task, train, evaluation.memorisation, settings.task.seed)
+            after = lambda done: gate.check(greedy + sampled + done)  # noqa: E731
+            _, answers["memorisation"] = harness.evaluate(policy, asked, *how, kept["memorisation"], after, engine)
+    write(run, summary, answers, [change for one in kept.values() for change in one.accepted])
     print(f"{run.job}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)
 
 
-def write(
-    run: Run,
-    summary: Mapping[str, Any],
-    items: list[dict[str, Any]],
-    samples: list[dict[str, Any]],
-    accepted: Sequence[Mapping[str, Any]] = (),
-) -> None:
-    """Write items.jsonl, samples.jsonl if there are any, and evaluation.json over them."""
-    files, sampled = [run.path("outcomes")], {}
-    write_jsonl(run.path("outcomes"), items)
-    if samples:
-        write_jsonl(run.path("samples"), samples)
-        files.append(run.path("samples"))
-        sampled = {"sampled": avg_at_k.figures(samples)}
-    record: dict[str, Any] = {**run.job.run, **summary, **sampled, "sums": sums(*files)}
+def write(run: Run, summary: Mapping[str, Any], answers: Answers, accepted: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Write the files of answers, and evaluation.json over them."""
+    for name, rows in answers.items():
+        write_jsonl(run.path(name), rows)
+    more = {key: figures(answers[name]) for name, (key, figures) in FIGURES.items() if name in answers}
+    files = sums(*map(run.path, answers))
     policy = {key: value for key, value in read_json(run.need("policy")).items() if key != ASKED}
     made = {"policy": policy, "engine": run.evaluation.engine, **run.provenance(accepted)}
-    write_json(run.path(), {**record, **made})
+    write_json(run.path(), {**run.job.run, **summary, **more, "sums": files, **made})

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from reinforce_lite.config import PolicySettings, Settings
 from reinforce_lite.errors import UserError
+from reinforce_lite.evaluation import memorisation
 from reinforce_lite.resources.memory import PROMPT_TOKENS, longest_completion
 from reinforce_lite.resources.precision import evaluation_of, training_of
 from reinforce_lite.tasks import Dataset, Task, named
@@ -49,7 +50,7 @@ def prompts(settings: Settings) -> str:
     Needs the data, the policies' configurations and their tokenizers, but no weights.
 
     Raises:
-        UserError: naming the problem, the split or the policy; or something of these cannot be had.
+        UserError: naming the problem, the split or the policy; or something of these, or a perturbation, cannot be had.
     """
     chosen = named(settings.task.name)
     found = chosen.build(settings.task)
@@ -100,7 +101,9 @@ def _check_lengths(chosen: Task[Any], tokenizer: Any, reading: Reading, model: s
 def _readings(settings: Settings, model: str, found: Dataset, positions: int) -> Iterator[Reading]:
     """All that a model has to read, in training and evaluation."""
     evaluation = evaluation_of(settings, model)
-    tested = _named(found.test[: settings.evaluation.limit])
+    task, number = settings.task, evaluation.memorisation
+    asked = memorisation.questions(named(task.name), found.train, number, task.seed)
+    tested = _named([*found.test[: settings.evaluation.limit], *asked])
     limits = [*_engine(evaluation.engine), *_left(positions, evaluation.max_new_tokens)]
     for prompt in dict.fromkeys([settings.task.prompt, *map(settings.prompt, settings.variants)]):
         yield Reading(prompt, tested, limits)

@@ -133,7 +133,7 @@ def _measure(
         if chosen.start is not None:
             start_step = _start_step(policy, data, task, prompt, chosen.start)
             part(True)
-        around, summary, items, samples = _evaluation(policy, data.test, task, prompt, evaluation, answerer)
+        around, summary, answers = _evaluation(policy, data, settings, evaluation, answerer)
         part(True)
     prompts = [task.messages(prompt, problem.question) for problem in data.test[:PROMPTS]]
     described, saved = fetch.describe(policy, chosen), ends.save_once(policy, prompts, few, model)
@@ -141,7 +141,7 @@ def _measure(
     _free()  # before the next one comes
     ends.load_again(saved, prompts, few, model, chosen)
     _free()
-    ends.write(few, model, described, ends.Written(steps, summary, items, samples))
+    ends.write(few, model, described, ends.Written(steps, summary, answers))
     return Rates(
         process=process, engine=opening, harness=around[0], load=load, start_step=start_step,
         evaluation_position=around[1], **{**training, **({"lengths": demonstrated} if demonstrated else {})},
@@ -270,15 +270,16 @@ def _start_step(policy: Policy, data: Dataset, task: Task[Any], prompt: str, sta
 
 
 def _evaluation(
-    policy: Policy, problems: list[Problem], task: Task[Any], prompt: str, usual: Evaluation, engine: Engine
-) -> tuple[tuple[float, float], dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    policy: Policy, data: Dataset, settings: Settings, usual: Evaluation, engine: Engine
+) -> tuple[tuple[float, float], dict[str, Any], dict[str, list[dict[str, Any]]]]:
     """Evaluate in small.
 
     Returns:
         (seconds that the harness needs around its batches, seconds of one more token in every row of a batch), then
-        summary, items, and sampled answers to a few questions if the experiment samples some.
+        summary, and the files of answers that the experiment wants, beside the test to a few questions.
     """
     began = time.perf_counter()  # the harness' imports are a part of its cost
+    from reinforce_lite.evaluation import memorisation
     from reinforce_lite.evaluation.harness import evaluate
     from reinforce_lite.evaluation.sampling import sample
     from reinforce_lite.evaluation.written import Written
@@ -296,13 +297,19 @@ def _evaluation(
             self.seconds += seconds
 
     watch = Watch()
-    limit = min(CAP, usual.max_new_tokens)
-    shorter = usual.model_copy(update={"max_new_tokens": limit, "cross_check": False})
-    summary, items = evaluate(policy, problems[: shorter.size], task, prompt, shorter, watch, engine=engine)
+    few = {"max_new_tokens": min(CAP, usual.max_new_tokens), "cross_check": False}
+    few["samples_limit"] = min(PROMPTS, usual.samples_limit or PROMPTS)
+    shorter, task = usual.model_copy(update=few), named(settings.task.name)
+    how = task, settings.task.prompt, shorter
+    summary, items = evaluate(policy, data.test[: shorter.size], *how, watch, engine=engine)
     around = time.perf_counter() - began - watch.seconds
-    asked = shorter.model_copy(update={"samples_limit": min(PROMPTS, usual.samples_limit or PROMPTS)})
-    samples = sample(policy, problems, task, prompt, asked, engine=engine) if usual.samples else []
-    return (around, watch.seconds / max(item["length"] for item in items)), summary, items, samples
+    answers = {"outcomes": items}
+    if usual.samples:
+        answers["samples"] = sample(policy, data.test, *how, engine=engine)
+    if usual.memorisation:
+        asked = memorisation.questions(task, data.train, 1, settings.task.seed)
+        _, answers["memorisation"] = evaluate(policy, asked, *how, engine=engine)
+    return (around, watch.seconds / max(item["length"] for item in items)), summary, answers
 
 
 def _wait() -> None:

@@ -45,5 +45,5 @@ def drop_evaluations(settings: Settings) -> None:
     """Remove the resume files of every evaluation."""
     for job in jobs(settings):
         if "samples" in STAGES[job.stage].extras:
-            for name in ("completions.jsonl", "samples.jsonl"):
+            for name in ("completions.jsonl", *STAGES[job.stage].extras.values()):
                 Journal(Layout.of(settings).resume(job) / name).remove()

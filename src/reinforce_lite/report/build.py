@@ -16,6 +16,7 @@ from reinforce_lite.report.compare import paired, under_read
 from reinforce_lite.report.evidence import Evidence
 from reinforce_lite.report.kinds import by_kind
 from reinforce_lite.report.manifest import seal
+from reinforce_lite.report.memorised import memorised
 from reinforce_lite.report.noise import noise_floor
 from reinforce_lite.report.page import page_of
 from reinforce_lite.report.runs import Run, runs
@@ -89,6 +90,7 @@ def report_of(
             "sampled": sampled(settings, folder, model, seed=BOOTSTRAP_SEED),
             "noise_floor": noise_floor(settings, folder, model, seed=BOOTSTRAP_SEED),
             **({"by_kind": kinds} if (kinds := by_kind(settings, folder, model, seed=BOOTSTRAP_SEED)) else {}),
+            **({"memorisation": own} if (own := memorised(settings, folder, model, seed=BOOTSTRAP_SEED)) else {}),
         }
         for model in settings.models
     }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from pathlib import Path
 from statistics import fmean
 
 from reinforce_lite.config import Settings
@@ -11,7 +12,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation.statistics import discordance, holm, mcnemar_exact
 from reinforce_lite.io.files import read_json
 from reinforce_lite.report import verdicts
-from reinforce_lite.report.compare import Item, paired
+from reinforce_lite.report.compare import Item, Pair, paired
 from reinforce_lite.report.evidence import Evidence, Run
 from reinforce_lite.report.seeds import Verdicts, contrast
 from reinforce_lite.report.summary import BOOTSTRAP_SEED
@@ -24,6 +25,8 @@ Side = tuple[str, str | None]
 """A model and the variant that it was trained by; None before training."""
 Shows = Callable[[Item], bool]
 """Whether an answer shows what is compared."""
+Answers = Callable[[Path, Path], list[Pair]]
+"""The answers of two evaluations, by their folders, question by question."""
 SEARCH = "rejected_attempts"
 """The score of a task that counts attempts which an answer works out and gives up for another one, exactly."""
 
@@ -62,6 +65,11 @@ class Contrast:
         return verdicts.beyond(verdict, self.delta, noise)
 
 
+def answered(first: Path, second: Path) -> list[Pair]:
+    """The answers to the test; UserError as `paired`."""
+    return paired(first / EVALUATED["outcomes"], second / EVALUATED["outcomes"])
+
+
 def evaluated(evidence: Evidence, side: Side) -> list[int]:
     """The training seeds of a side that was evaluated; the first one stands for a policy before training."""
     (model, variant), settings = side, evidence.settings
@@ -75,7 +83,11 @@ def evaluated(evidence: Evidence, side: Side) -> list[int]:
 
 
 def compared(
-    evidence: Evidence, pairs: Sequence[tuple[Side, Side]], shows: Shows, among: Shows = lambda item: True
+    evidence: Evidence,
+    pairs: Sequence[tuple[Side, Side]],
+    shows: Shows,
+    among: Shows = lambda item: True,
+    read: Answers = answered,
 ) -> list[Contrast | None]:
     """The comparisons of one claim, adjusted for their number.
 
@@ -84,11 +96,12 @@ def compared(
         pairs: of each comparison their side and ours. A side of a single seed is compared with every seed of the other.
         shows: what is compared.
         among: the questions that are looked at, by their items.
+        read: which answers.
 
     Returns:
         For each pair; None if one of the two was not evaluated or no such question was asked.
     """
-    shown = [_shown(evidence, *pair, shows, among) for pair in pairs]
+    shown = [_shown(evidence, *pair, shows, among, read) for pair in pairs]
     settings, known = evidence.settings, [sides for sides in shown if sides]
     first = [(next(iter(before.values())), next(iter(after.values()))) for before, after, _ in known]
     p_values = iter(holm([mcnemar_exact(*discordance(*sides)) for sides in first]))
@@ -103,7 +116,7 @@ def compared(
 
 
 def _shown(
-    evidence: Evidence, theirs: Side, ours: Side, shows: Shows, among: Shows
+    evidence: Evidence, theirs: Side, ours: Side, shows: Shows, among: Shows, read: Answers
 ) -> tuple[Verdicts, Verdicts, list[Run]] | None:
     """By training seed of the pair, which answers of each side show it, and the runs; None if there is nothing."""
     layout, own, other = Layout(evidence.folder), evaluated(evidence, ours), evaluated(evidence, theirs)
@@ -117,7 +130,7 @@ def _shown(
         for (model, variant), seed in zip((theirs, ours), pair, strict=True):
             places.append(layout.evaluation(model, variant, seed) if variant else layout.evaluation(model))
             runs |= {(model, variant, seed): None} if variant else {}
-        both = [pair for pair in paired(*(place / EVALUATED["outcomes"] for place in places)) if among(pair[0])]
+        both = [pair for pair in read(*places) if among(pair[0])]
         if both:
             before[at], after[at] = [shows(a) for a, _ in both], [shows(b) for _, b in both]
     return (before, after, list(runs)) if before else None

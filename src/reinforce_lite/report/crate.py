@@ -27,7 +27,7 @@ from reinforce_lite.report.crate_steps import (
     every_job,
     flow,
 )
-from reinforce_lite.stages import TRAINED, Job, Layout
+from reinforce_lite.stages import EVALUATED, TRAINED, Job, Layout
 
 METADATA = "ro-crate-metadata.json"
 SNAKEFILE = "workflow/Snakefile"
@@ -190,7 +190,8 @@ def _add_totals(graph: Graph, experiment: Experiment) -> list[Reference]:
         entities.add_quantity(graph, "#run", "device-hours", cost["device_hours"], "HR"),
     ]
     trainings = (read_json(folder / name) for name in experiment.names if name.endswith(TRAINED["summary"]))
-    answers = (name for name in experiment.names if name.endswith(("/items.jsonl", "/samples.jsonl")))
+    files = tuple(f"/{name}" for name in EVALUATED.values() if name.endswith(".jsonl"))
+    answers = (name for name in experiment.names if name.endswith(files))
     tokens = {
         "training": [training["tokens"] for training in trainings if "tokens" in training],
         "evaluation": [row["length"] for name in answers for row in read_jsonl(folder / name)],

@@ -10,9 +10,10 @@ from reinforce_lite.io.files import read_jsonl
 from reinforce_lite.report import verdicts
 from reinforce_lite.report.claims import Judged, claim, name
 from reinforce_lite.report.compare import Item
-from reinforce_lite.report.contrasts import against, compared, more, right, searches, unchecked
+from reinforce_lite.report.contrasts import Contrast, against, compared, more, right, searches, unchecked
 from reinforce_lite.report.evidence import Evidence, Run
 from reinforce_lite.report.kinds import kind_of, of_test, of_training
+from reinforce_lite.report.memorised import in_words, learnt
 from reinforce_lite.report.thinking import WORDS, Group, by_step, longer, within
 from reinforce_lite.report.tinyzero_claims import algorithm, early, lacking
 from reinforce_lite.report.verdicts import Kind, Verdict, elsewhere
@@ -131,6 +132,8 @@ def _rejections(evidence: Evidence, run: Run) -> list[float]:
     return by_step((row["step"], shows(row)) for row in rows)
 
 
+SUPERVISED = "supervised training at the same cost"
+NO_SUPERVISED = "no supervised training; `variants` needs one with `same_cost_as` the result"
 OUTSIDE = "`task` needs test problems of a kind that train has not (more people, more numbers)"
 
 
@@ -152,9 +155,9 @@ def _outside(evidence: Evidence, model: str) -> Judged:
     of_each_model=True,
 )
 def _generalises(evidence: Evidence, model: str) -> Judged:
-    names = evidence.controls("supervised training at the same cost")
+    names = evidence.controls(SUPERVISED)
     if not names:
-        return elsewhere("no supervised training; `variants` needs one with `same_cost_as` the result"), []
+        return elsewhere(NO_SUPERVISED), []
     return _further(evidence, model, names)
 
 
@@ -180,11 +183,38 @@ def _unlike_training(evidence: Evidence, model: str) -> tuple[str, Callable[[Ite
     "memorisation",
     "Supervised training learns by heart what reinforcement does not (LiMem).",
     "LiMem, accuracy on train times the share that a perturbation unsolves (arXiv:2410.23123), is lower than after "
-    "supervised training",
+    "supervised training at the same cost, on the same problems",
 )
 def _memorises(evidence: Evidence) -> Judged:
-    why = "no stage asks the puzzles of train and their perturbations, whose answers evaluation.memorisation needs"
-    return elsewhere(why), []
+    settings, controls = evidence.settings, evidence.controls(SUPERVISED)
+    if not settings.evaluation.memorisation:
+        return elsewhere("no problem of train was asked; set evaluation.memorisation to how many shall be"), []
+    if not controls:
+        return elsewhere(NO_SUPERVISED), []
+    contests = [(model, control) for model in evidence.models for control in controls]
+    sides = [((model, settings.variants[0]), (model, control)) for model, control in contests]
+    parts, runs = list[Verdict](), list[Run]()
+    for contest, one in zip(contests, compared(evidence, sides, _by_heart, read=learnt), strict=True):
+        if one is not None:
+            parts.append(_less_by_heart(evidence, one, *contest))
+            runs += one.runs
+    return verdicts.together(parts or [verdicts.untested("an evaluation of both")]), runs
+
+
+def _by_heart(item: Item) -> bool:
+    return bool(item["by_heart"])
+
+
+def _less_by_heart(evidence: Evidence, one: Contrast, model: str, control: str) -> Verdict:
+    """Whether the result's LiMem, that of `theirs`, is lower than the control's on the same problems."""
+    own, result = evidence.summary.models[model].memorisation, evidence.settings.variants[0]
+    scores = f"{in_words(own, result)}; {control} {in_words(own, control)}"
+    over = f"the result's LiMem, {control} of {model} ({scores})"
+    if len(one.seeds) > 1:
+        return verdicts.over_seeds(one.delta, one.adjusted, one.seeds, over)
+    why = f"{verdicts.points(one.delta)} over {over} {verdicts.interval(one.ci95)}"
+    sides = one.ours, one.theirs, one.p, evidence.settings.protocol.alpha
+    return verdicts.sided(*sides, why, "more problems or more seeds")
 
 
 @_logic_rls(

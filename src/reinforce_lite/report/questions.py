@@ -110,6 +110,9 @@ def _tokens(settings: Settings, folder: Path) -> str:
     drawn = [(row["n"] * row["k"], row["length_mean"]) for record in evaluated if (row := record.get("sampled"))]
     sampled = round(sum(count * length for count, length in drawn))
     more = f" and {sum(count for count, _ in drawn):,} sampled answers of {sampled:,}" if drawn else ""
+    if of_train := [(2 * row["n"], row["length_mean"]) for one in evaluated if (row := one.get("memorisation"))]:
+        tokens = round(sum(count * length for count, length in of_train))
+        more += f" and {sum(count for count, _ in of_train):,} of {tokens:,} to problems of train and perturbed ones"
     completions, tokens = (sum(record.get(key) or 0 for record in trained) for key in ("completions", "tokens"))
     return (
         f"{questions:,} test questions, answered by {len(evaluated)} policies in {written:,} tokens{more}; "

@@ -47,7 +47,7 @@ def summarise(
         provenance: what `provenance` returns.
         plan: what `money.first_plan` returns.
         seconds: what `reconcile` returns.
-        more: by model, over_seeds, sampled, noise_floor and by_kind, what the functions of these names return.
+        more: by model, over_seeds, sampled, noise_floor, by_kind and memorisation, what `build` has found of each.
 
     Raises:
         UserError: a model lacks the comparison of the first variant and the first seed.

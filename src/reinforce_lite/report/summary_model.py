@@ -210,6 +210,30 @@ class ByKind(Part):
     runs: list[KindRun]
 
 
+class LiMem(Part):
+    """What one policy has learnt by heart of n problems of train, by the strict parser."""
+
+    n: Annotated[int, Field(ge=1)]
+    accuracy: Share
+    """Share of the problems that are solved."""
+    consistency: Share | None
+    """Share of the solved ones that are still solved after the perturbation; null if none is solved."""
+    limem: Share
+    """Accuracy x (1 - consistency); 0 if none is solved."""
+    ci95: Interval
+
+
+class LiMemRun(LiMem, Run):
+    """The same of one trained policy."""
+
+
+class Memorised(Part):
+    """LiMem before training and after each; the problems are the same for every policy."""
+
+    baseline: LiMem
+    runs: list[LiMemRun]
+
+
 class ModelResult(RunResult):
     """The result of one model, which is that of the first variant and seed; every run, controls included."""
 
@@ -222,6 +246,8 @@ class ModelResult(RunResult):
     """Null if `evaluation.noise_floor` is off, or the budget left an evaluation out."""
     by_kind: list[ByKind] = []
     """Absent where the task has no kinds of problems."""
+    memorisation: Memorised | None = None
+    """Absent where `evaluation.memorisation` is 0, or the model was not evaluated."""
 
 
 class StageCost(Part):

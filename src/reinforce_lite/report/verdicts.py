@@ -158,10 +158,10 @@ def above(ours: Sequence[float], theirs: Sequence[float], why: str) -> Verdict:
     return _decided(why, not few and gap > error, not few and gap < -error, "more steps or more seeds")
 
 
-def sided(more: int, less: int, p: float, alpha: float, why: str) -> Verdict:
+def sided(more: float, less: float, p: float, alpha: float, why: str, decides: str = "more steps") -> Verdict:
     """Whether more questions speak for it than against it: supported or contradicted with p < alpha of a sign test."""
     more_sure, less_sure = p < alpha and more > less, p < alpha and less > more
-    return _decided(f"{why}, adjusted p {p_text(p)}", more_sure, less_sure, "more steps")
+    return _decided(f"{why}, adjusted p {p_text(p)}", more_sure, less_sure, decides)
 
 
 def steady(trainings: Sequence[Training], fell: Sequence[str]) -> Verdict:

@@ -41,7 +41,8 @@ from reinforce_lite.report.verification.sealed import described, manifest, signe
 from reinforce_lite.stages import EVALUATED, TRAINED, Layout
 
 KINDS = {
-    EVALUATED["outcomes"]: "items", EVALUATED["summary"]: "evaluations", EVALUATED["samples"]: "samples",
+    EVALUATED["outcomes"]: "items", EVALUATED["memorisation"]: "items",
+    EVALUATED["summary"]: "evaluations", EVALUATED["samples"]: "samples",
     TRAINED["completions"]: "completions", TRAINED["metrics"]: "steps", TRAINED["summary"]: "trainings",
 }  # fmt: skip
 """What the files hold, by their names."""

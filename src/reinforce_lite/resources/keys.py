@@ -68,13 +68,17 @@ def evaluation_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
     """All that an evaluation's completions depend on; the harness adds the prompts as the tokenizer writes them."""
     needs, chosen = Layout.of(config).needs(job), evaluation_of_job(config, job)
     of_samples = () if chosen.samples else ("samples", "samples_limit")
-    unrelated = {"bootstrap_resamples", "cross_check", "noise_floor", *STAGES[job.stage].unread, *of_samples}
+    of_train = () if chosen.memorisation else ("memorisation",)
+    unread = {*STAGES[job.stage].unread, *of_samples, *of_train}
+    unrelated = {"bootstrap_resamples", "cross_check", "noise_floor", *unread}
+    train = Layout.of(config).path(Job("prepare_dataset"), "train")
     evaluation = chosen.model_dump(mode="json", exclude=unrelated)
     return {
         **_numbers(config, job),
         **{f"evaluation.{name}": value for name, value in evaluation.items()},
         **policy_key("policy", needs["policy"].parent, sum_of),
         "test.jsonl, sha256": sum_of(needs["problems"]),
+        **({"train.jsonl, sha256": sum_of(train)} if chosen.memorisation else {}),
     }
 
 
@@ -127,8 +131,8 @@ def is_done(config: Settings, job: Job, sum_of: Sum = sha256_file) -> bool:
     """
     layout, stage = Layout.of(config), STAGES[job.stage]
     files = list(layout.outputs(job).values())
-    if config.evaluation.samples and "samples" in stage.extras:
-        files.append(layout.path(job, "samples"))
+    if stage.evaluates:
+        files += [layout.path(job, name) for name in stage.extras if getattr(config.evaluation, name)]
     if not all(path.exists() for path in files):
         return False
     made = read_json(layout.path(job, stage.keyed))

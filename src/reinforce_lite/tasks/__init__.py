@@ -204,6 +204,17 @@ class Task(ABC, Generic[OptionsT]):
         """
         return None
 
+    def perturbed(self, problem: Problem, rng: random.Random) -> Problem | None:
+        """The problem with something in it changed, so that its answer is another one, for `evaluation.memorisation`.
+
+        Whoever has learnt the problem by heart gets the answer wrong. As in `grade`, only `question` and `answer` may
+        be read. None if the problem, or the task, has no such change.
+
+        Raises:
+            ValueError: it is no problem of the task.
+        """
+        return None
+
     def unread(self, text: str) -> str | None:
         """Why a completion names no answer; None if it names one, or if the task gives no reasons."""
         return None

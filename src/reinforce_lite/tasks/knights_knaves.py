@@ -147,6 +147,15 @@ class KnightsAndKnaves(Task[KnightsOptions]):
         """
         return f"{len(answers.gold_roles(problem.answer))} people"
 
+    def perturbed(self, problem: Problem, rng: random.Random) -> Problem | None:
+        """The problem with another statement, or another leaf of one, and another single solution.
+
+        Raises:
+            ValueError: as the function of this name.
+        """
+        kinds: list[Perturbation] = rng.sample(["statement", "leaf"], 2)
+        return next(filter(None, (perturbed(problem, kind, rng) for kind in kinds)), None)
+
     def unread(self, text: str) -> str | None:
         """That there is no complete answer tag; what else may be wrong depends on the puzzle."""
         return None if last_answer(text) is not None else NO_TAG

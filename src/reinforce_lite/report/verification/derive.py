@@ -7,13 +7,14 @@ All else is made by the functions that made it the first time.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from reinforce_lite.config import Training
 from reinforce_lite.errors import UserError
-from reinforce_lite.evaluation import avg_at_k
+from reinforce_lite.evaluation import avg_at_k, memorisation
 from reinforce_lite.evaluation.statistics import outcome_means
 from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.learning.curves import coin, point, question_seed, step_seconds, training_summary
@@ -113,21 +114,14 @@ class Derived:
 
     def _evaluation(self, job: Job, problems: Sequence[Row] | None) -> list[Row]:
         """Derive one evaluation, of these problems or of its own; returns its items."""
-        folder, target, settings = self._at.folder(job), self.target.folder(job), self.source.settings
-        stated, rows = (
-            record_of(folder / EVALUATED["summary"]),
-            rows_of(folder / EVALUATED["outcomes"], *ANSWER, *PROBLEM),
-        )
-        derived, items, limit = dict(stated), list[Row](), settings.evaluation.max_new_tokens
+        folder, target = self._at.folder(job), self.target.folder(job)
+        stated, items = record_of(folder / EVALUATED["summary"]), list[Row]()
+        derived = dict(stated)
         if "not_run" not in stated:
-            written = {row["id"]: row for row in rows}
-            for problem in rows if problems is None else problems:
-                if row := written.get(problem["id"]):
-                    words = {key: problem[key] for key in PROBLEM}
-                    items.append(judge(self.source.task, {**row, **words}, Problem(**words), limit))
-                else:
-                    self.missing[folder / EVALUATED["outcomes"]].append({"id": problem["id"]})
+            items = self._answers(folder / EVALUATED["outcomes"], problems)
             derived |= {**job.run, **outcome_means(items)}
+            if self.source.settings.evaluation.memorisation and "memorisation" in STAGES[job.stage].extras:
+                derived |= self._memorisation(folder, target)
         if "sampled" in stated:
             samples = self._samples(folder / EVALUATED["samples"], items)
             write_jsonl(target / EVALUATED["samples"], samples)
@@ -136,6 +130,34 @@ class Derived:
         write_jsonl(target / EVALUATED["outcomes"], items)
         write_json(target / EVALUATED["summary"], derived)
         return items
+
+    def _memorisation(self, folder: Path, target: Path) -> Row:
+        """Derive the answers to problems of train; returns what evaluation.json says of them."""
+        answers = self._answers(path := folder / EVALUATED["memorisation"], self._of_train)
+        write_jsonl(target / EVALUATED["memorisation"], answers)
+        return {} if path in self.missing else {"memorisation": memorisation.figures(answers)}
+
+    def _answers(self, path: Path, problems: Sequence[Row] | None) -> list[Row]:
+        """The greedy answers to these problems, or to those of the file, judged again."""
+        rows, items = rows_of(path, *ANSWER, *PROBLEM), list[Row]()
+        written, limit = {row["id"]: row for row in rows}, self.source.settings.evaluation.max_new_tokens
+        for problem in rows if problems is None else problems:
+            if row := written.get(problem["id"]):
+                words = {key: problem[key] for key in PROBLEM}
+                items.append(judge(self.source.task, {**row, **words}, Problem(**words), limit))
+            else:
+                self.missing[path].append({"id": problem["id"]})
+        return items
+
+    @cached_property
+    def _of_train(self) -> list[Row] | None:
+        """The problems of train that were asked, and their perturbations; None if train is another one now."""
+        if not self.source.is_sound("train"):
+            return None
+        settings, rows = self.source.settings, rows_of(self._at.path(DATA, "train"), *PROBLEM)
+        train = [Problem(**{key: row[key] for key in PROBLEM}) for row in rows]
+        number = settings.evaluation.memorisation
+        return list(map(vars, memorisation.questions(self.source.task, train, number, settings.task.seed)))
 
     def _samples(self, path: Path, items: Sequence[Row]) -> list[Row]:
         settings, samples = self.source.settings.evaluation, []
