@@ -25,7 +25,7 @@ from reinforce_lite.policy.load import prepare_torch
 from reinforce_lite.resources.precision import engines_of, evaluation_of, training_of
 from reinforce_lite.rollout import Engine
 from reinforce_lite.rollout.registry import opened
-from reinforce_lite.tasks import Dataset, Problem, Task, task_of
+from reinforce_lite.tasks import Dataset, Problem, Task, own, task_of
 
 STEPS = 5
 """Steps of training; the first one warms up, the last one measures drift, and the median step counts."""
@@ -223,7 +223,8 @@ def measure_training(
 
     train(policy, problems, task, prompt, few, 0, keep, engine=engine)
     prompt_tokens = fmean(len(policy.prompt_ids(task.messages(prompt, problem.question))) for problem in problems)
-    rows = [step.metrics for step in steps]
+    paying = _paying(training, steps[-1].completions)
+    rows = [{**step.metrics, "seconds_reward": step.metrics["seconds_reward"] + paying} for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]
     truncated = fmean(row["truncated"] for row in rows)
     if truncated >= ENDLESS and ready and training.estimator != "supervised":
@@ -234,6 +235,16 @@ def measure_training(
         "prompt_tokens": prompt_tokens,
         "lengths": None if cut else (fmean(row["length_mean"] for row in rows), float(max(longest))),
     }
+
+
+def _paying(training: Training, completions: list[dict[str, Any]]) -> float:
+    """Seconds that a function of the user's own takes for the completions of a step; a coin was asked instead of it."""
+    if not own.is_own(training.reward):
+        return 0.0
+    began = time.perf_counter()
+    for row in completions:
+        own.scores(training.reward, row["completion"], Problem("", row["question"], row["answer"]))
+    return time.perf_counter() - began
 
 
 def endless(policy: Policy, truncated: float, limit: int) -> str:
