@@ -1,5 +1,6 @@
 """Questions of the user's own: how they are read, and what is said of those that cannot be."""
 
+import hashlib
 import json
 import sys
 import types
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from reinforce_lite.errors import UserError
-from reinforce_lite.tasks import Problem, read_options, rows, task_of
+from reinforce_lite.tasks import REGISTRY, Problem, named, read_options, rows, task_of
 from reinforce_lite.tasks.prepare import check
 
 REVISION = "0" * 40
@@ -72,8 +73,6 @@ def test_without_a_file_of_its_own_the_test_is_cut_from_train(tmp_path: Path) ->
 def test_the_source_has_the_sums_of_the_files(tmp_path: Path, test_file: Path) -> None:
     train = write(tmp_path / "train.jsonl", *map(row, range(3)))
     source = build(train=train, test=test_file).source
-    import hashlib
-
     for key, path in (("train", train), ("test", test_file)):
         assert source[key] == str(path)
         assert source[f"{key}, sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -150,7 +149,7 @@ def test_a_file_that_is_not_there_or_is_a_folder(tmp_path: Path, test_file: Path
 )  # fmt: skip
 def test_more_than_there_is_names_the_key(tmp_path: Path, test_file: Path, sizes: dict[str, int], key: str) -> None:
     train = write(tmp_path / "train.jsonl", *map(row, range(18)), row(18, solution="19"), row(19, solution="20"))
-    with pytest.raises(UserError, match=rf"task\.{key}: {sizes[key]} .* are asked for, and .*\(20 rows in train\)"):
+    with pytest.raises(UserError, match=rf"task\.{key}: {sizes[key]} are asked for, and .*(\(20 rows in| has 2 with)"):
         build(train=train, test=test_file, **sizes)
 
 
@@ -168,7 +167,10 @@ def test_more_than_there_is_names_the_key(tmp_path: Path, test_file: Path, sizes
         ({"train": "a", "grade": "multiple"}, "grade: 'multiple' is not one of numeric, exact, choice"),
         ({"train": "a", "grade": "my_reward.py"}, r"and no my_reward\.py:score"),
         ({"train": "a", "grade": "choice", "prompt": "one_shot"}, "prompt: with grade: choice there are tagged, bare"),
-        ({"train": "a", "vocabulary": "gsm8k"}, "vocabulary: gsm8k has no words of its own"),
+        (
+            {"train": "a", "vocabulary": "gsm8k"},
+            "vocabulary: 'gsm8k' is not one of countdown, knights_knaves, word_world",
+        ),
         ({"train": "a", "columns": {"questoin": "q"}}, "columns"),
     ],
 )
@@ -226,6 +228,21 @@ def test_words_that_models_from_scratch_do_not_know_are_named(tmp_path: Path) ->
         build(train=train, test_size=1, vocabulary="word_world")
     chosen = options(train=train, test_size=1, vocabulary="word_world")
     assert "pens" in task_of(chosen).vocabulary and task_of(options(train=train)).vocabulary == ()
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_key_of_another_task_is_refused(name: str) -> None:
+    """Also one that a file beneath sets for another task."""
+    every = {key for other in REGISTRY for key in named(other).options.model_fields}
+    for key in every - set(named(name).options.model_fields):
+        with pytest.raises(ValidationError, match=rf"(?m)^{key}\n  Extra inputs are not permitted"):
+            read_options({"name": name, "dev_size": 1, key: "x"})
+
+
+def test_an_empty_solution_or_id_is_none(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.jsonl", row(1, solution=" ", id=""), row(2, solution=None, id=None))
+    (problem,) = build(train=train, test_size=1).train
+    assert problem.solution is None and problem.id in ("train-1", "train-2")
 
 
 def test_other_names_of_columns(tmp_path: Path) -> None:

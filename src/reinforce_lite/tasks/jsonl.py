@@ -7,103 +7,37 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field, model_validator
+from typing import Any
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.code import Code
 from reinforce_lite.tasks import (
-    Commit,
     Dataset,
     Demonstration,
     Grade,
     Message,
-    Options,
     Problem,
     Remote,
     Task,
     answers,
     named,
-    numeric,
     own,
     rows,
 )
 from reinforce_lite.tasks.hub import hub_split
+from reinforce_lite.tasks.jsonl_options import PROMPTS, JsonlOptions, Split
 from reinforce_lite.tasks.numbers import normalise
 from reinforce_lite.tasks.numeric import NumericTask
-from reinforce_lite.tasks.rows import Column, Row
+from reinforce_lite.tasks.rows import Row
 
-_TAGGED = (
-    "{question}\n\nReason step by step. Then write the WHAT alone, without further words, between <answer> and "
-    "</answer>, for example <answer>EXAMPLE</answer>"
-)
 _LETTER = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
-
-Split = Literal["train", "test"]
-
-
-def _prompts(what: str, example: str) -> Mapping[str, Sequence[Message]]:
-    tagged = _TAGGED.replace("WHAT", what).replace("EXAMPLE", example)
-    return {"tagged": numeric.dialogue(tagged), "bare": numeric.PROMPTS["bare"]}
-
-
-class JsonlOptions(Options):
-    """Where the questions are, and how answers to them are graded."""
-
-    train: Path | None = Field(
-        None,
-        description='File of JSON lines, `{"question": ..., "answer": ...}`, with `solution` (a worked completion) and '
-        "`id` where there are some. The dev split is cut from it.",
-    )
-    test: Path | None = Field(
-        None, description="The same for the test; null: `test_size` questions are cut from train, by `task.seed`."
-    )
-    repo: str | None = Field(None, description="Dataset on the hub, instead of files.")
-    revision: Commit | None = Field(None, description="Pinned revision of that dataset; needed with `task.repo`.")
-    subset: str | None = Field(None, description="Which configuration of that dataset, if it has several.")
-    splits: dict[Split, str | None] = Field(
-        {},
-        description="What the splits are called there, if not `train` and `test`; `{test: null}` cuts "
-        "the test from train.",
-    )
-    columns: dict[Column, str] = Field(
-        {}, description="What the columns are called, if not `question`, `answer`, `solution` and `id`."
-    )
-    grade: str = Field(
-        "numeric",
-        description="How an answer is read: `numeric` (a number, as GSM8K's), `exact` (the text in the answer tag, but "
-        "for white space), `choice` (a letter), or `my_reward.py:score`, a function of your own: 1 or more is correct, "
-        "and of a dictionary its `correct`.",
-    )
-    vocabulary: str | None = Field(
-        None, description="For models from scratch: the task of the package whose words the questions are written in."
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> "JsonlOptions":
-        if (self.train is None) == (self.repo is None):
-            raise ValueError("train, a file, or repo, a dataset on the hub, is needed, and not both")
-        of_hub = ("revision", "subset", "splits") if self.repo is None else ("test",)
-        for key in of_hub:
-            if getattr(self, key):
-                raise ValueError(f"{key}: it is not used with {'train' if self.repo is None else 'repo'}; take it out")
-        if self.repo is not None and self.revision is None:
-            raise ValueError(f"revision: {self.repo} is not pinned; set it to the commit that you have looked at")
-        if self.grade not in GRADES and not own.is_own(self.grade):
-            raise ValueError(f"grade: '{self.grade}' is not one of {', '.join(GRADES)}, and no my_reward.py:score")
-        if self.prompt not in (known := _kind(self.grade).prompts):
-            raise ValueError(f"prompt: with grade: {self.grade} there are {', '.join(known)}")
-        if self.vocabulary is not None and not named(self.vocabulary).vocabulary:
-            raise ValueError(f"vocabulary: {self.vocabulary} has no words of its own; name a task that has, or null")
-        return self
 
 
 class Jsonl(Task[JsonlOptions]):
     """Grades by the text in the answer tag, but for white space; `of` gives the kind that `task.grade` names."""
 
     options = JsonlOptions
-    prompts: Mapping[str, Sequence[Message]] = _prompts("final answer", "Paris")
+    prompts: Mapping[str, Sequence[Message]] = PROMPTS["exact"]
     scores: tuple[str, ...] = ("correct", "format")
 
     def of(self, options: JsonlOptions) -> "Jsonl":
@@ -151,6 +85,9 @@ class Jsonl(Task[JsonlOptions]):
         )
         problems = [self._problem(row, options) for row in left]
         shown = [Demonstration(one.question, one.solution) for one in problems if one.solution is not None]
+        if options.demonstrations > len(shown):
+            few = f"train has {len(shown):,} with a `solution`; a start goes over them again and again"
+            raise UserError(f"task.demonstrations: {options.demonstrations:,} are asked for, and {few}", "lower it")
         return Dataset(
             train=problems[: options.train_size],
             dev=[Problem(row.id, row.question, self.gold(row.answer)) for row in dev],
@@ -165,10 +102,8 @@ class Jsonl(Task[JsonlOptions]):
     def _rows(self, options: JsonlOptions) -> tuple[list[Row], list[Row] | None]:
         """The rows of train and of the test, checked; None for a test that is cut from train."""
         if options.repo is not None:
-            train, test = (
-                _of_hub(options, "train"),
-                _of_hub(options, "test") if options.splits.get("test", "test") else None,
-            )
+            train = _of_hub(options, "train")
+            test = _of_hub(options, "test") if options.splits.get("test", "test") else None
         else:
             if options.test is not None and options.test == options.train:
                 raise UserError(
@@ -253,7 +188,7 @@ class Number(NumericTask[JsonlOptions], Jsonl):
 class Choice(Jsonl):
     """Reads a letter alone, in either case; brackets, stops and stars around it do not count."""
 
-    prompts = _prompts("letter of the right answer", "B")
+    prompts = PROMPTS["choice"]
 
     def gold(self, answer: str) -> str:
         """A capital letter."""
@@ -333,17 +268,13 @@ def _check_sizes(options: JsonlOptions, train: Sequence[Row], test: Sequence[Row
             )
         cut = options.test_size
     left = len(train) - options.dev_size - cut
-    solved = sum(row.solution is not None for row in train)
     for key, size, available in (
         ("dev_size", options.dev_size, len(train) - cut - 1),
         ("train_size", options.train_size, left),
         ("test_size", options.test_size, len(train) - 1 if test is None else len(test)),
-        ("demonstrations", options.demonstrations, min(left, solved)),
     ):
         if size is not None and size > max(0, available):
-            what = "worked solutions" if key == "demonstrations" else "questions"
+            few = f"{place} has {max(0, available):,} left for it ({len(train):,} rows in train)"
             raise UserError(
-                f"task.{key}: {size:,} {what} are asked for, and {place} has {max(0, available):,} for it "
-                f"({len(train):,} rows in train)",
-                f"lower task.{key}, or write more questions",
+                f"task.{key}: {size:,} are asked for, and {few}", f"lower task.{key}, or write more questions"
             )

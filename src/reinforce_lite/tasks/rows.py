@@ -116,11 +116,12 @@ def row_of(value: Any, where: str, id: str, columns: Mapping[Column, str]) -> Ro
                 f"{where}: `{column}` is absent; the row has: {known}",
                 f"add it, or name the column of your file: task.columns: {{{name}: ...}}",
             )
-        if text is not None and not text.strip():
+        if needed and text is not None and not text.strip():
             raise UserError(f"{where}: `{column}` is empty", "fill it in, or take the line out")
-        if text is not None and not text.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in text):
+        if text is not None and any("\ud800" <= sign <= "\udfff" for sign in text):
             raise UserError(f"{where}: `{column}` holds half of a character (\\ud800 to \\udfff)", "mend the text")
-    return Row(where, found["id"] or id, str(found["question"]), str(found["answer"]).strip(), found["solution"])
+    solution = found["solution"] if (found["solution"] or "").strip() else None
+    return Row(where, (found["id"] or "").strip() or id, str(found["question"]), str(found["answer"]).strip(), solution)
 
 
 def _text(value: Any, name: str) -> str | None:
