@@ -141,7 +141,9 @@ def sum_of(name, path):
 
 def file_of(function):
     """The file of a function of the user's own, such as my_reward.py:score; None for any other value."""
-    found = re.fullmatch(r"(.+\.py):\w+", function) if isinstance(function, str) else None
+    found = (
+        re.fullmatch(r"(.+\.py):\w+", function) if isinstance(function, str) else None
+    )
     return found and os.path.expanduser(found[1])
 
 
@@ -154,11 +156,12 @@ def task_file():
 
 def data_files():
     """The SHA-256 of the user's own questions."""
-    return {
-        name: digest
-        for key in ("train", "test")
-        for name, digest in sum_of(f"{key}_file", os.path.expanduser(config["task"].get(key) or "")).items()
-    }
+    files = {}
+    for key in ("train", "test"):
+        named = config["task"].get(key)
+        if isinstance(named, str):
+            files.update(sum_of(f"{key}_file", os.path.expanduser(named)))
+    return files
 
 
 def task_part(wildcards):
@@ -175,7 +178,10 @@ def plan_part(wildcards):
     keys = ("models", "variants", "hardware", "task", "policies", "training")
     seeds = {name: seeds_of(name) for name in config["variants"]}
     variants = {name: config["training_variants"][name] for name in config["variants"]}
-    rewards = {name: {**config["training"], **variants[name]}.get("reward") for name in variants}
+    rewards = {
+        name: {**config["training"], **variants[name]}.get("reward")
+        for name in variants
+    }
     files = {**task_file(), **data_files()}
     for name, chosen in rewards.items():
         files.update(sum_of(f"reward_file {name}", file_of(chosen)))
