@@ -93,6 +93,7 @@ BAD: list[tuple[tuple[Any, ...], str]] = [
     ((b"\xff\xfe{\x00",), r"train\.jsonl:1: byte 1 \(0xff\) is not UTF-8"),
     ((row(1), b'{"question": "a?", "answer": 1'), r"train\.jsonl:2: not valid JSON: Expecting"),
     ((row(1), b'{"question": "a?", "answer": NaN}'), r"train\.jsonl:2: not valid JSON: NaN is no number"),
+    ((row(1), b'{"question": "a?", "answer": 1, "answer": 2}'), r"train\.jsonl:2: not valid JSON: a key stands twice"),
     ((b"[" * 100_000,), r"train\.jsonl:1: not valid JSON"),
     ((row(1), b"[1, 2]"), r"train\.jsonl:2: this is no JSON object"),
     ((b"question,answer",), r"train\.jsonl:1: not valid JSON"),

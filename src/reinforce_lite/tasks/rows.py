@@ -79,7 +79,7 @@ def _object(line: bytes, where: str) -> Any:
             "save the file as UTF-8, such as by: iconv -f latin1 -t utf-8 OLD > NEW",
         ) from error
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         said = getattr(error, "msg", None) or str(error)
         fix = f"{LINE}. A JSON list becomes such lines by: jq -c '.[]' OLD > NEW"
@@ -88,6 +88,13 @@ def _object(line: bytes, where: str) -> Any:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in an object")
+    return found
 
 
 def row_of(value: Any, where: str, id: str, columns: Mapping[Column, str]) -> Row:
