@@ -54,6 +54,21 @@ GUARDS = [
         "learning/test_progress.py::test_another_key_is_refused_and_named",
     ),
     Guard(
+        "the file of an own reward is in the key", f"{SRC}/resources/keys.py",
+        '"reward": Path(training.reward).name, **own.sums(training.reward)}', '"reward": Path(training.reward).name}',
+        "learning/test_own_reward.py::test_a_changed_file_is_another_training_and_is_refused_by_its_name",
+    ),
+    Guard(
+        "an own reward has to give the same again", f"{SRC}/experiment/rewards.py",
+        "if (again := own.scores(function, text, problem)) != given[-1]:", "if (again := given[-1]) != given[-1]:",
+        "experiment/test_rewards.py::test_preflight_refuses_what_would_fail_or_differ",
+    ),
+    Guard(
+        "no question stands in train and test", f"{SRC}/tasks/rows.py",
+        "if same in asked:", "if False:",
+        "tasks/test_jsonl.py::test_a_question_of_the_test_that_stands_in_train_is_named",
+    ),
+    Guard(
         "state of the optimiser", f"{SRC}/learning/checkpoint.py",
         'restore_optimizer(optimizer, self._part("optimizer"))', "pass",
         "learning/test_resume.py::test_killed_without_a_word",

@@ -29,6 +29,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.io import layers, secrets
 from reinforce_lite.io.explained import explained
 from reinforce_lite.learning import ESTIMATORS
+from reinforce_lite.tasks.own import is_own
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._-]*$", max_length=64)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -252,7 +253,8 @@ class Training(Section):
         description="A score of the task, or weights of several, `{correct: 1.0, format: 0.1}`. A verdict by its name "
         "pays +1 or -1; in a sum it counts 1 or 0. Tasks with a number for an answer have `strict` (also `correct`) "
         "and `flexible` (our parsers), `published` (the article's), `released` (the released code's) and, for "
-        "controls, `format` (any number in the answer's format). `random` is a coin.",
+        "controls, `format` (any number in the answer's format). `random` is a coin. `my_reward.py:score` is a "
+        "function of your own.",
     )
     prompt: str | None = Field(
         None, description="Prompt of this variant, in training and in its evaluation; null: that of the task."
@@ -602,11 +604,13 @@ class Settings(Section):
 
     def _task_has_what_is_named(self) -> None:
         """Prompts and rewards of the chosen variants; the catalogue may hold variants of other tasks."""
-        task, scores = tasks.named(self.task.name), [*tasks.named(self.task.name).scores, *tasks.ALIASES]
+        task = tasks.task_of(self.task)
+        scores = [*task.scores, *tasks.ALIASES]
         for name in self.variants:
             training = self.variant(name)
             one = isinstance(training.reward, str)
             rewards = [training.reward] if isinstance(training.reward, str) else list(training.reward)
+            rewards = [] if is_own(training.reward) else rewards
             for key, chosen, known in (
                 ("prompt", [training.prompt] if training.prompt else [], list(task.prompts)),
                 ("reward", rewards, [*scores, "random"] if one else scores),
@@ -667,7 +671,7 @@ class Settings(Section):
     @property
     def test_problems(self) -> int | None:
         """How many test problems an evaluation takes; None if only the prepared data can tell."""
-        size = tasks.named(self.task.name).test_problems(self.task)
+        size = tasks.task_of(self.task).test_problems(self.task)
         return size if size is None else min(size, self.evaluation.limit or size)
 
     def prompt(self, variant: str | None) -> str:
@@ -755,17 +759,21 @@ def located(layer: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _moved(layer: Any, lead: Callable[[str], str], key: str = "") -> Any:
     """A part of a configuration with other paths."""
-    if isinstance(layer, Mapping):
+    if isinstance(layer, Mapping) and key != "splits":  # whose `train` and `test` are names on the hub
         return {name: _moved(value, lead, name) for name, value in layer.items()}
-    if not isinstance(layer, str) or key not in _PATHS or (key == "name" and not layer.endswith(".py")):
+    if not isinstance(layer, str) or not _is_place(key, layer):
         return layer
     if layer.startswith("sqlite:///"):
         return f"sqlite:///{lead(layer.removeprefix('sqlite:///'))}"
     return layer if ":/" in layer else lead(layer)
 
 
-_PATHS = {"results", "path", "uri", "artifacts", "name"}
-"""Keys that may hold a path; `name` only that of a task that is a file."""
+_PATHS = {"results", "path", "uri", "artifacts", "train", "test"}
+"""Keys that hold a path. Other keys may: `name` that of a task that is a file, `grade` and `reward` an own function."""
+
+
+def _is_place(key: str, text: str) -> bool:
+    return key in _PATHS or (key == "name" and text.endswith(".py")) or (key in ("grade", "reward") and is_own(text))
 
 
 def load(paths: Iterable[Path]) -> Settings:

@@ -120,7 +120,8 @@ STAGES: Mapping[str, Stage] = _table(
         "prepare_dataset", "experiment", "data",
         {"train": "train.jsonl", "dev": "dev.jsonl", "test": "test.jsonl",
          "demonstrations": "demonstrations.jsonl", "manifest": "manifest.json"},
-        "Preparing the dataset", key=("task",), captions={"manifest": ("Provenance", "manifest")},
+        "Preparing the dataset", extras={"grade": "*.py"}, key=("task",),
+        captions={"manifest": ("Provenance", "manifest")},
     ),
     Stage(
         "fetch_policy", "model", "policies/{model}", {"policy": "policy.json"},
@@ -152,7 +153,7 @@ STAGES: Mapping[str, Stage] = _table(
          "completions": "completions.jsonl"},
         "Training {wildcards.model} ({wildcards.variant}, seed {wildcards.seed})",
         needs={"policy": "fetch_policy.policy", "problems": "prepare_dataset.train"},
-        extras={"weights": "weights/*"}, key=("training", "prompt", "count", "arithmetic"),
+        extras={"weights": "weights/*", "reward": "*.py"}, key=("training", "prompt", "count", "arithmetic"),
         # What is measured, when a training gives up, and memory.
         unread=("kl_every", "max_skipped", "sampler_gap_limit", "kv_cache_gib"),
         only_after=("evaluate_baseline",), like="same_cost_as", device=True,

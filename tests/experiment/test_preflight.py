@@ -30,7 +30,7 @@ def test_tiny_passes_everywhere(tmp_path: Path) -> None:
     passed = checks.preflight(configured(tmp_path))
     assert {check["name"] for check in passed} == {
         "device", "memory", "engine", "price", "budget", "folders", "disk", "task", "policies", "claims", "hub",
-        "prompts",
+        "prompts", "reward",
     }  # fmt: skip
     assert all(check["ok"] for check in passed)
 

@@ -31,7 +31,8 @@ SETTINGS = Training(
 
 def steps(folder: Path, keeper: Keeper, until: int, estimator: str) -> None:
     """Train up to a step, and write what the first process knows."""
-    settings = SETTINGS.model_copy(update={"estimator": estimator})
+    own = {"estimator": "leave_one_out", "reward": f"{Path(__file__).with_name('own_reward.py')}:score"}
+    settings = SETTINGS.model_copy(update=own if estimator == "own" else {"estimator": estimator})
     policy = toy_policy("llama")
     stop = parallel.agreed(lambda completed: "enough" if completed >= until else None)
     train(policy, PROBLEMS, WORLD, "bare", settings, 0, stop=stop, progress=keeper)
@@ -72,7 +73,7 @@ def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("estimator", ["batch_mean", "critic"])
+@pytest.mark.parametrize("estimator", ["batch_mean", "critic", "own"])
 def test_two_processes_take_the_steps_of_one_also_when_they_go_on(tmp_path: Path, estimator: str) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
     for folder in (alone, together):

@@ -8,7 +8,7 @@ import pytest
 
 import reinforce_lite
 from reinforce_lite.errors import UserError
-from reinforce_lite.tasks import REGISTRY, Options, Problem, Task, file_sum, json_schema, named, read_options
+from reinforce_lite.tasks import REGISTRY, Options, Problem, Task, json_schema, named, own_sums, read_options
 
 THIRD = str(Path(__file__).with_name("third_task.py"))
 SOURCE = Path(reinforce_lite.__file__).parent
@@ -34,7 +34,8 @@ def test_a_file_outside_of_the_package_is_a_task() -> None:
     assert (len(data.train), len(data.dev), len(data.test)) == (5, 2, 3)
     assert {task.grade(str(p.solution), p)["correct"] for p in data.train} == {True}
     assert task.messages("plain", "c a b") == [{"role": "user", "content": "sort c a b"}]
-    assert len(file_sum(THIRD)["task file, sha256"]) == 64 and file_sum("gsm8k") == {}
+    assert len(own_sums(chosen)["task file, sha256"]) == 64
+    assert own_sums(read_options({"name": "gsm8k", "dev_size": 1})) == {}
 
 
 def test_options_reach_another_process_with_their_class() -> None:
@@ -45,13 +46,14 @@ def test_options_reach_another_process_with_their_class() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [(None, "No such file"), ("x = 1\n", "defines no TASK"), ("TASK = 3\n", "defines no TASK"),
-     ("import nothing_at_all\n", "cannot be loaded: No module named"), ("x = (\n", "cannot be loaded")],
+     ("import nothing_at_all\n", r"py:1 cannot be loaded: ModuleNotFoundError: No module named"),
+     ("x = (\n", r"py:1 cannot be loaded: SyntaxError")],
 )  # fmt: skip
 def test_a_file_that_is_no_task_is_named(tmp_path: Path, text: str | None, problem: str) -> None:
     path = tmp_path / "mine.py"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(UserError, match=rf"mine\.py.*{problem}"):
+    with pytest.raises(UserError, match=rf"mine\.{problem}|mine\.py.* {problem}"):
         named(str(path))
 
 

@@ -160,17 +160,41 @@ wildcard_constraints:
     seed=r"\d+",
 
 
-def task_file():
-    """The SHA-256 of a task's own file, which can change every result; nothing for a task of the package."""
-    name = config["task"]["name"]
-    if not name.endswith(".py") or not os.path.exists(name):
+def sum_of(name, path):
+    """The SHA-256 of a file of the user's own, by a name; nothing where there is none."""
+    if not path or not os.path.isfile(path):
         return {}
-    with open(name, "rb") as handle:
-        return {"task_file": hashlib.file_digest(handle, "sha256").hexdigest()}
+    with open(path, "rb") as handle:
+        return {name: hashlib.file_digest(handle, "sha256").hexdigest()}
+
+
+def file_of(function):
+    """The file of a function of the user's own, such as my_reward.py:score; None for any other value."""
+    found = (
+        re.fullmatch(r"(.+\.py):\w+", function) if isinstance(function, str) else None
+    )
+    return found and os.path.expanduser(found[1])
+
+
+def task_file():
+    """The SHA-256 of a task's own code, which can change every result; nothing for a task of the package."""
+    task = config["task"]
+    named = sum_of("task_file", task["name"]) if task["name"].endswith(".py") else {}
+    return {**named, **sum_of("grade_file", file_of(task.get("grade")))}
+
+
+def data_files():
+    """The SHA-256 of the user's own questions."""
+    files = {}
+    for key in ("train", "test"):
+        named = config["task"].get(key)
+        if isinstance(named, str):
+            files.update(sum_of(f"{key}_file", os.path.expanduser(named)))
+    return files
 
 
 def task_part(wildcards):
-    return {"task": config["task"], **task_file()}
+    return {"task": config["task"], **task_file(), **data_files()}
 
 
 def policy_part(wildcards):
@@ -183,12 +207,20 @@ def plan_part(wildcards):
     keys = ("models", "variants", "hardware", "task", "policies", "training")
     seeds = {name: seeds_of(name) for name in config["variants"]}
     variants = {name: config["training_variants"][name] for name in config["variants"]}
+    rewards = {
+        name: {**config["training"], **variants[name]}.get("reward")
+        for name in variants
+    }
+    files = {**task_file(), **data_files()}
+    for name, chosen in rewards.items():
+        files.update(sum_of(f"reward_file {name}", file_of(chosen)))
     more = {"seeds": seeds, "chosen": variants, "evaluation": evaluation_part(None)}
-    return {**{key: config[key] for key in keys}, **more, **task_file()}
+    return {**{key: config[key] for key in keys}, **more, **files}
 
 
 def training_part(wildcards):
-    return {**config["training"], **config["training_variants"][wildcards.variant]}
+    settings = {**config["training"], **config["training_variants"][wildcards.variant]}
+    return {**settings, **sum_of("reward_file", file_of(settings.get("reward")))}
 
 
 def prompt_part(wildcards):

@@ -73,7 +73,10 @@ def prepare_apptainer():
     prefix = "APPTAINER" if shutil.which("apptainer") else "SINGULARITY"
     for folder in caches().values():
         os.makedirs(folder, exist_ok=True)
-    own = [value for value in config["task"].values() if os.path.exists(str(value))]
+    code = [config["task"].get("grade"), config["training"].get("reward")]
+    code += [one.get("reward") for one in config["training_variants"].values()]
+    own = [*config["task"].values(), *filter(None, map(file_of, code))]
+    own = [value for value in own if os.path.exists(str(value))]
     places = [*caches().values(), WORKFLOW, *own]
     places += [config["policies"][model].get("path") for model in config["models"]]
     binds = [os.environ.get(f"{prefix}_BIND")]

@@ -26,7 +26,7 @@ from reinforce_lite.report.crate import METADATA
 from reinforce_lite.report.summary import ledger_sum
 from reinforce_lite.resources import keys
 from reinforce_lite.stages import STAGES, Job, Layout, jobs
-from reinforce_lite.tasks import file_sum
+from reinforce_lite.tasks import own_sums, task_of
 from reinforce_lite.tasks.prepare import load_manifest
 
 EDITED = "is not the file that was written"
@@ -209,8 +209,9 @@ class Results:
         return self._task_file() or next(edited, None)
 
     def _task_file(self) -> str | None:
-        own, made_with = file_sum(self.settings.task.name), load_manifest(self.layout.data)["source"]
-        return None if own.items() <= made_with.items() else f"{self.settings.task.name} is another file now"
+        task, made_with = self.settings.task, load_manifest(self.layout.data)["source"]
+        own = own_sums(task) | task_of(task).made_of(task)
+        return None if own.items() <= made_with.items() else f"a file of the task {task.name} is another one now"
 
     @cached_property
     def _reported(self) -> tuple[dict[str, Any], dict[str, Any]]:

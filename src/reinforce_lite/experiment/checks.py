@@ -16,6 +16,7 @@ from reinforce_lite.experiment import gpu
 from reinforce_lite.experiment.fits import engines, memory, trainings
 from reinforce_lite.experiment.places import disk, folders
 from reinforce_lite.experiment.questions import prompts, task
+from reinforce_lite.experiment.rewards import rewards
 from reinforce_lite.experiment.weights import downloads, policies
 from reinforce_lite.io.files import read_json
 from reinforce_lite.policy.size import sized
@@ -181,4 +182,4 @@ LOCAL: dict[str, Callable[[Settings], str]] = {
     "claims": claims,
 }
 REMOTE: dict[str, Callable[[Settings], str]] = {"hub": downloads}
-DOWNLOADED: dict[str, Callable[[Settings], str]] = {"prompts": prompts}
+DOWNLOADED: dict[str, Callable[[Settings], str]] = {"prompts": prompts, "reward": rewards}

@@ -1,6 +1,5 @@
 """The stage that brings a policy to the device, and gives it its supervised start."""
 
-from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.frame import Paid
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.io.files import write_json, write_jsonl
@@ -22,11 +21,6 @@ def run(run: Run, paid: Paid) -> None:
         write_json(run.path(), {"weights": fetch.weights_source(run.policy), **provenance, **run.provenance()})
         return
     demonstrations = load_demonstrations(run.layout.data)
-    if not demonstrations:
-        raise UserError(
-            f"policies.{model}.start needs demonstrations, and task.demonstrations is 0",
-            "set task.demonstrations, or start: null",
-        )
     progress = Progress(run.layout.resume(run.job), run.key, settings.checkpoint)
     paid.gate.begin(start.steps)
     history = supervised_start(

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from reinforce_lite.config import PolicySettings, Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import memorisation
+from reinforce_lite.experiment.rewards import load
 from reinforce_lite.resources.memory import PROMPT_TOKENS, longest_completion
 from reinforce_lite.resources.precision import evaluation_of, training_of
-from reinforce_lite.tasks import Dataset, Task, named
+from reinforce_lite.tasks import Dataset, Task, task_of
 from reinforce_lite.tasks.prepare import check
 
 Question = tuple[str, str]
@@ -32,14 +33,25 @@ class Reading(NamedTuple):
 
 
 def task(settings: Settings) -> str:
-    """The data can be had as far as this machine knows, and models from scratch have words to be built over."""
-    chosen = named(settings.task.name)
+    """The data can be had as far as this machine knows, own functions can be loaded, and models from scratch have words
+    to be built over, and demonstrations to start from.
+
+    Raises:
+        UserError: naming the key, or file and line.
+    """
+    chosen = task_of(settings.task)
     checked = chosen.preflight(settings.task)
+    load(settings)
     for name in settings.models:
+        if settings.policies[name].start and not settings.task.demonstrations:
+            raise UserError(
+                f"policies.{name}.start needs demonstrations, and task.demonstrations is 0",
+                "set task.demonstrations, or start: null",
+            )
         if settings.policies[name].from_scratch and not chosen.vocabulary:
             raise UserError(
                 f"policies.{name}.from_scratch needs the vocabulary of a task, and {settings.task.name} has none",
-                "choose another task, or a policy with weights",
+                "choose another task, or a policy with weights; for questions of your own, task.vocabulary",
             )
     return checked
 
@@ -52,7 +64,7 @@ def prompts(settings: Settings) -> str:
     Raises:
         UserError: naming the problem, the split or the policy; or something of these, or a perturbation, cannot be had.
     """
-    chosen = named(settings.task.name)
+    chosen = task_of(settings.task)
     found = chosen.build(settings.task)
     check(found)
     said = [f"{len(found.train):,} problems to learn from, {len(found.test):,} of the test"]
@@ -102,7 +114,7 @@ def _readings(settings: Settings, model: str, found: Dataset, positions: int) ->
     """All that a model has to read, in training and evaluation."""
     evaluation = evaluation_of(settings, model)
     task, number = settings.task, evaluation.memorisation
-    asked = memorisation.questions(named(task.name), found.train, number, task.seed)
+    asked = memorisation.questions(task_of(task), found.train, number, task.seed)
     tested = _named([*found.test[: settings.evaluation.limit], *asked])
     limits = [*_engine(evaluation.engine), *_left(positions, evaluation.max_new_tokens)]
     for prompt in dict.fromkeys([settings.task.prompt, *map(settings.prompt, settings.variants)]):

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from statistics import fmean, median
 from typing import Any
 
@@ -24,7 +25,7 @@ from reinforce_lite.policy.load import prepare_torch
 from reinforce_lite.resources.precision import engines_of, evaluation_of, training_of
 from reinforce_lite.rollout import Engine
 from reinforce_lite.rollout.registry import opened
-from reinforce_lite.tasks import Dataset, Problem, Task, named
+from reinforce_lite.tasks import Dataset, Problem, Task, own, task_of
 
 STEPS = 5
 """Steps of training; the first one warms up, the last one measures drift, and the median step counts."""
@@ -80,20 +81,27 @@ def rehearse(settings: Settings, to_download: Callable[[str], bool], elsewhere: 
 
 def few_problems(settings: Settings) -> Dataset:
     """As many problems and demonstrations as a rehearsal needs, made as the real ones are."""
-    return named(settings.task.name).build(settings.task.model_copy(update=few_sizes(settings)))
+    found, sizes = task_of(settings.task).build(settings.task.model_copy(update=few_sizes(settings))), _wanted(settings)
+    return replace(found, train=found.train[: sizes["train_size"]], test=found.test[: sizes["test_size"]])
 
 
 def few_sizes(settings: Settings) -> dict[str, int]:
-    """How many problems and demonstrations a rehearsal needs, by their keys."""
+    """The keys of the task that say how many problems and demonstrations there are, as low as a rehearsal needs them.
+
+    A key that takes all there are stays: how many these are only the data tell.
+    """
+    task = settings.task
+    return {key: min(number, own) for key, number in _wanted(settings).items() if (own := getattr(task, key))}
+
+
+def _wanted(settings: Settings) -> dict[str, int]:
     training = settings.variant(settings.variants[0])
     starts = [start.batch_size for model in settings.models if (start := settings.policies[model].start)]
-    wanted = {
+    return {
         "train_size": STEPS * training.questions_per_step,
         "test_size": max(evaluation_of(settings, model).size for model in settings.models),
         "demonstrations": max(starts, default=0),
     }
-    task = settings.task
-    return {key: min(number, getattr(task, key) or number) for key, number in wanted.items()}
 
 
 def _measure(
@@ -107,7 +115,7 @@ def _measure(
     """
     process = process_seconds(0.0) if process is None else process
     prepare_torch(settings.hardware)
-    chosen, task, prompt = settings.policies[model], named(settings.task.name), settings.task.prompt
+    chosen, task, prompt = settings.policies[model], task_of(settings.task), settings.task.prompt
     if chosen.repo is not None and chosen.path is None:
         fetch.download(chosen)
     began = time.perf_counter()
@@ -215,7 +223,8 @@ def measure_training(
 
     train(policy, problems, task, prompt, few, 0, keep, engine=engine)
     prompt_tokens = fmean(len(policy.prompt_ids(task.messages(prompt, problem.question))) for problem in problems)
-    rows = [step.metrics for step in steps]
+    paying = _paying(training, steps[-1].completions)
+    rows = [{**step.metrics, "seconds_reward": step.metrics["seconds_reward"] + paying} for step in steps]
     longest = [max(row["length"] for row in step.completions) for step in steps]
     truncated = fmean(row["truncated"] for row in rows)
     if truncated >= ENDLESS and ready and training.estimator != "supervised":
@@ -226,6 +235,16 @@ def measure_training(
         "prompt_tokens": prompt_tokens,
         "lengths": None if cut else (fmean(row["length_mean"] for row in rows), float(max(longest))),
     }
+
+
+def _paying(training: Training, completions: list[dict[str, Any]]) -> float:
+    """Seconds that a function of the user's own takes for the completions of a step; a coin was asked instead of it."""
+    if not own.is_own(training.reward):
+        return 0.0
+    began = time.perf_counter()
+    for row in completions:
+        own.scores(training.reward, row["completion"], Problem("", row["question"], row["answer"]))
+    return time.perf_counter() - began
 
 
 def endless(policy: Policy, truncated: float, limit: int) -> str:
@@ -299,7 +318,7 @@ def _evaluation(
     watch = Watch()
     few = {"max_new_tokens": min(CAP, usual.max_new_tokens), "cross_check": False}
     few["samples_limit"] = min(PROMPTS, usual.samples_limit or PROMPTS)
-    shorter, task = usual.model_copy(update=few), named(settings.task.name)
+    shorter, task = usual.model_copy(update=few), task_of(settings.task)
     how = task, settings.task.prompt, shorter
     summary, items = evaluate(policy, data.test[: shorter.size], *how, watch, engine=engine)
     around = time.perf_counter() - began - watch.seconds

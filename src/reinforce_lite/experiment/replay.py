@@ -20,7 +20,7 @@ from reinforce_lite.report.verification.keys import decided, located
 from reinforce_lite.resources import keys
 from reinforce_lite.resources.precision import evaluation_of_job, training_of
 from reinforce_lite.stages import STAGES, Job, Layout, jobs
-from reinforce_lite.tasks import named
+from reinforce_lite.tasks import task_of
 from reinforce_lite.tasks.prepare import load_split
 
 SEED_BITS = 32
@@ -99,7 +99,7 @@ def _written_again(experiment: Experiment, settings: Settings, job: Job, chosen:
 
     layout, path = Layout.of(settings), Layout.of(settings).path(job, "outcomes")
     settings = decided(settings, job, record_of(layout.path(job)))
-    evaluation, task = evaluation_of_job(settings, job), named(settings.task.name)
+    evaluation, task = evaluation_of_job(settings, job), task_of(settings.task)
     prepare_torch(settings.hardware)
     device = settings.hardware.device
     policy = load(layout.needs(job)["policy"].parent, settings.policies[job.model], device)
@@ -154,7 +154,7 @@ def _taken_again(experiment: Experiment, settings: Settings, job: Job) -> Iterat
     policy = load(layout.needs(job)["policy"].parent, settings.policies[job.model], settings.hardware.device)
     kept = Keeper()
     train(
-        policy, load_split(layout.data, "train"), named(settings.task.name), settings.prompt(job.variant), training,
+        policy, load_split(layout.data, "train"), task_of(settings.task), settings.prompt(job.variant), training,
         int(job.seed or 0), stop=lambda completed: "one step is enough", progress=kept,
     )  # fmt: skip
     (again,) = kept.rows()

@@ -13,7 +13,7 @@ from reinforce_lite.io.provenance import origin
 from reinforce_lite.resources import keys
 from reinforce_lite.resources.precision import evaluation_of_job, training_of
 from reinforce_lite.stages import Job, Layout
-from reinforce_lite.tasks import Task, named
+from reinforce_lite.tasks import Task, task_of
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Run:
     @property
     def task(self) -> Task[Any]:
         """What its policy learns or answers."""
-        return named(self.settings.task.name)
+        return task_of(self.settings.task)
 
     @property
     def prompt(self) -> str:

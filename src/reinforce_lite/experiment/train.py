@@ -16,6 +16,7 @@ from reinforce_lite.learning.curves import training_summary
 from reinforce_lite.learning.loop import train
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import load, prepare_torch, save
+from reinforce_lite.tasks import own
 from reinforce_lite.tasks.prepare import load_split
 
 
@@ -93,6 +94,8 @@ def write_record(run: Run, rows: list[Any], how: dict[str, Any], accepted: Seque
     metrics = [row["metrics"] for row in rows]
     write_jsonl(run.path("metrics"), metrics)
     write_jsonl(run.path("completions"), (completion for row in rows for completion in row["completions"]))
+    if own.is_own(run.training.reward):
+        own.file_of(run.training.reward).copy(run.path().parent)  # whoever verifies the results asks it again
     files = sums(run.path("metrics"), run.path("completions"))
     summary = {**training_summary(metrics, run.training), **how, "sums": files, **run.provenance(accepted)}
     write_json(run.path(), summary)

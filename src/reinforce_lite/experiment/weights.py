@@ -8,7 +8,7 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.estimate import HUB_GB_S
 from reinforce_lite.experiment.places import existing
 from reinforce_lite.policy import files, hub
-from reinforce_lite.tasks import named
+from reinforce_lite.tasks import task_of
 
 
 def policies(settings: Settings) -> str:
@@ -53,7 +53,7 @@ def downloads(settings: Settings) -> str:
         if hub.uses_hub(policy := settings.policies[name]):
             lacks = hub.lacking(policy, f"policies.{name}.path")
             said.append(f"{policy.repo}: {_to_come(lacks, settings) if lacks else 'all files are here'}")
-    dataset = named(settings.task.name).remote(settings.task)
+    dataset = task_of(settings.task).remote(settings.task)
     if dataset and not _has_readme(dataset.repo, dataset.revision):
         try:
             hub.ask(dataset.repo, dataset.revision, "dataset")

@@ -16,14 +16,16 @@ from reinforce_lite.learning.estimators import Estimator
 from reinforce_lite.learning.supervised import completion_ids, preferred_stop
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Engine, Sampling
-from reinforce_lite.tasks import Problem, Task, reward, verdicts
+from reinforce_lite.tasks import Problem, Task, verdicts
+from reinforce_lite.tasks.own import earned
 
 
 @dataclass(frozen=True)
 class Experience:
     """The completions of one step, by problem (P) and member of its group (G).
 
-    A process scores its part of a step; the advantages are those of the whole, which an estimator may look at.
+    A process scores its part of a step; the advantages are those of the whole, which an estimator may look at. Parts
+    of a reward are those that a function of the user's own names.
     """
 
     problems: list[Problem]
@@ -32,6 +34,7 @@ class Experience:
     rewards_PG: list[list[float]]
     correct_PG: list[list[bool]]
     advantages_PG: list[list[float]] = field(default_factory=list)
+    parts_PG: list[list[dict[str, float]]] = field(default_factory=list)
 
     @classmethod
     def joined(cls, parts: "list[Experience]") -> "Experience":
@@ -103,9 +106,11 @@ def score(
     problems = [question.problem for question in questions]
     texts_PG = [[policy.text(completion.token_ids) for completion in group] for group in groups_PG]
     grades_PG = [[task.grade(t, problem) for t in texts] for problem, texts in zip(problems, texts_PG, strict=True)]
-    rewards_PG = []
-    for question, grades in zip(questions, grades_PG, strict=True):
-        tossed = coin(question.seed)
-        rewards_PG.append([reward(settings.reward, grade, tossed) for grade in grades])
+    paid_PG = []
+    for question, grades, texts in zip(questions, grades_PG, texts_PG, strict=True):
+        tossed, graded = coin(question.seed), zip(grades, texts, strict=True)
+        paid_PG.append([earned(settings.reward, grade, tossed, text, question.problem) for grade, text in graded])
+    rewards_PG = [[reward for reward, _ in paid] for paid in paid_PG]
+    parts_PG = [[parts for _, parts in paid] for paid in paid_PG]
     correct_PG = [[verdicts(grade)["strict"] for grade in grades] for grades in grades_PG]
-    return Experience(problems, groups_PG, texts_PG, rewards_PG, correct_PG)
+    return Experience(problems, groups_PG, texts_PG, rewards_PG, correct_PG, parts_PG=parts_PG)

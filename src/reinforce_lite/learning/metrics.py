@@ -9,6 +9,7 @@ import torch
 from reinforce_lite.learning.curves import point
 from reinforce_lite.learning.experience import Experience
 from reinforce_lite.learning.update import UpdateResult
+from reinforce_lite.tasks.own import named_parts
 
 
 class Clock:
@@ -53,6 +54,7 @@ def completion_rows(experience: Experience, step: int) -> list[dict[str, Any]]:
             "advantage": experience.advantages_PG[p][g],
             "length": len(completion.token_ids),
             "truncated": completion.finish_reason == "length",
+            **named_parts(experience.parts_PG[p][g]),
         }
         for p, problem in enumerate(experience.problems)
         for g, completion in enumerate(experience.groups_PG[p])

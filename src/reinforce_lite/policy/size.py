@@ -3,7 +3,7 @@
 from reinforce_lite.config import Scratch, Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.policy import files, hub
-from reinforce_lite.tasks import named
+from reinforce_lite.tasks import task_of
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<reply>")
 """Words that a model from scratch has beside those of its task."""
@@ -25,7 +25,7 @@ def sized(settings: Settings, ask_hub: bool = False) -> Settings:
 def _count(settings: Settings, name: str, ask_hub: bool) -> int:
     policy = settings.policies[name]
     if policy.from_scratch is not None:
-        return scratch_weights(policy.from_scratch, len(SPECIAL) + len(named(settings.task.name).vocabulary))
+        return scratch_weights(policy.from_scratch, len(SPECIAL) + len(task_of(settings.task).vocabulary))
     try:
         return files.weights(hub.snapshot(policy) if policy.path is None else policy.path)
     except UserError:

@@ -25,7 +25,7 @@ from reinforce_lite.report.seeds import over_seeds
 from reinforce_lite.report.summary import BOOTSTRAP_SEED, provenance, reconcile, summarise
 from reinforce_lite.report.summary_model import Summary
 from reinforce_lite.stages import EVALUATED, STAGES, TRAINED, Layout
-from reinforce_lite.tasks import named
+from reinforce_lite.tasks import task_of
 
 SUMMARY, VERDICTS, TRACES, PAGE = (STAGES["report"].files[name] for name in ("summary", "verdicts", "traces", "html"))
 
@@ -130,7 +130,7 @@ def _under_read(settings: Settings, run: Run) -> dict[str, Any]:
     pairs = paired(run.baseline / EVALUATED["outcomes"], run.evaluated / EVALUATED["outcomes"])
     resamples = settings.evaluation.bootstrap_resamples
     try:
-        figures = under_read(pairs, named(settings.task.name), resamples=resamples, seed=BOOTSTRAP_SEED)
+        figures = under_read(pairs, task_of(settings.task), resamples=resamples, seed=BOOTSTRAP_SEED)
     except ValueError as error:
         wrong = f"{run.baseline / EVALUATED['outcomes']}: a gold answer is none of the task: {error}"
         raise UserError(wrong, "restore the file from a copy, or evaluate both policies again") from error

@@ -94,6 +94,8 @@ def add_data_source(graph: Graph, experiment: Experiment) -> Reference:
     if source.get("repo"):
         return entities.add_hub_source(graph, source["repo"], source["revision"], dataset=True)
     how = "Local files that were checked to be the original ones" if "path" in source else "Made from task.seed"
+    if "train" in source:
+        how = "Questions of the user's own, from files whose SHA-256 stands in data/manifest.json"
     return graph.add("#data-source", "CreativeWork", name=experiment.settings.task.name, description=how)
 
 

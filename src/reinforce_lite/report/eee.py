@@ -70,7 +70,7 @@ def _write(
     items_written = list(_items(read_jsonl(path), {**identity, "model_id": model}, dataset))
     write_jsonl(target / items, items_written)
     details = {
-        "format": "jsonl",
+        "format": items.suffix.removeprefix("."),
         "file_path": items.as_posix(),
         "hash_algorithm": "sha256",
         "checksum": sha256_file(target / items),

@@ -12,7 +12,7 @@ from reinforce_lite.io.files import read_json
 from reinforce_lite.report.compare import Item, paired
 from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.stages import EVALUATED
-from reinforce_lite.tasks import Task, named
+from reinforce_lite.tasks import Task, task_of
 
 PARSERS = ("strict", "flexible", "lenient")
 Verdicts = dict[int, list[bool]]
@@ -39,7 +39,7 @@ def over_seeds(settings: Settings, folder: Path, model: str, *, seed: int) -> li
         UserError: an evaluation is absent or damaged.
     """
     found: dict[tuple[str, str], tuple[Verdicts, Verdicts]] = {}
-    task = named(settings.task.name)
+    task = task_of(settings.task)
     for run in (run for run in runs(settings, folder) if run.model == model and _evaluated(run)):
         pairs = paired(run.baseline / EVALUATED["outcomes"], run.evaluated / EVALUATED["outcomes"])
         for parser in PARSERS:

@@ -19,7 +19,7 @@ from reinforce_lite.io.provenance import computed_with, sha256_file
 from reinforce_lite.policy.identity import Sum, place_key, policy_key
 from reinforce_lite.resources.precision import evaluation_of, evaluation_of_job, training_of
 from reinforce_lite.stages import EVALUATE_AGAIN, POLICY, STAGES, Job, Layout
-from reinforce_lite.tasks import file_sum
+from reinforce_lite.tasks import own, own_sums
 
 Entries = dict[str, Any]
 
@@ -47,9 +47,16 @@ def training_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
 
 
 def as_keyed(training: Training, unread: Collection[str] = ()) -> Entries:
-    """The values of a training that stand in keys: without those that were added since, where they change nothing."""
+    """The values of a training that stand in keys: without those that were added since, where they change nothing.
+
+    Raises:
+        UserError: the file of an own reward cannot be loaded.
+    """
     same = {name for name, value in ADDED.items() if getattr(training, name) == value}
-    return training.model_dump(mode="json", exclude={*unread, *same})
+    values = training.model_dump(mode="json", exclude={*unread, *same})
+    if own.is_own(training.reward):  # its file counts, and not where that lies
+        return {**values, "reward": Path(training.reward).name, **own.sums(training.reward)}
+    return values
 
 
 def start_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
@@ -193,7 +200,7 @@ def _numbers(config: Settings, job: Job) -> Entries:
         f"policies.{job.model}.dtype": policy.dtype,
         f"policies.{job.model}.attention": policy.attention,
         "task.prompt": config.prompt(job.variant),
-        **file_sum(config.task.name),
+        **own_sums(config.task),
         "hardware.device": hardware.device,
         "hardware.cpu_threads": hardware.cpu_threads,
         # Older keys do not have it.

@@ -7,23 +7,23 @@ its path is the name of the task (`task: {name: my_task.py}`).
 import hashlib
 import random
 import re
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from reinforce_lite.errors import UserError
+from reinforce_lite.io.code import Code, code
 
 REGISTRY = {
     "countdown": "reinforce_lite.tasks.countdown",
     "gsm8k": "reinforce_lite.tasks.gsm8k",
+    "jsonl": "reinforce_lite.tasks.jsonl",
     "knights_knaves": "reinforce_lite.tasks.knights_knaves",
     "word_world": "reinforce_lite.tasks.word_world",
 }
@@ -169,6 +169,10 @@ class Task(ABC, Generic[OptionsT]):
     article_question: str | None = None
     harness_task: str | None = None
 
+    def of(self, options: OptionsT) -> "Task[OptionsT]":
+        """The task as options make it: itself, unless they decide what it grades by or which words it has."""
+        return self
+
     @abstractmethod
     def build(self, options: OptionsT) -> Dataset:
         """Load or generate the problems; no question stands in two splits.
@@ -243,6 +247,22 @@ class Task(ABC, Generic[OptionsT]):
         """What has to be downloaded; None for nothing."""
         return None
 
+    def grader(self) -> Code | None:
+        """The file of the user's own that grades, of a task that is no such file itself; None if there is none.
+
+        Raises:
+            UserError: it cannot be loaded.
+        """
+        return None
+
+    def made_of(self, options: OptionsT) -> dict[str, str]:
+        """The SHA-256 of each file of the user's that `build` reads, as the source of its dataset has them.
+
+        Raises:
+            UserError: one cannot be read.
+        """
+        return {}
+
 
 ALIASES = {"strict": "correct"}
 """Other names of scores."""
@@ -300,17 +320,19 @@ def named(name: str) -> Task[Any]:
 
 @cache
 def _from_file(path: Path) -> Task[Any]:
-    spec = spec_from_file_location(f"task_file_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} is no Python file", "correct task.name")
-    module = sys.modules[spec.name] = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # it is the user's own code
-        raise UserError(f"{path} cannot be loaded: {error}", "correct the file or task.name") from error
-    if not isinstance(task := getattr(module, "TASK", None), Task):
+    task: Any = getattr(code(path).module, "TASK", None)
+    if not isinstance(task, Task):
         raise UserError(f"{path} defines no TASK", "define one: TASK = <a subclass of Task>()")
     return task
+
+
+def task_of(options: Options) -> Task[Any]:
+    """The task that a section of the configuration names, as its options make it.
+
+    Raises:
+        UserError: as `named`.
+    """
+    return named(options.name).of(options)
 
 
 def read_options(section: Any) -> Options:
@@ -328,9 +350,12 @@ def read_options(section: Any) -> Options:
     return kind.model_validate(section)
 
 
-def file_sum(name: str) -> dict[str, str]:
-    """The SHA-256 of a task's own file, on which all results depend; nothing for a task of the package."""
-    return {} if name in REGISTRY else {"task file, sha256": hashlib.sha256(Path(name).read_bytes()).hexdigest()}
+def own_sums(options: Options) -> dict[str, str]:
+    """The SHA-256 of the user's own code in a task, on which all results depend: its file, or its grade's."""
+    if options.name not in REGISTRY:
+        return {"task file, sha256": hashlib.sha256(Path(options.name).read_bytes()).hexdigest()}
+    grader = task_of(options).grader()
+    return {f"{grader.path.name}, sha256": grader.sha256} if grader else {}
 
 
 def json_schema() -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What tasks share whose answer is a number: prompts that ask for it in a tag, and a grade that reads it there."""
 
+from collections.abc import Mapping, Sequence
+
 from reinforce_lite.tasks import Grade, Message, OptionsT, Problem, Task, answers, article
 
 TAGGED_EXAMPLE = "<answer>42</answer>"
@@ -43,8 +45,8 @@ PROMPTS = {
 class NumericTask(Task[OptionsT]):
     """A task whose gold answers are plain decimals."""
 
-    prompts = PROMPTS
-    scores = ("correct", "flexible", "format", "published", "released")
+    prompts: Mapping[str, Sequence[Message]] = PROMPTS
+    scores: tuple[str, ...] = ("correct", "flexible", "format", "published", "released")
 
     def unread(self, text: str) -> str | None:
         """Why the last complete answer tag holds no number; None if it holds one."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_json, read_jsonl, write_json, write_jsonl
-from reinforce_lite.tasks import Dataset, Demonstration, Options, Problem, file_sum, named
+from reinforce_lite.tasks import Dataset, Demonstration, Options, Problem, own_sums, task_of
 
 SPLITS = ("train", "dev", "test")
 DEMONSTRATIONS = "demonstrations"
@@ -25,7 +25,7 @@ def prepare(options: Options, folder: Path) -> dict[str, Any]:
     Raises:
         UserError: the data cannot be had, are not what they should be, or cannot be written.
     """
-    dataset = named(options.name).build(options)
+    dataset = task_of(options).build(options)
     check(dataset)
     (folder / MANIFEST).unlink(missing_ok=True)  # a run killed halfway must not leave an old manifest with new files
     parts = {name: [asdict(item) for item in getattr(dataset, name)] for name in (*SPLITS, DEMONSTRATIONS)}
@@ -34,9 +34,11 @@ def prepare(options: Options, folder: Path) -> dict[str, Any]:
     manifest = {
         "counts": {name: len(rows) for name, rows in parts.items()},
         "sha256": {_file(folder, name).name: _sha256(_file(folder, name)) for name in parts},
-        "source": {**dataset.source, **file_sum(options.name)},
+        "source": {**dataset.source, **own_sums(options)},
         "settings": options.model_dump(mode="json"),
     }
+    if (grader := task_of(options).grader()) is not None:
+        grader.copy(folder)  # whoever verifies the results asks it again
     write_json(folder / MANIFEST, manifest)
     return manifest
 

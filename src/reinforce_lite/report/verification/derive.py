@@ -24,7 +24,8 @@ from reinforce_lite.report.verification.advantages import derives, stated_or_der
 from reinforce_lite.report.verification.difference import ABSENT, Row, record_of, rows_of
 from reinforce_lite.report.verification.experiment import Experiment
 from reinforce_lite.stages import EVALUATED, STAGES, TRAINED, Job, Layout, jobs
-from reinforce_lite.tasks import Problem, Reward, Task, reward, verdicts
+from reinforce_lite.tasks import Problem, Reward, Task, verdicts
+from reinforce_lite.tasks.own import PARTS, earned, in_folder, named_parts
 
 PROBLEM = ("id", "question", "answer")
 ANSWER = ("id", "completion", "strict", "flexible", "truncated", "length")
@@ -40,14 +41,16 @@ DERIVED = ("prepare_dataset", "train", *EVALUATIONS, "compare", "report", "crate
 def grade(
     task: Task[Any], text: str, problem: Problem, chosen: Reward | None = None, rng: Random | None = None
 ) -> dict[str, Any]:
-    """What follows from a text: strict and flexible and, if one is given, the reward.
+    """What follows from a text: strict and flexible and, if one is given, the reward with its parts.
 
     Raises:
         ValueError: the answer is none of the task.
     """
     scores = task.grade(text, problem)
-    earned = {} if chosen is None else {"reward": reward(chosen, scores, rng or Random(0))}
-    return {**verdicts(scores), **earned}
+    if chosen is None:
+        return verdicts(scores)
+    paid, parts = earned(chosen, scores, rng or Random(0), text, problem)
+    return {**verdicts(scores), "reward": paid, **named_parts(parts)}
 
 
 @dataclass
@@ -206,18 +209,20 @@ class Derived:
         The speed follows from the seconds of the step itself.
         """
         size, rng = settings.completions_per_question, None
+        chosen = in_folder(settings.reward, self._at.train(*run))
         scored = []
         for position, one in enumerate(step):
             if position % size == 0:
                 rng = coin(question_seed(run[2], one["step"], position // size))
             try:
                 problem = Problem("", one["question"], one["answer"])
-                scored.append(grade(self.source.task, one["completion"], problem, settings.reward, rng))
+                scored.append(grade(self.source.task, one["completion"], problem, chosen, rng))
             except ValueError as error:
                 path = self._at.train(*run) / TRAINED["completions"]
                 wrong = f"{path}: an answer of step {one['step']} is none of the task: {error}"
                 raise UserError(wrong, "restore the file from a copy") from error
-        again = [{**one, "reward": scores["reward"]} for one, scores in zip(step, scored, strict=True)]
+        follows = [{key: one[key] for key in ("reward", PARTS) if key in one} for one in scored]
+        again = [{**one, **scores} for one, scores in zip(step, follows, strict=True)]
         # By the stated rewards: a reward that is wrong is named by itself.
         stated = (_by_group(step, key, size) for key in ("reward", "advantage"))
         for one, weight in zip(again, stated_or_derived(settings, *stated), strict=True):

@@ -13,6 +13,7 @@ from reinforce_lite.report.verification.difference import ABSENT, RESTORE, Check
 from reinforce_lite.report.verification.experiment import Experiment
 from reinforce_lite.resources import keys
 from reinforce_lite.stages import POLICY, STAGES, Job, Layout, jobs
+from reinforce_lite.tasks import own
 
 DECIDED = ("weights", "engine", "rollout_batch", "kv_cache_gib")
 """Settings of a training that may be `auto`; what they were decided to be on the machine that ran it is recorded."""
@@ -50,7 +51,8 @@ def located(experiment: Experiment) -> Settings:
     unknown = [name for name in here.models if here.policies[name].billions is None]
     counted = {name: _size(record_of(Layout(folder).policy(name) / POLICY)) for name in unknown}
     policies = {name: here.policies[name].counted(size) for name, size in counted.items()}
-    return here.model_copy(update={"policies": {**here.policies, **policies}})
+    task = own.kept(here.task, Layout(folder).data)
+    return here.model_copy(update={"policies": {**here.policies, **policies}, "task": task})
 
 
 def lacks(check: Check, experiment: Experiment, file: str, what: str, unbound: str) -> None:
@@ -67,10 +69,14 @@ def _size(policy: Row) -> int:
 
 
 def decided(settings: Settings, job: Job, made: Mapping[str, Any]) -> Settings:
-    """The settings with each `auto` of this job as it was decided where it ran, which may be another machine."""
+    """The settings with each `auto` of this job as it was decided where it ran, which may be another machine.
+
+    A reward of the user's own is the copy that lies with the training.
+    """
     if job.stage == "train":
         training, recorded = settings.variant(str(job.variant)), made.get("training") or {}
         chosen = {key: recorded[key] for key in DECIDED if getattr(training, key) == "auto" and key in recorded}
+        chosen["reward"] = own.in_folder(training.reward, Layout.of(settings).folder(job))
         variants = settings.training_variants
         changed = {**variants, str(job.variant): {**variants[str(job.variant)], **chosen}}
         return settings.model_copy(update={"training_variants": changed})
@@ -139,7 +145,9 @@ def _named(asked: Mapping[str, Any], now: Key, place: str) -> Iterator[Differenc
         present, recorded = (ABSENT if value is None else value for value in (change.now, change.there))
         split, suffix, _ = change.name.partition(", sha256")
         owner, _, rest = change.name.partition("policy ")
-        if suffix:
+        if suffix and split.endswith(".py"):
+            yield Difference(Path(split.removeprefix("training.")).name, "", "SHA-256", recorded, present)
+        elif suffix:
             yield Difference(f"data/{split}", "", "SHA-256", recorded, present)
         elif owner not in ("", "start ") or not rest:
             yield Difference("config.json", "", change.name, present, recorded)
