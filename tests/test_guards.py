@@ -61,7 +61,7 @@ GUARDS = [
     Guard(
         "an own reward has to give the same again", f"{SRC}/experiment/rewards.py",
         "if (again := own.scores(function, text, problem)) != given[-1]:", "if (again := given[-1]) != given[-1]:",
-        "experiment/test_rewards.py::test_preflight_refuses_what_would_fail_or_differ",
+        "experiment/test_own_function.py::test_preflight_refuses_what_would_fail_or_differ",
     ),
     Guard(
         "no question stands in train and test", f"{SRC}/tasks/rows.py",
