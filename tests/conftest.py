@@ -14,8 +14,10 @@ from reinforce_lite.policy import Policy
 from toys import toy_policy
 
 # Hypothesis fails what takes longer than 200 ms, be it only an import on a busy machine.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+# The same tree has the same verdict. HYPOTHESIS_PROFILE=search tries other and more examples.
+hypothesis.settings.register_profile("gate", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 # Inherited by every process that a test starts.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reinforce_lite.tasks import answers, numbers
@@ -176,6 +176,9 @@ KINDS: dict[str, list[tuple[str, str | None, str | None]]] = {
         ("1.**5**", None, "5"),
         ("10****10", None, None),
         ("3:30/5", None, None),
+        ("3:30.2", None, None),
+        ("0:0.2", None, None),
+        ("1e5.2", None, None),
         (r"\frac{1}{1}0", None, None),
         (r"\frac{1}{2}.5", None, None),
         (r"\frac{1}{2},500", None, None),
@@ -253,6 +256,8 @@ TEXTS = st.text() | st.lists(PIECES, max_size=8).map("".join)
 
 
 @given(TEXTS)
+@example("A.2")
+@example("so 3 apples.2.5 of them")
 def test_no_text_yields_a_number_that_does_not_stand_in_it(text: str) -> None:
     """Its digits do, as one piece, or as the pieces of a fraction or a mixed number."""
     for value in (answers.flexible(text), answers.strict(f"<answer>{text}</answer>"), answers.parse_number(text).value):
@@ -263,6 +268,8 @@ def test_no_text_yields_a_number_that_does_not_stand_in_it(text: str) -> None:
 def standing(text: str) -> set[Decimal]:
     """Every number that a reader could see in the text, read by another way than the grammar's."""
     text = re.sub(r"\{,\}|\\,|\\!", lambda match: "" if match[0] == "\\!" else ",", text)
+    # Behind a word or another point, a point ends a sentence: `apples.2`, `so ..2`.
+    text += "\n" + re.sub(r"(?:(?<=[^\W\d])|\.+)\.(?=[0-9])", " ", text)
     plain = [Decimal(piece.replace(",", "")) for piece in re.findall(r"[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+", text)]
     whole = [number for number in plain if number] or [Decimal(1)]
     halves = {top / bottom for top in plain for bottom in whole}

@@ -104,6 +104,8 @@ _OPERATED = re.compile(
     r"|(?<!\d)(?<!\d\s)\b(?:minus|negative)\s+$",
     re.IGNORECASE,
 )
+_RUN_ON = re.compile(r"\d[.,]$")
+"""The start of a number that is longer than one: `3:30.2`, `1e5.2`."""
 _MIXED = re.compile(r"\d(?:-|\s+(?:and|&)\s+)$")
 _OPERATING = re.compile(r"\^|\s?\\pi\b|[‰‱]|\s?[\u2044\u2215]")
 
@@ -214,6 +216,8 @@ def _in_running_text(text: str, found: re.Match[str]) -> Reading | None:
     if touching.isalpha() or touching == "_" or not _VISIBLE.search(run):
         return None
     before, after = text[max(0, start - 32) : start], text[end : end + 32]
+    if _RUN_ON.search(before):
+        return Reading.none("a badly formed number")
     if run == found[0] and _SECTION.fullmatch(run.rstrip(".,")):
         return None
     if after[:1].isalpha() and not found[0].endswith((".", ",")):
