@@ -19,7 +19,7 @@ from reinforce_lite.budget import decision
 from reinforce_lite.config import Settings, load
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import power_command
-from reinforce_lite.experiment import estimate_command, frame, ledger_command, status_command
+from reinforce_lite.experiment import estimate_command, frame, ledger_command, status_command, ui_command
 from reinforce_lite.io import interrupt
 from reinforce_lite.io.interrupt import Interrupted
 from reinforce_lite.io.keyed import ACCEPT
@@ -109,6 +109,11 @@ def traces(arguments: Arguments) -> None:
     traces_command.run(arguments)
 
 
+def ui(arguments: Arguments) -> None:
+    """Serve MLflow's pages, and print where the runs and the reports are."""
+    ui_command.run(arguments)
+
+
 def verify(arguments: Arguments) -> None:
     """Derive every number of a finished report again, from the per-item files up, and say what differs."""
     from reinforce_lite.experiment.replay import replay  # torch, if at all
@@ -135,10 +140,10 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, function: Callable[[Arguments], int | None], summary: str) -> argparse.ArgumentParser:
-        """A subcommand that calls a function; all but two, which take a folder, read a configuration."""
+        """A subcommand that calls a function; all but three, which take a folder, read a configuration."""
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(function=function)
-        if function not in (status, verify):
+        if function not in (status, ui, verify):
             text = "results/<experiment>/config.json, or YAML files, each laid over the one before"
             command.add_argument("--config", type=Path, nargs="+", required=True, metavar="FILE", help=text)
         return command
@@ -148,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
         if name not in commands.choices:
             _add_stage_options(add(name, stage, COMMANDS.get(name, row.message)), _stages(name))
     others: tuple[Callable[[Arguments], int | None], ...] = (
-        claims, estimate, export_eee, ledger, power, status, traces, verify,
+        claims, estimate, export_eee, ledger, power, status, traces, ui, verify,
     )  # fmt: skip
     for function in others:
         command = add(function.__name__.replace("_", "-"), function, str(function.__doc__).strip())
@@ -164,6 +169,7 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "power": power_command.add_options,
     "status": status_command.add_options,
     "traces": traces_command.add_options,
+    "ui": ui_command.add_options,
     "verify": verify_command.add_options,
 }
 

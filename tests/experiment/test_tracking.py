@@ -161,7 +161,7 @@ def test_a_child_from_start_to_end(client, settings):
     folder = Path(settings.tracking.artifacts, settings.experiment, run.info.run_id, "artifacts")
     assert sorted(path.name for path in folder.iterdir()) == ["completions.jsonl", "metrics.jsonl"]
 
-    assert run.data.metrics["gpu_hours"] == closed.device_hours == parent.data.metrics["gpu_hours"]
+    assert run.data.metrics["device_hours"] == closed.device_hours == parent.data.metrics["device_hours"]
     assert run.data.metrics["cost_usd"] == closed.usd == parent.data.metrics["cost_usd"]
     assert run.data.metrics["budget_remaining_usd"] == 10 - closed.usd == parent.data.metrics["budget_remaining_usd"]
     assert abs(run.info.end_time - run.info.start_time - closed.seconds * 1000) <= 1
@@ -178,7 +178,7 @@ def test_the_parent_adds_up_and_runs_until_the_last_child_ends(client, settings)
     parent = client.get_run(parent_id(settings))
     everything = attempts(ledger_path(settings))
     assert parent.info.status == "FINISHED" and len(everything) == 2
-    assert parent.data.metrics["gpu_hours"] == sum(attempt.device_hours for attempt in everything)
+    assert parent.data.metrics["device_hours"] == sum(attempt.device_hours for attempt in everything)
     assert parent.data.metrics["cost_usd"] == sum(attempt.usd for attempt in everything)
 
 
@@ -194,7 +194,7 @@ def test_the_next_stage_ends_the_run_of_a_killed_process(client, settings):
     assert killed.outcome == "killed" and run_of(client, settings, killed).info.status == "RUNNING"
     ledger, attempt, child = start(settings)
     run = run_of(client, settings, killed)
-    assert run.info.status == "KILLED" and run.data.metrics["gpu_hours"] == killed.device_hours
+    assert run.info.status == "KILLED" and run.data.metrics["device_hours"] == killed.device_hours
     child.end(ledger.close(attempt.id, "finished"))
 
 

@@ -2,6 +2,7 @@
 
 import atexit
 import fcntl
+import shlex
 import signal
 import sys
 import threading
@@ -25,16 +26,27 @@ def lock_results():
     """
     global RESULTS_LOCK  # keeps the file open
     RESULTS_LOCK = open(f"{RESULTS}/.workflow.lock", "a+")
-    try:
-        fcntl.flock(RESULTS_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    for tries_left in (
+        2,
+        1,
+        0,
+    ):  # `reinforce-lite status` shares it for an instant, to see whether it is held
+        try:
+            fcntl.flock(RESULTS_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            time.sleep(0.1 * bool(tries_left))
+    else:
         RESULTS_LOCK.seek(0)
         raise WorkflowError(
-            f"another Snakemake works on {RESULTS} ({RESULTS_LOCK.read().strip() or 'unknown'})\n"
+            f"another Snakemake works on {RESULTS} ({RESULTS_LOCK.readline().strip() or 'unknown'})\n"
             "  fix: let it finish, or stop it (kill its process) and run the same command again"
-        ) from None
+        )
     RESULTS_LOCK.truncate(0)
-    RESULTS_LOCK.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    RESULTS_LOCK.write(
+        f"process {os.getpid()} on {os.uname().nodename}\n"
+        f"{shlex.join(['snakemake', *sys.argv[1:]])}\n"
+    )
     RESULTS_LOCK.flush()
 
 
@@ -82,3 +94,27 @@ def still_rented():
             file=sys.stderr,
             flush=True,
         )
+
+
+def expected_cost():
+    """What the whole experiment is expected to cost by its last plan; `in_all` in the package's budget/outlook.py."""
+    path, plans = f"{RESULTS}/plan.json", []
+    if os.path.exists(path):
+        with open(path) as handle:
+            plans = json.load(handle).get("plans", [])
+    if not plans:
+        return "cost: not known yet: `reinforce-lite estimate` prices it"
+    plan, devices = plans[-1], config["hardware"].get("count", 1)
+    usd, seconds = plan["spent_usd"], 0
+    for job in plan["jobs"]:
+        if job["state"] == "pending":
+            expected, share = job["usd"]["expected"], job["share_usd"]
+            part = 1 if share is None or share >= expected else share / expected
+            usd += part * expected
+            seconds += part * job["device_seconds"]["expected"] / devices
+    # Cents above a dollar, as `dollars` in the package's budget/plan.py.
+    total, limit = (
+        f"${sum:,.2f}" if sum >= 1 else f"${sum:,.4f}"
+        for sum in (usd, plan["limit_usd"])
+    )
+    return f"cost: the plan expects {total} in all, of {limit}, and {seconds / 3600:.2f} hours for the rest"

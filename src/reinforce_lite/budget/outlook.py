@@ -4,10 +4,15 @@ A plan is made when a stage starts, and stands in plan.json; `status.described` 
 """
 
 import math
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reinforce_lite.budget.gate import RECENT, Meter
+from reinforce_lite.budget.plan import dollars
+from reinforce_lite.config import Hardware
+from reinforce_lite.io import clock
 from reinforce_lite.stages import Job
 
 
@@ -29,12 +34,12 @@ class Outlook:
 
     @classmethod
     def of(
-        cls, plan: Mapping[str, Any], devices: int, job: Job | None = None, ended: Collection[Job] = ()
+        cls, plan: Mapping[str, Any], hardware: Hardware, job: Job | None = None, ended: Collection[Job] = ()
     ) -> "Outlook":
         """Of a plan as plan.json has it, for a job of it; `ended` are those that need no more since."""
-        price = plan["usd_per_hour"] * devices / 3600
+        price = hardware.usd_per_hour * hardware.count / 3600
         own, others, most = 0.0, 0.0, math.inf
-        for planned, seconds, limit in _pending(plan, price, devices):
+        for planned, seconds, limit in _pending(plan, price, hardware.count):
             if planned == job:
                 own, most = seconds, limit
             elif planned not in ended:
@@ -57,10 +62,50 @@ class Outlook:
         return seconds * self.usd_per_second
 
 
-def total(plan: Mapping[str, Any], devices: int) -> tuple[float, float]:
-    """US dollars that a plan expects the whole experiment to cost, and hours from then on that what is left takes."""
-    outlook = Outlook.of(plan, devices)
-    return plan["spent_usd"] + outlook.usd(outlook.others_seconds), outlook.others_seconds / 3600
+@dataclass(frozen=True)
+class Figures:
+    """What an experiment costs and when it ends, while a stage runs: US dollars, and seconds from now on."""
+
+    spent_usd: float
+    expected_usd: float
+    stage_seconds: float
+    all_seconds: float
+
+
+class Pace:
+    """Tells the figures of a running stage after each of its steps.
+
+    Args:
+        outlook: of the plan, seen from the stage.
+        meter: what has been spent.
+        began: steady seconds at the start of the attempt.
+    """
+
+    def __init__(self, outlook: Outlook, meter: Meter, began: float) -> None:
+        self._outlook, self._meter, self._began = outlook, meter, began
+        self._seen: deque[tuple[float, int]] = deque(maxlen=RECENT)
+
+    def after(self, done: int, of: int) -> Figures:
+        """The figures after so many of its steps."""
+        now, outlook = clock.steady_seconds(), self._outlook
+        self._seen.append((now, done))
+        (first, before), took = self._seen[0], None
+        if done > before:
+            took = (now - first) / (done - before)
+        own = outlook.own_left(now - self._began, of - done, took)
+        every, spent = own + outlook.others_seconds, self._meter.spent()
+        return Figures(spent, spent + outlook.usd(every), own, every)
+
+
+def in_all(plan: Mapping[str, Any], hardware: Hardware) -> str:
+    """What a plan expects the whole experiment to cost, and how long what was left of it takes, in words.
+
+    `expected_cost` in workflow/rules/processes.smk says the same where the package is not installed.
+    """
+    outlook = Outlook.of(plan, hardware)
+    usd, hours = plan["spent_usd"] + outlook.usd(outlook.others_seconds), outlook.others_seconds / 3600
+    limit = dollars(plan["limit_usd"])
+    return f"cost: the plan expects {dollars(usd)} in all, of {limit}, and {hours:.2f} hours for the rest"
 
 
 def _pending(plan: Mapping[str, Any], usd_per_second: float, devices: int) -> Iterable[tuple[Job, float, float]]:

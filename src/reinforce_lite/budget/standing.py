@@ -151,7 +151,7 @@ class Observer:
         if not plans:
             return None, None, None
         ended = [one for one, how in states.items() if how != "pending"]
-        outlook = Outlook.of(plans[-1], self._settings.hardware.count, job, ended)
+        outlook = Outlook.of(plans[-1], self._settings.hardware, job, ended)
         took = fmean(steps.seconds) if steps and steps.seconds else None
         own = outlook.own_left(elapsed, steps.of - steps.done if steps else 0, took)
         every = own + outlook.others_seconds

@@ -22,22 +22,26 @@ def run(run: Run, paid: Paid) -> None:
     policy = load(run.need("policy").parent, run.policy, settings.hardware.device)
     problems = load_split(run.layout.data, "test")[: evaluation.limit]
     greedy = -(-len(problems) // evaluation.size)
-    gate.begin(greedy + evaluation.sampled_batches(len(problems)), "batch")
+    batches = greedy + evaluation.sampled_batches(len(problems))
+    gate.begin(batches, "batch")
+
+    def after(done: int) -> dict[str, str]:
+        gate.check(done)
+        return paid.show(done, batches)
+
     samples: list[dict[str, Any]] = []
     run.path().with_name(sampling.SAMPLES).unlink(missing_ok=True)  # of an earlier evaluation
     # One engine for both kinds of answers: vLLM cannot be opened twice in a process.
     with sampling.opened_for(policy, evaluation) as engine:
         written = Written(run.layout.resume(run.job) / "completions.jsonl", run.key)
-        summary, items = harness.evaluate(
-            policy, problems, run.task, run.prompt, evaluation, written, gate.check, engine
-        )
+        summary, items = harness.evaluate(policy, problems, run.task, run.prompt, evaluation, written, after, engine)
         if evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, run.task, evaluation)
         accepted = written.accepted
         if evaluation.samples:
             drawn = Written(run.layout.resume(run.job) / sampling.SAMPLES, run.key)
-            after = lambda done: gate.check(greedy + done)  # noqa: E731
-            samples = sampling.sample(policy, problems, run.task, run.prompt, evaluation, drawn, after, engine)
+            later = lambda done: after(greedy + done)  # noqa: E731
+            samples = sampling.sample(policy, problems, run.task, run.prompt, evaluation, drawn, later, engine)
             accepted = [*accepted, *drawn.accepted]
     write(run, summary, items, samples, accepted)
     print(f"{run.job}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)

@@ -38,6 +38,8 @@ from reinforce_lite.stages import STAGES, Layout
 
 PAUSE_SECONDS = 60.0
 """After a failed call MLflow is left alone for so long: a locked database makes every call wait, on rented time."""
+SPARING = 50
+"""After a stage has shown the parent its figures, it does not for so many times as long: a fiftieth of its time."""
 MOST_POINTS = 2000
 """Of a longer curve a rebuild logs every n-th step: MLflow takes minutes for all of it, and draws fewer. The file has
 them all."""
@@ -80,14 +82,14 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
     if stage.evaluates:
         engine = {"engine": record.get("engine", settings.evaluation.engine)}
         chosen = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
-        params = {**job.run, "evaluation": evaluation_of_job(chosen, job).model_dump(mode="json")}
+        params = {**job.run, "n": record.get("n"), "evaluation": evaluation_of_job(chosen, job).model_dump(mode="json")}
         return Results(params, [{"step": 0, **evaluation_metrics(record)}], list(files.values()), dataset, origin)
     return Results(record, [], list(files.values()), dataset, origin)
 
 
 def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
     """The single numbers of an evaluation.json, for curves; avg_at_k among them if answers were sampled."""
-    names = ("n", "strict", "flexible", "truncated", "length_mean")
+    names = ("strict", "flexible", "truncated", "length_mean")
     figures = {name: evaluation[name] for name in names if name in evaluation}
     return figures | ({"avg_at_k": evaluation["sampled"]["strict"]["avg"]} if "sampled" in evaluation else {})
 
@@ -142,15 +144,13 @@ def complete(experiment: Experiment, parent: Any, run: Any, attempt: Attempt, sp
 
 
 def cost_row(experiment: Experiment, step: int, last: Attempt, hours: float, usd: float, spent: float) -> Row:
-    """A point of the curves of cost at the end of an attempt: hours and US dollars, the limit, and what is left."""
-    limit = experiment.settings.budget.limit_usd
+    """A point of the curves of cost at the end of an attempt: hours and US dollars, and what is left of the limit."""
     return {
         "step": step,
         "when": milliseconds(last.ended),
-        "gpu_hours": hours,
+        "device_hours": hours,
         "cost_usd": usd,
-        "budget_limit_usd": limit,
-        "budget_remaining_usd": limit - spent,
+        "budget_remaining_usd": experiment.settings.budget.limit_usd - spent,
     }
 
 
@@ -173,12 +173,21 @@ class LiveRun:
         self._monitor: Any = None
         self._run_id = ""
         self._warned, self._paused_until = False, 0.0
+        self._place, self._parent_until = 0, 0.0
         self._guard(self._start, attempt)
 
     def log_metrics(self, rows: Sequence[Row]) -> None:
         """Log curves: each row has `step` and the numbers of that step; other values are left out."""
         if self._experiment is not None:
             self._guard(self._experiment.log_metrics, self._run_id, rows)
+
+    def show(self, figures: Mapping[str, float | None]) -> None:
+        """Log figures of the whole experiment to the parent, unless that has just taken more than its share of time."""
+        began = time.monotonic()
+        if self._experiment is not None and began >= self._parent_until:
+            row = {"step": self._place, **figures}
+            self._guard(self._experiment.log_metrics, self._parent.info.run_id, [row])
+            self._parent_until = time.monotonic() + SPARING * (time.monotonic() - began)
 
     def end(self, attempt: Attempt) -> None:
         """End the run with its attempt, complete it from the result files, and bring the parent up to date."""
@@ -193,6 +202,7 @@ class LiveRun:
         _end_killed(experiment, self._parent)
         self._run_id = experiment.create_run(self._parent, attempt, provenance.origin()).info.run_id
         experiment.client.update_run(self._parent.info.run_id, status="RUNNING")
+        self._place = len(attempts(ledger_path(self._settings)))
         self._experiment = experiment
         self._monitor = monitor(self._settings, self._run_id)
 
@@ -200,6 +210,7 @@ class LiveRun:
         others = [row for row in attempts(ledger_path(self._settings)) if row.id != attempt.id]
         last = totals(experiment, [*others, attempt])[-1]
         experiment.log_metrics(self._parent.info.run_id, [last])
+        experiment.tag_cost(self._parent, last)
         if not any(other.outcome == "running" for other in others):
             experiment.terminate(experiment.client.get_run(self._parent.info.run_id), attempt)
         results = results_of(self._settings, attempt) if attempt.outcome == "finished" else Results()
@@ -271,6 +282,7 @@ def _rebuild(settings: Settings, everything: Sequence[Attempt]) -> int:
     ended = [total for attempt, total in zip(everything, curves, strict=True) if attempt.outcome != "running"]
     parent = experiment.client.get_run(parent.info.run_id)
     experiment.log_missing(parent, ended, {})
+    experiment.tag_cost(parent, curves[-1])
     if len(ended) == len(everything):
         experiment.terminate(parent, everything[-1])
     return len(ended)
@@ -287,7 +299,7 @@ def _owners(everything: Sequence[Attempt]) -> set[int]:
     return set({row.job: place for place, row in enumerate(everything) if row.outcome == "finished"}.values())
 
 
-def publish(settings: Settings, note: str, figures: Mapping[str, float], files: Iterable[Path]) -> None:
+def publish(settings: Settings, note: str, figures: Mapping[str, float], files: Iterable[Path], gain: str = "") -> None:
     """Put the result where one looks first: on the experiment's parent run. Trouble is a warning.
 
     Args:
@@ -295,10 +307,12 @@ def publish(settings: Settings, note: str, figures: Mapping[str, float], files: 
         note: the run's description, in markdown.
         figures: metrics by name.
         files: its artifacts; those of an earlier report are replaced.
+        gain: of each model, for the list of runs.
     """
     try:
         experiment, parent = open_experiment(settings)
-        experiment.client.set_tag(parent.info.run_id, "mlflow.note.content", note)
+        for key, value in (("mlflow.note.content", note), ("gain", gain)):
+            experiment.client.set_tag(parent.info.run_id, key, value)
         experiment.log_metrics(parent.info.run_id, [{"step": 0, **figures}])
         experiment.log_artifacts(parent, files)
         _tag_root(experiment, parent, "report")
