@@ -222,7 +222,8 @@ class Follower:
                     if not line.endswith(b"\n"):
                         break  # it is being written
                     self._ends[path] += len(line)
-                    self._take(line.partition(b" ")[2].decode())
+                    with suppress(ValueError):  # a flipped bit, which the stage will find
+                        self._take(line.partition(b" ")[2].decode())
         return self._steps
 
     def _take(self, text: str) -> None:

@@ -161,7 +161,7 @@ def _steps(steps: Steps) -> Iterable[tuple[str, str]]:
     share = steps.done / steps.of
     full = round(CURVE * min(1.0, share))
     yield steps.unit, f"{_blocks()[-1] * full}{'.' * (CURVE - full)} {steps.done:,}/{steps.of:,} ({share:.0%})"
-    known = [value for value in steps.values if value is not None]
+    known = [mean for mean in column_means(steps.values) if mean is not None]
     if steps.curve and known:
         yield steps.curve, f"{sparkline(steps.values)} {known[-1]:.3g}, from {known[0]:.3g}"
 
@@ -223,21 +223,23 @@ def line(standing: Standing) -> str:
     return ", ".join(filter(None, parts))
 
 
+def column_means(values: Sequence[float | None], columns: int = CURVE) -> list[float | None]:
+    """The mean of as many values as share a column; None where none is a number."""
+    width = min(columns, len(values))
+    ends = [len(values) * n // width for n in range(width + 1)] if width else []
+    parts = [[v for v in values[a:b] if v is not None and isfinite(v)] for a, b in pairwise(ends)]
+    return [fmean(part) if part else None for part in parts]
+
+
 def sparkline(values: Sequence[float | None], columns: int = CURVE) -> str:
-    """A curve as blocks, each the mean of as many steps as share a column; a blank where none has a number.
+    """A curve as blocks, with a blank where no step has a number.
 
     >>> sparkline([0.0, 0.5, None, 1.0])
     '▁▅ █'
     """
-    if not values:
-        return ""
-    width = min(columns, len(values))
-    ends = [len(values) * n // width for n in range(width + 1)]
-    parts = [[v for v in values[a:b] if v is not None and isfinite(v)] for a, b in pairwise(ends)]
-    means = [fmean(part) if part else None for part in parts]
+    means, blocks = column_means(values, columns), _blocks()
     known = [mean for mean in means if mean is not None]
     low, span = (min(known), max(known) - min(known)) if known else (0.0, 0.0)
-    blocks = _blocks()
     scale = (len(blocks) - 1) / span if span else 0.0
     return "".join(" " if mean is None else blocks[round((mean - low) * scale)] for mean in means)
 

@@ -199,10 +199,9 @@ class LiveRun:
 
     def _start(self, attempt: Attempt) -> None:
         experiment, self._parent = open_experiment(self._settings)
-        _end_killed(experiment, self._parent)
+        self._place = _end_killed(experiment, self._parent)
         self._run_id = experiment.create_run(self._parent, attempt, provenance.origin()).info.run_id
         experiment.client.update_run(self._parent.info.run_id, status="RUNNING")
-        self._place = len(attempts(ledger_path(self._settings)))
         self._experiment = experiment
         self._monitor = monitor(self._settings, self._run_id)
 
@@ -230,8 +229,12 @@ class LiveRun:
             self._warned = True
 
 
-def _end_killed(experiment: Experiment, parent: Any) -> None:
-    """End the runs that still say RUNNING although the ledger says that their process has gone."""
+def _end_killed(experiment: Experiment, parent: Any) -> int:
+    """End the runs that still say RUNNING although the ledger says that their process has gone.
+
+    Returns:
+        How many attempts the ledger has.
+    """
     everything = attempts(ledger_path(experiment.settings))
     places, owners = {attempt.id: place for place, attempt in enumerate(everything)}, _owners(everything)
     for run in experiment.runs(f"{CHILDREN} and attributes.status = 'RUNNING'"):
@@ -240,6 +243,7 @@ def _end_killed(experiment: Experiment, parent: Any) -> None:
             results = results_of(experiment.settings, everything[place]) if place in owners else Results()
             spent = sum(attempt.usd for attempt in everything[: place + 1])
             complete(experiment, parent, run, everything[place], spent, results)
+    return len(everything)
 
 
 def rebuild(settings: Settings, locked_seconds: float = LOCKED_SECONDS) -> int:

@@ -38,18 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
         UserError: there is no database, the port is taken, the extra for passwords is missing, or the server ended.
     """
     database = arguments.results.absolute() / "mlflow.db"
-    if not database.exists():
-        raise UserError(f"{database} does not exist: nothing has been run", "run make tiny first, or name --results")
-    if arguments.auth and find_spec("flask_wtf") is None:
-        raise UserError(
-            "MLflow asks for passwords only with its extra", "pip install 'mlflow[auth]' into this environment"
-        )
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, arguments.port))
-        except OSError as error:
-            raise UserError(f"port {arguments.port} is taken ({error.strerror})", "name another --port") from error
+    _check(database, arguments)
     if not arguments.auth:
         print("note: any user of this machine may read and change what this server shows; --auth asks for a password")
     command = [
@@ -62,11 +51,25 @@ def run(arguments: argparse.Namespace) -> None:
         _wait(server, f"http://{HOST}:{arguments.port}")
         print("\n".join(addresses(database, arguments.port)), flush=True)
         server.wait()
-    except Interrupted:
-        pass
+    except Interrupted:  # Ctrl-C is the way to leave
+        return
     finally:
         server.terminate()
         server.wait()
+
+
+def _check(database: Path, arguments: argparse.Namespace) -> None:
+    """See that a server can start."""
+    if not database.exists():
+        raise UserError(f"{database} does not exist: nothing has been run", "run make tiny first, or name --results")
+    if arguments.auth and find_spec("flask_wtf") is None:
+        raise UserError("MLflow asks for passwords only with its extra", "install mlflow[auth] into this environment")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, arguments.port))
+        except OSError as error:
+            raise UserError(f"port {arguments.port} is taken ({error.strerror})", "name another --port") from error
 
 
 def _wait(server: "subprocess.Popen[bytes]", address: str) -> None:
