@@ -1,19 +1,23 @@
-"""`snakemake -n` says what the experiment will cost, as far as it is known."""
+"""`snakemake -n` and every step of a run say what the experiment will cost, as far as it is known."""
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 from dag_runner import Workflow, rules_file
+from mlflow import MlflowClient
 
 from ledger_lines import HARDWARE
 from reinforce_lite.budget import status
 from reinforce_lite.budget.forecast import Duration, Interval
 from reinforce_lite.budget.outlook import in_all
 from reinforce_lite.budget.plan import Entry, make
+from reinforce_lite.budget.standing import WORKFLOW_LOCK
+from reinforce_lite.cli import main
 from reinforce_lite.stages import Job
 
 
@@ -38,6 +42,7 @@ def test_the_workflow_says_what_the_package_does(limit: float, tmp_path: Path) -
     assert expected_cost() == in_all(planned(limit), HARDWARE)
 
 
+@pytest.mark.slow
 def test_a_dry_run_ends_with_the_cost(workflow: Workflow) -> None:
     done = workflow.run("-n")
     assert done.returncode == 0 and done.stdout.rstrip().endswith("`reinforce-lite estimate` prices it"), done.stdout
@@ -45,3 +50,23 @@ def test_a_dry_run_ends_with_the_cost(workflow: Workflow) -> None:
     (workflow.results() / "plan.json").write_text(json.dumps({"plans": [planned(10.0)]}))
     last = workflow.run("-n").stdout.rstrip().splitlines()[-1]
     assert last.startswith("cost: the plan expects $0.") and last.endswith(" hours for the rest")
+
+
+@pytest.mark.slow
+def test_a_run_says_at_each_step_what_it_costs_and_when_it_ends(
+    finished: Workflow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished.folder)
+    logs = finished.folder / "logs/mini"
+    assert "cost: the plan expects $0." in (logs / "preflight.log").read_text()
+    for log in ("train/tiny-llama/leave_one_out/seed0", "evaluate_baseline/tiny-llama", "fetch_policy/tiny-llama"):
+        assert re.search(r"usd=\$0\.\d+ of \$0\.\d+, all_ends=\w{3} \d\d:\d\d", (logs / f"{log}.log").read_text()), log
+    client = MlflowClient(f"sqlite:///{finished.folder}/results/mlflow.db")
+    experiment = client.get_experiment_by_name("mini")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`reinforce_lite.experiment` = 'mini'")
+    assert parent.data.metrics.keys() >= {"cost_usd", "expected_usd", "hours_left", "stage_step", "reward_mean"}
+    assert re.fullmatch(r"tiny-llama [-+]\d+\.\d \[.*\]", parent.data.tags["gain"])
+    assert (finished.results() / WORKFLOW_LOCK).read_text().splitlines()[1].startswith("snakemake --cores 1 --config")
+    assert main(["status", "results/mini"]) == 0
+    shown = capsys.readouterr().out
+    assert "mini: finished" in shown and "read results/mini/report.html" in shown
