@@ -168,7 +168,7 @@ def test_a_finished_experiment_elsewhere(stored: Path, capsys: pytest.CaptureFix
     assert "a copy: finished" in text and f"{stored}/report.html" in text.replace("\n" + " " * 12, " ")
     assert re.search(r"reward +█▁█ tiny-llama seed0 \+0\.0 \[\+0\.0, \+0\.0\] points", text)
     assert main(["status", "--watch", str(stored)]) == 0  # ends by itself, and has no terminal
-    assert re.fullmatch(r"\d\d:\d\d:\d\d finished, \$0\.0010 spent\n", capsys.readouterr().out)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d finished, \$0\.0010 spent in .* limit\n", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("columns", [80, 40, 20])

@@ -1,5 +1,6 @@
 """`snakemake -n` and every step of a run say what the experiment will cost, as far as it is known."""
 
+import fcntl
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from mlflow import MlflowClient
 
 from ledger_lines import HARDWARE
 from reinforce_lite.budget import status
+from reinforce_lite.budget.device_lock import held
 from reinforce_lite.budget.forecast import Duration, Interval
 from reinforce_lite.budget.outlook import in_all
 from reinforce_lite.budget.plan import Entry, make
@@ -50,6 +52,21 @@ def test_a_dry_run_ends_with_the_cost(workflow: Workflow) -> None:
     (workflow.results() / "plan.json").write_text(json.dumps({"plans": [planned(10.0)]}))
     last = workflow.run("-n").stdout.rstrip().splitlines()[-1]
     assert last.startswith("cost: the plan expects $0.") and last.endswith(" hours for the rest")
+
+
+def test_who_looks_whether_snakemake_runs_is_not_in_its_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"RESULTS": str(tmp_path), "shell": MagicMock(), "os": os, "json": json, "config": {}}
+    rules = rules_file("processes", **names)
+    with (tmp_path / WORKFLOW_LOCK).open("a") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr(rules["time"], "sleep", lambda seconds: fcntl.flock(looking, fcntl.LOCK_UN))
+        rules["lock_results"]()
+    monkeypatch.undo()
+    assert held(tmp_path / WORKFLOW_LOCK)
+    with pytest.raises(rules["WorkflowError"], match=r"another Snakemake works on .* on "):
+        rules_file("processes", **names)["lock_results"]()
+    rules["RESULTS_LOCK"].close()
+    assert not held(tmp_path / WORKFLOW_LOCK) and not held(tmp_path / "no such file")
 
 
 @pytest.mark.slow

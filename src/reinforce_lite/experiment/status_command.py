@@ -101,9 +101,9 @@ def _watch(settings: Settings, observer: Observer) -> None:
             lines = screen(settings, standing, size.columns)
             if terminal:
                 print("\x1b[H\x1b[J" + "\n".join(lines[: size.lines - 1]), end="", flush=True)
-            elif (text := line(standing)) != before:
-                print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
-                before = text
+            elif (what := progress(standing)) != before:
+                print(f"{datetime.now():%H:%M:%S} {what}, {_money(settings, standing)}", flush=True)
+                before = what
             if standing.state in ("finished", "refused"):
                 return
             time.sleep(WATCH_SECONDS)
@@ -211,15 +211,14 @@ def _command(settings: Settings) -> str:
     return f"snakemake --cores 1 --configfile {_seen(config)}" if config.exists() else "snakemake --cores 1"
 
 
-def line(standing: Standing) -> str:
-    """How it stands in one line, without what changes by itself."""
+def progress(standing: Standing) -> str:
+    """What an experiment is at, without what changes by itself."""
     steps = standing.steps
     parts = [standing.state, str(standing.job or "")]
     if steps is not None and steps.of:
         known = [value for value in steps.values if value is not None]
         parts.append(f"{steps.unit} {steps.done}/{steps.of}")
         parts += [f"{steps.curve} {known[-1]:.3g}"] if steps.curve and known else []
-    parts.append(f"{dollars(standing.spent_usd)} spent")
     return ", ".join(filter(None, parts))
 
 
@@ -246,7 +245,7 @@ def sparkline(values: Sequence[float | None], columns: int = CURVE) -> str:
 
 def _blocks() -> str:
     try:
-        BLOCKS.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+        BLOCKS.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         return PLAIN_BLOCKS
     return BLOCKS
