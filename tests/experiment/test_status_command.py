@@ -78,8 +78,8 @@ def test_nothing_was_started(settings: Settings, tmp_path: Path, capsys: pytest.
     config = tmp_path / "mine.json"
     config.write_text(settings.model_dump_json())
     assert main(["status", "--config", str(config)]) == 0
-    text = capsys.readouterr().out
-    assert "small: not started" in text and "`reinforce-lite estimate`" in text and "next        snakemake" in text
+    text = "".join(capsys.readouterr().out.split())  # a long path takes several lines
+    assert "small:notstarted" in text and "`reinforce-liteestimate`" in text and f"--configfile{config}" in text
     assert not settings.folder.exists()
 
 
@@ -112,7 +112,7 @@ def test_beside_a_training(small: Settings) -> None:
     assert rows["reward"].startswith("▁") and "█ " in rows["reward"]
     assert "$10.00 limit" in rows["dollars"] and "expected in all" in rows["dollars"]
     assert "this stage at " in rows["ends"] and "all of it at " in rows["ends"]
-    assert rows["checkpoint"].startswith("after 130, ") and rows["next"] == "nothing: it runs"
+    assert rows["checkpoint"].startswith("after step 130, ") and rows["next"] == "nothing: it runs"
     assert look.stage_seconds == pytest.approx(63 * 2.0)  # by the last steps, not by the plan
     assert look.all_seconds == pytest.approx(63 * 2.0 + 100 * (len(jobs(small)) - 1), abs=1)
 
@@ -165,7 +165,7 @@ def test_refused_by_the_gate(preflighted: Settings) -> None:
 def test_a_finished_experiment_elsewhere(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(stored)]) == 0
     text = capsys.readouterr().out
-    assert "a copy: finished" in text and f"{stored}/report.html" in text.replace("\n" + " " * 12, " ")
+    assert "a copy: finished" in text and f"{stored}/report.html".replace(" ", "") in "".join(text.split())
     assert re.search(r"reward +█▁█ tiny-llama seed0 \+0\.0 \[\+0\.0, \+0\.0\] points", text)
     assert main(["status", "--watch", str(stored)]) == 0  # ends by itself, and has no terminal
     assert re.fullmatch(r"\d\d:\d\d:\d\d finished, \$0\.0010 spent in .* limit\n", capsys.readouterr().out)

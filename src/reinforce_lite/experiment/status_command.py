@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -60,11 +61,11 @@ def run(arguments: argparse.Namespace) -> None:
         UserError: there is no experiment, or its ledger or a result cannot be read.
     """
     settings = _settings(arguments)
-    observer = Observer(settings)
+    observer, files = Observer(settings), arguments.config or ()
     with suppress(Interrupted, BrokenPipeError):  # Ctrl-C is the way to leave
         if arguments.watch:
-            return _watch(settings, observer)
-        print("\n".join(screen(settings, observer.look(), _size().columns)), flush=True)
+            return _watch(settings, observer, files)
+        print("\n".join(screen(settings, observer.look(), _size().columns, files)), flush=True)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -89,7 +90,7 @@ def _latest() -> Path:
     return started[-1].parent
 
 
-def _watch(settings: Settings, observer: Observer) -> None:
+def _watch(settings: Settings, observer: Observer, files: Sequence[Path]) -> None:
     """Draw it again and again until the experiment is finished; lines that say what changed if there is no terminal."""
     terminal, before = sys.stdout.isatty(), ""
     lines: list[str] = []
@@ -98,7 +99,7 @@ def _watch(settings: Settings, observer: Observer) -> None:
         while True:
             standing = observer.look()
             size = _size()
-            lines = screen(settings, standing, size.columns)
+            lines = screen(settings, standing, size.columns, files)
             if terminal:
                 print("\x1b[H\x1b[J" + "\n".join(lines[: size.lines - 1]), end="", flush=True)
             elif (what := progress(standing)) != before:
@@ -116,20 +117,27 @@ def _size() -> os.terminal_size:
     return shutil.get_terminal_size((WIDTH, 24))
 
 
-def screen(settings: Settings, standing: Standing, columns: int = WIDTH, now: datetime | None = None) -> list[str]:
-    """The lines of the screen, none wider than the terminal or 80 columns."""
-    now, width = now or datetime.now(), min(columns, WIDTH)
+def screen(settings: Settings, standing: Standing, columns: int = WIDTH, files: Sequence[Path] = ()) -> list[str]:
+    """The lines of the screen, none wider than the terminal or 80 columns.
+
+    Args:
+        settings: the experiment.
+        standing: how it stands.
+        columns: of the terminal.
+        files: the configuration, if it was given as files.
+    """
+    width = min(columns, WIDTH)
     room = max(width, NARROW) - INDENT
     lines: list[str] = []
-    for name, text in _rows(settings, standing, now):
+    for name, text in _rows(settings, standing, files):
         parts = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
         lines += [f"{head:<{INDENT}}{part}"[:width] for head, part in zip_longest([name], parts, fillvalue="")]
     return lines
 
 
-def _rows(settings: Settings, standing: Standing, now: datetime) -> Iterable[tuple[str, str]]:
+def _rows(settings: Settings, standing: Standing, files: Sequence[Path]) -> Iterable[tuple[str, str]]:
     """Names and texts of the screen."""
-    last = standing.last
+    now, last = datetime.now(), standing.last
     yield "experiment", f"{settings.experiment}: {standing.state}, {now:%H:%M:%S}"
     if standing.job is not None:
         yield "stage", str(standing.job)
@@ -144,17 +152,17 @@ def _rows(settings: Settings, standing: Standing, now: datetime) -> Iterable[tup
     if standing.all_seconds is not None:
         stage = "" if standing.stage_seconds is None else f"this stage {_when(now, standing.stage_seconds)}, "
         yield "ends", f"{stage}all of it {_when(now, standing.all_seconds)}"
-    if standing.checkpoint is not None:
+    if standing.checkpoint is not None and standing.steps is not None:
         step, age = standing.checkpoint
-        yield "checkpoint", f"after {step:,}, {_long(age)} ago"
+        yield "checkpoint", f"after {standing.steps.unit} {step:,}, {_long(age)} ago"
     counts = {how: standing.states.count(how) for how in ("done", "not run")}
     refused = f", {counts['not run']} not run" if counts["not run"] else ""
-    yield "stages", f"{counts['done']} of {len(standing.states)} done{refused}"
+    yield "stages", f"{counts['done']} of {len(standing.states)} done on the device{refused}"
     if standing.reason:
         yield "budget", standing.reason
     if standing.state == "finished":
         yield from _gains(settings)
-    yield "next", _next(settings, standing)
+    yield "next", _next(settings, standing, files)
 
 
 def _steps(steps: Steps) -> Iterable[tuple[str, str]]:
@@ -187,28 +195,27 @@ def _gains(settings: Settings) -> Iterable[tuple[str, str]]:
                 rows = read_jsonl(layout.path(Job("train", model, variant, seed), "metrics"))
                 low, high = (100 * end for end in compared["ci95"])
                 curve = sparkline([row["reward_mean"] for row in rows], CURVE // 2)
-                gain = f"{100 * compared['delta']:+.1f} [{low:+.1f}, {high:+.1f}] points"
+                gain = f"{100 * compared['delta']:+z.1f} [{low:+z.1f}, {high:+z.1f}] points"
                 yield "reward", f"{curve} {model} seed{seed} {gain}"
 
 
-def _next(settings: Settings, standing: Standing) -> str:
+def _next(settings: Settings, standing: Standing, files: Sequence[Path]) -> str:
     """The next command."""
     if standing.state == "running":
         return "nothing: it runs"
     if standing.state == "finished":
         return f"read {_seen(Layout.of(settings).path(Job('report'), 'html'))}"
-    command = _command(settings)
+    command = _command(settings, files)
     return f"change the budget as said above, then {command}" if standing.state == "refused" else command
 
 
-def _command(settings: Settings) -> str:
-    """The command that goes on: the last one, if Snakemake was called; else the one that takes the same settings."""
-    lock = settings.folder / WORKFLOW_LOCK
+def _command(settings: Settings, files: Sequence[Path]) -> str:
+    """The command that goes on: the last one, if Snakemake was called; else one that takes the same settings."""
+    lock, config = settings.folder / WORKFLOW_LOCK, settings.folder / "config.json"
     lines = lock.read_text().splitlines() if lock.exists() else []
     if len(lines) > 1:
         return lines[1]
-    config = settings.folder / "config.json"
-    return f"snakemake --cores 1 --configfile {_seen(config)}" if config.exists() else "snakemake --cores 1"
+    return shlex.join(["snakemake", "--cores", "1", "--configfile", *map(str, files or [_seen(config)])])
 
 
 def progress(standing: Standing) -> str:

@@ -40,7 +40,7 @@ def gain(summary: Mapping[str, Any]) -> str:
     """The change of each model's first run in points, with its 95% interval: for a column of MLflow's list of runs."""
     firsts = [(model, figures["runs"][0]) for model, figures in summary["models"].items() if figures["runs"]]
     return ", ".join(
-        f"{model} {100 * run['delta']:+.1f} [{100 * run['ci95'][0]:+.1f}, {100 * run['ci95'][1]:+.1f}]"
+        f"{model} {100 * run['delta']:+z.1f} [{100 * run['ci95'][0]:+z.1f}, {100 * run['ci95'][1]:+z.1f}]"
         for model, run in firsts
         if not run["not_run"]
     )
