@@ -82,7 +82,8 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
     if stage.evaluates:
         engine = {"engine": record.get("engine", settings.evaluation.engine)}
         chosen = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
-        params = {**job.run, "n": record.get("n"), "evaluation": evaluation_of_job(chosen, job).model_dump(mode="json")}
+        many = {name: record[name] for name in ("n",) if name in record}
+        params = {**job.run, **many, "evaluation": evaluation_of_job(chosen, job).model_dump(mode="json")}
         return Results(params, [{"step": 0, **evaluation_metrics(record)}], list(files.values()), dataset, origin)
     return Results(record, [], list(files.values()), dataset, origin)
 
