@@ -82,15 +82,16 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
     if stage.evaluates:
         engine = {"engine": record.get("engine", settings.evaluation.engine)}
         chosen = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
-        many = {name: record[name] for name in ("n",) if name in record}
+        figures = evaluation_metrics(record)
+        many = {"n": figures.pop("n")} if "n" in figures else {}  # a constant is no curve
         params = {**job.run, **many, "evaluation": evaluation_of_job(chosen, job).model_dump(mode="json")}
-        return Results(params, [{"step": 0, **evaluation_metrics(record)}], list(files.values()), dataset, origin)
+        return Results(params, [{"step": 0, **figures}], list(files.values()), dataset, origin)
     return Results(record, [], list(files.values()), dataset, origin)
 
 
 def evaluation_metrics(evaluation: Mapping[str, Any]) -> dict[str, float]:
     """The single numbers of an evaluation.json, for curves; avg_at_k among them if answers were sampled."""
-    names = ("strict", "flexible", "truncated", "length_mean")
+    names = ("n", "strict", "flexible", "truncated", "length_mean")
     figures = {name: evaluation[name] for name in names if name in evaluation}
     return figures | ({"avg_at_k": evaluation["sampled"]["strict"]["avg"]} if "sampled" in evaluation else {})
 
