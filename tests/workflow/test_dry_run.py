@@ -38,6 +38,8 @@ def test_the_workflow_says_what_the_package_does(limit: float, tmp_path: Path) -
     names = {"RESULTS": str(tmp_path), "config": config, "shell": MagicMock(), "os": os, "json": json}
     expected_cost = rules_file("processes", **names)["expected_cost"]
     assert expected_cost() == "cost: not known yet: `reinforce-lite estimate` prices it"
+    (tmp_path / "plan.json").write_text('{"plans": [')
+    assert "plan.json is not valid JSON" in expected_cost()
     (tmp_path / "plan.json").write_text(json.dumps({"rehearsal": None}))
     assert "not known yet" in expected_cost()
     (tmp_path / "plan.json").write_text(json.dumps({"plans": [planned(99.0), planned(limit)]}))

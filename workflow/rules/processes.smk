@@ -100,8 +100,11 @@ def expected_cost():
     """What the whole experiment is expected to cost by its last plan; `in_all` in the package's budget/outlook.py."""
     path, plans = f"{RESULTS}/plan.json", []
     if os.path.exists(path):
-        with open(path) as handle:
-            plans = json.load(handle).get("plans", [])
+        try:
+            with open(path) as handle:
+                plans = json.load(handle).get("plans", [])
+        except ValueError as error:
+            return f"cost: not known: {path} is not valid JSON ({error}); delete it, and preflight plans anew"
     if not plans:
         return "cost: not known yet: `reinforce-lite estimate` prices it"
     plan, devices = plans[-1], config["hardware"].get("count", 1)
