@@ -95,12 +95,9 @@ lint: setup  ## ruff, mypy, snakefmt, snakemake --lint, hadolint, shellcheck, sc
 
 # With AUTH=1 it asks for a user and a password: README, "MLflow's pages".
 AUTH ?=
-ui: setup  ## MLflow UI on the runs' database
-	@test -f results/mlflow.db || { echo "results/mlflow.db does not exist yet: run make tiny first"; exit 1; }
-	@$(if $(AUTH),python -c 'import flask_wtf' 2>/dev/null || { echo "MLflow asks for passwords only with its extra: install mlflow[auth] into $(VENV) first"; exit 1; },echo "note: any user of this machine may read and change what this server shows; make ui AUTH=1 asks for a password (README)")
-	@echo "open http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
-	mlflow server $(if $(AUTH),--app-name basic-auth) --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db \
-		--artifacts-destination $(CURDIR)/results/mlartifacts --host 127.0.0.1 --port 5000
+PORT ?= 5000
+ui: setup  ## MLflow UI on the runs' database: the addresses of runs and reports
+	reinforce-lite ui --port $(PORT) $(if $(AUTH),--auth)
 
 image:  ## the Docker image reinforce-lite:cpu, or with TARGET=cuda reinforce-lite:cuda
 	@docker version >/dev/null 2>&1 || { echo "a running Docker engine is needed (docker version says why there is none)"; exit 1; }

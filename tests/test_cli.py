@@ -12,7 +12,7 @@ from reinforce_lite.config import load
 ROOT = Path(__file__).parents[1]
 TINY = [str(ROOT / "config/config.yaml"), str(ROOT / "config/tiny.yaml")]
 
-LOOKING = {"estimate", "ledger", "power", "traces", "claims", "verify", "export-eee"}
+LOOKING = {"estimate", "ledger", "power", "status", "traces", "ui", "claims", "verify", "export-eee"}
 """Subcommands that no rule calls: they only look."""
 
 

@@ -185,6 +185,11 @@ GUARDS = [
         "experiment/test_watch.py::test_it_gives_signs_of_life_and_stops_at_the_end",
     ),
     Guard(
+        "steps that are taken again count once", f"{SRC}/budget/standing.py",
+        "or self._followed[1].cut()", "or False",
+        "experiment/test_status_command.py::test_steps_that_are_taken_again_are_counted_once",
+    ),
+    Guard(
         "a stage does not depend on MLflow", f"{SRC}/experiment/tracking.py",
         "        except Exception as problem:\n            self._paused_until",
         "        except ZeroDivisionError as problem:\n            self._paused_until",

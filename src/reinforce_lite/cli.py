@@ -1,7 +1,7 @@
 """The command `reinforce-lite`: one subcommand for each stage of the workflow, and some that only look.
 
-`estimate` computes what it would cost on another GPU, `ledger` shows what was spent, `power` what a comparison can see,
-`traces` how the policies reason, `verify` whether a report follows from its files.
+`estimate` computes what it would cost on another GPU, `ledger` shows what was spent, `status` what runs,
+`power` what a comparison can see, `traces` how the policies reason, `verify` whether a report follows from its files.
 
 Imports of torch, lm-eval and MLflow are inside the stages, so that `--help` and errors come at once.
 """
@@ -19,7 +19,7 @@ from reinforce_lite.budget import decision
 from reinforce_lite.config import Settings, load
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import power_command
-from reinforce_lite.experiment import estimate_command, frame, ledger_command
+from reinforce_lite.experiment import estimate_command, frame, ledger_command, status_command, ui_command
 from reinforce_lite.io import interrupt
 from reinforce_lite.io.interrupt import Interrupted
 from reinforce_lite.io.keyed import ACCEPT
@@ -99,9 +99,19 @@ def power(arguments: Arguments) -> None:
     power_command.run(load(arguments.config), arguments)
 
 
+def status(arguments: Arguments) -> None:
+    """Show what runs, how far it is, what it has cost and will, when it ends, and what to do next."""
+    status_command.run(arguments)
+
+
 def traces(arguments: Arguments) -> None:
     """Count behaviours such as verification and backtracking in the completions, before and after training."""
     traces_command.run(arguments)
+
+
+def ui(arguments: Arguments) -> None:
+    """Serve MLflow's pages, and print where the runs and the reports are."""
+    ui_command.run(arguments)
 
 
 def verify(arguments: Arguments) -> None:
@@ -122,17 +132,18 @@ def parser() -> argparse.ArgumentParser:
         prog="reinforce-lite",
         description="One subcommand for each stage of the workflow. Snakemake calls them in order "
         "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `estimate` computes what it "
-        "would cost on a GPU that is not here, `ledger` shows what was spent, `power` what a comparison can see, "
-        "`traces` how the policies reason, `verify` whether a report follows from its files.",
+        "would cost on a GPU that is not here, `ledger` shows what was spent, `status` what runs and when it ends, "
+        "`power` what a comparison can see, `traces` how the policies reason, `verify` whether a report follows from "
+        "its files.",
     )
     root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, function: Callable[[Arguments], int | None], summary: str) -> argparse.ArgumentParser:
-        """A subcommand that calls a function; all but `verify`, which takes a folder, read a configuration."""
+        """A subcommand that calls a function; all but three, which take a folder, read a configuration."""
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(function=function)
-        if function is not verify:
+        if function not in (status, ui, verify):
             text = "results/<experiment>/config.json, or YAML files, each laid over the one before"
             command.add_argument("--config", type=Path, nargs="+", required=True, metavar="FILE", help=text)
         return command
@@ -142,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
         if name not in commands.choices:
             _add_stage_options(add(name, stage, COMMANDS.get(name, row.message)), _stages(name))
     others: tuple[Callable[[Arguments], int | None], ...] = (
-        claims, estimate, export_eee, ledger, power, traces, verify,
+        claims, estimate, export_eee, ledger, power, status, traces, ui, verify,
     )  # fmt: skip
     for function in others:
         command = add(function.__name__.replace("_", "-"), function, str(function.__doc__).strip())
@@ -156,7 +167,9 @@ OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "export_eee": eee_command.add_options,
     "ledger": ledger_command.add_options,
     "power": power_command.add_options,
+    "status": status_command.add_options,
     "traces": traces_command.add_options,
+    "ui": ui_command.add_options,
     "verify": verify_command.add_options,
 }
 

@@ -319,7 +319,7 @@ def test_after_its_results_were_deleted_an_experiment_costs_only_what_its_ledger
         assert seconds == {"train": pytest.approx(attempt.seconds, abs=0.002)}
         experiment, parent = open_experiment(settings)
         run = experiment.client.get_run(parent.info.run_id)
-        assert run.data.metrics["cost_usd"] == attempt.usd and run.data.metrics["gpu_hours"] == attempt.device_hours
+        assert run.data.metrics["cost_usd"] == attempt.usd and run.data.metrics["device_hours"] == attempt.device_hours
         assert [child.data.tags["attempt"] for child in experiment.children(parent)] == [attempt.id]
         assert rebuild(settings) == 1
     assert len(view(settings)["parent"]) == 2, "what was deleted stays under a parent of its own"

@@ -20,7 +20,7 @@ def test_ledger_and_mlflow_agree_to_the_last_digit(settings, tmp_path):
     experiment = client.get_experiment_by_name("small")
     (run,) = client.search_runs([experiment.experiment_id], f"tags.attempt = '{running.attempt.id}'")
     assert (attempt.outcome, attempt.id) == ("finished", running.attempt.id)
-    assert run.data.metrics["gpu_hours"] == attempt.device_hours and run.data.metrics["cost_usd"] == attempt.usd
+    assert run.data.metrics["device_hours"] == attempt.device_hours and run.data.metrics["cost_usd"] == attempt.usd
     assert run.data.metrics["reward"] == 0.5
     assert abs(run.info.end_time - attempt.ended.timestamp() * 1000) <= 1
     assert abs(run.info.start_time - attempt.started.timestamp() * 1000) <= 1

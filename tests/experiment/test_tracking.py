@@ -1,3 +1,4 @@
+import base64
 import itertools
 import json
 import os
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,7 +19,7 @@ from reinforce_lite.budget.ledger import Ledger, attempts, ledger_path
 from reinforce_lite.config import Settings, validate
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import tracking
-from reinforce_lite.experiment.mlflow_runs import flatten, milliseconds
+from reinforce_lite.experiment.mlflow_runs import VIEW_TAG, flatten, milliseconds
 from reinforce_lite.experiment.tracking import LiveRun, open_experiment, publish
 from reinforce_lite.io.files import write_json, write_jsonl
 from reinforce_lite.io.provenance import sha256_file
@@ -161,7 +163,7 @@ def test_a_child_from_start_to_end(client, settings):
     folder = Path(settings.tracking.artifacts, settings.experiment, run.info.run_id, "artifacts")
     assert sorted(path.name for path in folder.iterdir()) == ["completions.jsonl", "metrics.jsonl"]
 
-    assert run.data.metrics["gpu_hours"] == closed.device_hours == parent.data.metrics["gpu_hours"]
+    assert run.data.metrics["device_hours"] == closed.device_hours == parent.data.metrics["device_hours"]
     assert run.data.metrics["cost_usd"] == closed.usd == parent.data.metrics["cost_usd"]
     assert run.data.metrics["budget_remaining_usd"] == 10 - closed.usd == parent.data.metrics["budget_remaining_usd"]
     assert abs(run.info.end_time - run.info.start_time - closed.seconds * 1000) <= 1
@@ -178,7 +180,7 @@ def test_the_parent_adds_up_and_runs_until_the_last_child_ends(client, settings)
     parent = client.get_run(parent_id(settings))
     everything = attempts(ledger_path(settings))
     assert parent.info.status == "FINISHED" and len(everything) == 2
-    assert parent.data.metrics["gpu_hours"] == sum(attempt.device_hours for attempt in everything)
+    assert parent.data.metrics["device_hours"] == sum(attempt.device_hours for attempt in everything)
     assert parent.data.metrics["cost_usd"] == sum(attempt.usd for attempt in everything)
 
 
@@ -194,7 +196,7 @@ def test_the_next_stage_ends_the_run_of_a_killed_process(client, settings):
     assert killed.outcome == "killed" and run_of(client, settings, killed).info.status == "RUNNING"
     ledger, attempt, child = start(settings)
     run = run_of(client, settings, killed)
-    assert run.info.status == "KILLED" and run.data.metrics["gpu_hours"] == killed.device_hours
+    assert run.info.status == "KILLED" and run.data.metrics["device_hours"] == killed.device_hours
     child.end(ledger.close(attempt.id, "finished"))
 
 
@@ -334,3 +336,47 @@ def test_a_report_is_made_without_mlflow(settings, tmp_path, capsys):
     broken = settings.model_copy(update={"tracking": settings.tracking.model_copy(update={"uri": "nowhere://"})})
     publish(broken, "", {}, [])
     assert "warning: MLflow's parent run lacks the result" in capsys.readouterr().err
+
+
+def test_the_parent_shows_a_stage_while_it_runs(client, settings):
+    ledger, attempt, child = start(settings)
+    child.show({"cost_usd": 0.5, "expected_usd": 2.0, "stage_step": 1, "reward_mean": None})
+    child._parent_until = 0.0  # as if that had taken no time
+    child.show({"cost_usd": 0.75, "expected_usd": 2.5, "stage_step": 2})
+    parent = client.get_run(parent_id(settings))
+    assert parent.info.status == "RUNNING"
+    assert {key: parent.data.metrics[key] for key in ("cost_usd", "expected_usd", "stage_step")} == {
+        "cost_usd": 0.75, "expected_usd": 2.5, "stage_step": 2,
+    }  # fmt: skip
+    child.show({"cost_usd": 9.0})  # at once: the step does not wait for it
+    assert client.get_run(parent.info.run_id).data.metrics["cost_usd"] == 0.75
+    closed = ledger.close(attempt.id, "finished")
+    child.end(closed)
+    parent = client.get_run(parent.info.run_id)
+    assert parent.data.metrics["cost_usd"] == closed.usd
+    assert (
+        parent.data.tags["dollars"].endswith(" of $10.00") and parent.data.tags["hours"] == f"{closed.device_hours:.2f}"
+    )
+    assert "budget_limit_usd" not in parent.data.metrics and parent.data.params["budget.limit_usd"] == "10.0"
+
+
+def test_a_rebuild_corrects_what_a_killed_stage_has_shown(client, settings):
+    ledger, attempt, child = start(settings)
+    child.show({"cost_usd": 0.5})
+    closed = ledger.close(attempt.id, "failed")
+    tracking.rebuild(settings)
+    tracking.rebuild(settings)
+    points = client.get_metric_history(parent_id(settings), "cost_usd")
+    assert sorted(point.value for point in points) == sorted([0.5, closed.usd])
+
+
+def test_the_experiment_has_a_description_and_a_view_of_its_figures(client, settings):
+    experiment_id = open_experiment(settings)[0].id
+    tags = client.get_experiment(experiment_id).tags
+    assert tags["mlflow.note.content"] == "A test."
+    kind, _, packed = tags[VIEW_TAG].partition(";")
+    state = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert kind == "deflate" and {"tags.`gain`", "tags.`dollars`", "tags.`hours`"} <= set(state["selectedColumns"])
+    client.set_experiment_tag(experiment_id, VIEW_TAG, "of an older version")
+    open_experiment(settings)
+    assert client.get_experiment(experiment_id).tags == tags

@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import fcntl
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -27,16 +28,24 @@ def lock_results():
     """
     global RESULTS_LOCK  # keeps the file open
     RESULTS_LOCK = open(f"{RESULTS}/.workflow.lock", "a+")
-    try:
-        fcntl.flock(RESULTS_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    # `reinforce-lite status` shares it for an instant, to see whether it is held.
+    for tries_left in (2, 1, 0):
+        try:
+            fcntl.flock(RESULTS_LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            time.sleep(0.1 * bool(tries_left))
+    else:
         RESULTS_LOCK.seek(0)
         raise WorkflowError(
-            f"another Snakemake works on {RESULTS} ({RESULTS_LOCK.read().strip() or 'unknown'})\n"
+            f"another Snakemake works on {RESULTS} ({RESULTS_LOCK.readline().strip() or 'unknown'})\n"
             "  fix: let it finish, or stop it (kill its process) and run the same command again"
-        ) from None
+        )
     RESULTS_LOCK.truncate(0)
-    RESULTS_LOCK.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    RESULTS_LOCK.write(
+        f"process {os.getpid()} on {os.uname().nodename}\n"
+        f"{shlex.join(['snakemake', *sys.argv[1:]])}\n"
+    )
     RESULTS_LOCK.flush()
 
 
@@ -108,3 +117,30 @@ def text_of(path):
     with contextlib.suppress(OSError), open(path, errors="replace") as handle:
         return handle.read()
     return ""
+
+
+def expected_cost():
+    """What the whole experiment is expected to cost by its last plan; `in_all` in the package's budget/outlook.py."""
+    path, plans = f"{RESULTS}/plan.json", []
+    if os.path.exists(path):
+        try:
+            with open(path) as handle:
+                plans = json.load(handle).get("plans", [])
+        except ValueError as error:
+            return f"cost: not known: {path} is not valid JSON ({error}); delete it, and preflight plans anew"
+    if not plans:
+        return "cost: not known yet: `reinforce-lite estimate` prices it"
+    plan, devices = plans[-1], config["hardware"].get("count", 1)
+    usd, seconds = plan["spent_usd"], 0
+    for job in plan["jobs"]:
+        if job["state"] == "pending":
+            expected, share = job["usd"]["expected"], job["share_usd"]
+            part = 1 if share is None or share >= expected else share / expected
+            usd += part * expected
+            seconds += part * job["device_seconds"]["expected"] / devices
+    # Cents above a dollar, as `dollars` in the package's budget/plan.py.
+    total, limit = (
+        f"${sum:,.2f}" if sum >= 1 else f"${sum:,.4f}"
+        for sum in (usd, plan["limit_usd"])
+    )
+    return f"cost: the plan expects {total} in all, of {limit}, and {seconds / 3600:.2f} hours for the rest"

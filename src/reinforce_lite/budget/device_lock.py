@@ -136,6 +136,13 @@ def shared() -> Iterator[None]:
         _shared = False
 
 
+def held(path: Path) -> bool:
+    """Whether somebody holds a lock file."""
+    with suppress(OSError), path.open("rb") as handle:
+        return _is_held(handle.fileno())
+    return False
+
+
 def look(path: Path) -> LockState | None:
     """See whether a lock file is held, and by whom; None if there is no such file or it cannot be read."""
     try:

@@ -17,7 +17,7 @@ from lm_eval.tasks import TaskManager
 
 from reinforce_lite.config import Evaluation
 from reinforce_lite.evaluation.statistics import outcome_means
-from reinforce_lite.evaluation.written import Written, write_batches
+from reinforce_lite.evaluation.written import AfterBatch, Written, write_batches
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
 from reinforce_lite.rollout import Completion, Engine, Sampling, ended
 from reinforce_lite.rollout.registry import kept_open, opened
@@ -40,7 +40,7 @@ class PolicyLM(LM):
         policy: Policy,
         settings: Evaluation,
         written: Written | None = None,
-        after_batch: Callable[[int], None] = lambda done: None,
+        after_batch: AfterBatch = lambda done: None,
         engine: Engine | None = None,
     ) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ def evaluate(
     prompt: str,
     settings: Evaluation,
     written: Written | None = None,
-    after_batch: Callable[[int], None] = lambda done: None,
+    after_batch: AfterBatch = lambda done: None,
     engine: Engine | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Evaluate a policy on `problems`, or on those that are left if `written` has kept some.
@@ -133,7 +133,7 @@ def evaluate(
         prompt: name of the prompt.
         settings: how.
         written: keeps finished batches; by default they go with the process.
-        after_batch: called after each batch with the number of those that are done; what it raises ends the evaluation.
+        after_batch: what it raises ends the evaluation.
         engine: one that is open already; by default one is opened for this evaluation.
 
     Returns:

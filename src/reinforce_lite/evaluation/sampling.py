@@ -1,12 +1,11 @@
 """Several sampled answers a question, beside the greedy one: how much of an accuracy is the luck of the draw."""
 
 import random
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 from reinforce_lite.config import Evaluation
-from reinforce_lite.evaluation.written import Written, write_batches
+from reinforce_lite.evaluation.written import AfterBatch, Written, write_batches
 from reinforce_lite.policy import Policy
 from reinforce_lite.rollout import Completion, Engine, Sampling
 from reinforce_lite.rollout.registry import kept_open, opened
@@ -29,7 +28,7 @@ def sample(
     prompt: str,
     settings: Evaluation,
     written: Written | None = None,
-    after_batch: Callable[[int], None] = lambda done: None,
+    after_batch: AfterBatch = lambda done: None,
     engine: Engine | None = None,
 ) -> list[dict[str, Any]]:
     """Answer the first `samples_limit` problems `samples` times each, at temperature 1 over the whole vocabulary.
@@ -41,7 +40,7 @@ def sample(
         prompt: name of the prompt.
         settings: how.
         written: keeps finished batches; by default they go with the process.
-        after_batch: called after each batch with the number of those that are done; what it raises ends it all.
+        after_batch: what it raises ends it all.
         engine: one that is open already; by default one is opened for this.
 
     Returns:

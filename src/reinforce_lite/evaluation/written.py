@@ -17,6 +17,8 @@ from reinforce_lite.rollout import Completion
 
 Prompts = dict[str, list[int]]
 """Token ids of each prompt, by the id of its problem."""
+AfterBatch = Callable[[int], Mapping[str, str] | None]
+"""Called after each batch with the number of those that are done; the progress bar shows what it returns."""
 
 
 def fixed_batches(prompts: Prompts, size: int) -> list[list[str]]:
@@ -95,7 +97,7 @@ def write_batches(
     size: int,
     complete: Callable[[list[str]], dict[str, Completion]],
     written: Written | None,
-    after_batch: Callable[[int], None],
+    after_batch: AfterBatch,
     what: str,
 ) -> tuple[dict[str, Completion], float]:
     """Complete the prompts batch by batch; each batch is kept as soon as it is written.
@@ -105,14 +107,15 @@ def write_batches(
         size: prompts of a batch.
         complete: writes the completions of the ids of a batch.
         written: keeps finished batches; None keeps them in this process only.
-        after_batch: called after each batch with the number of those that are done; what it raises ends it all.
+        after_batch: what it raises ends it all.
         what: name of the progress bar.
 
     Returns:
         (completions by id, seconds of the batches that an earlier process has written).
     """
     completions, seconds = ({}, 0.0) if written is None else written.resume(prompts, size)
-    for number, batch in enumerate(tqdm(fixed_batches(prompts, size), desc=what, unit="batch", mininterval=2), 1):
+    bar = tqdm(fixed_batches(prompts, size), desc=what, unit="batch", mininterval=2)
+    for number, batch in enumerate(bar, 1):
         if batch[0] in completions:
             continue
         began = time.perf_counter()
@@ -120,5 +123,5 @@ def write_batches(
         if written is not None:
             written.append(fresh, time.perf_counter() - began)
         completions.update(fresh)
-        after_batch(number)
+        bar.set_postfix(after_batch(number) or {}, refresh=False)
     return completions, seconds

@@ -1,7 +1,7 @@
 """The stage that evaluates a policy, before training or after it: greedy answers, and what is wanted beside them."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reinforce_lite.evaluation import avg_at_k, harness, memorisation, sampling
@@ -29,7 +29,18 @@ def run(run: Run, paid: Paid) -> None:
     policy = load(run.need("policy").parent, run.policy, settings.hardware.device)
     problems = load_split(run.layout.data, "test")[: evaluation.limit]
     greedy, sampled = -(-len(problems) // evaluation.size), evaluation.sampled_batches(len(problems))
-    gate.begin(greedy + sampled + evaluation.memorisation_batches, "batch")
+    batches = greedy + sampled + evaluation.memorisation_batches
+    gate.begin(batches, "batch")
+
+    def after(before: int) -> Callable[[int], dict[str, str]]:
+        """Called after each batch of some answers; so many batches come before these."""
+
+        def batch(done: int) -> dict[str, str]:
+            gate.check(before + done)
+            return paid.show(before + done, batches)
+
+        return batch
+
     files = {"outcomes": "completions.jsonl", **EVALUATION["extras"]}
     for name in EVALUATION["extras"].values():
         run.path().with_name(name).unlink(missing_ok=True)  # of an earlier evaluation
@@ -37,17 +48,16 @@ def run(run: Run, paid: Paid) -> None:
     how, answers = (run.task, run.prompt, evaluation), dict[str, list[dict[str, Any]]]()
     # One engine for all answers: vLLM cannot be opened twice in a process.
     with sampling.opened_for(policy, evaluation) as engine:
-        summary, answers["outcomes"] = harness.evaluate(policy, problems, *how, kept["outcomes"], gate.check, engine)
+        summary, answers["outcomes"] = harness.evaluate(policy, problems, *how, kept["outcomes"], after(0), engine)
         if evaluation.cross_check:
             summary["cross_check"] = harness.cross_check(policy, run.task, evaluation)
         if evaluation.samples:
-            after = lambda done: gate.check(greedy + done)  # noqa: E731
-            answers["samples"] = sampling.sample(policy, problems, *how, kept["samples"], after, engine)
+            answers["samples"] = sampling.sample(policy, problems, *how, kept["samples"], after(greedy), engine)
         if evaluation.memorisation:
             train = load_split(run.layout.data, "train")
             asked = memorisation.questions(run.task, train, evaluation.memorisation, settings.task.seed)
-            after = lambda done: gate.check(greedy + sampled + done)  # noqa: E731
-            _, answers["memorisation"] = harness.evaluate(policy, asked, *how, kept["memorisation"], after, engine)
+            last = kept["memorisation"], after(greedy + sampled), engine
+            _, answers["memorisation"] = harness.evaluate(policy, asked, *how, *last)
     write(run, summary, answers, [change for one in kept.values() for change in one.accepted])
     print(f"{run.job}: strict {summary['strict']:.1%} of {summary['n']}", file=sys.stderr)
 

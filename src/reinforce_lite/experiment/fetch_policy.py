@@ -24,8 +24,9 @@ def run(run: Run, paid: Paid) -> None:
     progress = Progress(run.layout.resume(run.job), run.key, settings.checkpoint)
     paid.gate.begin(start.steps)
     history = supervised_start(
-        policy, demonstrations, run.task, settings.task.prompt, start, progress, stop=paid.gate.stop
-    )
+        policy, demonstrations, run.task, settings.task.prompt, start, progress,
+        stop=paid.gate.stop, on_step=lambda done: paid.show(done, start.steps),
+    )  # fmt: skip
     paid.gate.complete()
     write_jsonl(run.path("start"), history)
     own = {"sums": sums(run.path("start")), **run.provenance(progress.accepted)}

@@ -5,13 +5,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 from reinforce_lite.budget import decision, gate, status
 from reinforce_lite.budget.gate import Gate, LedgerMeter, StoppedByBudgetError
-from reinforce_lite.budget.plan import Plan, enough
+from reinforce_lite.budget.outlook import Outlook, Pace
+from reinforce_lite.budget.plan import Plan, dollars, enough
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import resume, watch
@@ -28,10 +30,29 @@ from reinforce_lite.stages import STAGES, Job, Layout
 
 @dataclass(frozen=True)
 class Paid:
-    """What a stage on the device works with: its attempt in the ledger, and the gate that it asks after each step."""
+    """What a stage on the device works with: its attempt in the ledger, and the gate that it asks after each step.
+
+    Attributes:
+        account: of the attempt.
+        gate: whether there is money for the next step.
+        pace: what the whole experiment costs, and when it ends.
+    """
 
     account: Account
     gate: Gate
+    pace: Pace
+
+    def show(self, done: int, of: int, **metrics: float | None) -> dict[str, str]:
+        """After so many of its steps: let MLflow show the whole experiment's figures.
+
+        Returns:
+            What the progress bar shows of them.
+        """
+        now = self.pace.after(done, of)
+        figures = {"cost_usd": now.spent_usd, "expected_usd": now.expected_usd, "hours_left": now.all_seconds / 3600}
+        self.account.live.show({**figures, "stage_step": done, "stage_steps": of, **metrics})
+        end = datetime.now() + timedelta(seconds=now.all_seconds)
+        return {"usd": f"{dollars(now.spent_usd)} of {dollars(now.expected_usd)}", "all_ends": f"{end:%a %H:%M}"}
 
 
 def execute(settings: Settings, job: Job, round: int | None = None, **options: Any) -> None:
@@ -127,7 +148,8 @@ def budgeted(settings: Settings, job: Job, round: int | None, body: Callable[[Pa
         left = plan.entry(job).duration
         usual = plan.usd_per_second * left.step.expected or None
         asked = Gate(gate.allowance(plan, job), meter, left.steps, usual=usual)
-        body(Paid(account, asked))
+        outlook = Outlook.of(status.described(plan), settings.hardware, job)
+        body(Paid(account, asked, Pace(outlook, meter, account.attempt.clock)))
         return asked.reason
 
     try:

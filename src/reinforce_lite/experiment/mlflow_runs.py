@@ -6,12 +6,14 @@ The database holds no path: an artifact's address is `mlflow-artifacts:/<experim
 looks up under its `--artifacts-destination`. So a run made in a container opens outside of it, and the reverse.
 """
 
+import base64
 import hashlib
 import json
 import os
 import shutil
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from reinforce_lite.budget.ledger import Attempt, Outcome
+from reinforce_lite.budget.plan import dollars
 from reinforce_lite.config import Settings
 from reinforce_lite.io import provenance
 
@@ -30,6 +33,15 @@ CHILDREN = f"tags.`{ATTEMPT_TAG}` != ''"
 """The query for the runs of attempts."""
 PROXIED = "mlflow-artifacts:/"
 """How the address of an artifact begins that the server looks up under its --artifacts-destination."""
+
+VIEW = "figures"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+"""The tag of an experiment that holds the view `VIEW` of its list of runs."""
+COLUMNS = {
+    "tags.`dollars`": 160, "tags.`hours`": 60, "tags.`gain`": 400, "metrics.`expected_usd`": 110,
+    "metrics.`stage_step`": 90, "metrics.`stage_steps`": 90, "metrics.`reward_mean`": 110,
+}  # fmt: skip
+"""What the list of runs shows in that view, and how wide (pixels)."""
 
 Row = Mapping[str, Any]
 """Values of one step by name, `step` among them, and `when` they were (default: now). Only numbers are logged."""
@@ -44,6 +56,11 @@ _STATUS: dict[Outcome, str] = {
     "killed": "KILLED",
     "running": "RUNNING",
 }
+
+
+def _number(value: Any) -> str | None:
+    """A number as text, since nan is not equal to itself; None of anything else."""
+    return repr(float(value)) if isinstance(value, Real) else None
 
 
 @dataclass(frozen=True)
@@ -72,10 +89,14 @@ class Experiment:
             # Without the kind the page opens on an empty list of LLM traces instead of the runs.
             tags = {"mlflow.experimentKind": "custom_model_development"}
             name = client.create_experiment(settings.experiment, artifact_location=location, tags=tags)
+            known: Mapping[str, str] = {}
         else:
-            name = experiment.experiment_id
+            name, known = experiment.experiment_id, experiment.tags
             if experiment.lifecycle_stage == "deleted":
                 client.restore_experiment(name)
+        for key, value in {"mlflow.note.content": settings.description, VIEW_TAG: view()}.items():
+            if known.get(key) != value:
+                client.set_experiment_tag(name, key, value)
         return cls(settings, client, str(name), Path(artifacts).absolute())
 
     def runs(self, query: str = CHILDREN) -> list[Any]:
@@ -136,6 +157,12 @@ class Experiment:
         known = {key: str(value) for key, value in origin.items() if value is not None}
         return {**known, "config_sha256": hashlib.sha256(text.encode()).hexdigest()}
 
+    def tag_cost(self, parent: Any, row: Row) -> None:
+        """Show on the parent what has been spent, of how much, and the device hours, by a row of its curves."""
+        text = f"{dollars(row['cost_usd'])} of {dollars(self.settings.budget.limit_usd)}"
+        for key, value in (("dollars", text), ("hours", f"{row['device_hours']:.2f}")):
+            self.client.set_tag(parent.info.run_id, key, value)
+
     def terminate(self, run: Any, attempt: Attempt) -> None:
         """Give a run the status and the end of an attempt, unless it has both."""
         status, ended = _STATUS[attempt.outcome], milliseconds(attempt.ended)
@@ -155,9 +182,13 @@ class Experiment:
         there = {key for row in rows for key in row} & run.data.metrics.keys()
         same = {key for key in there if len(rows) == 1 and rows[0][key] == run.data.metrics[key]}
         histories = {key: self.client.get_metric_history(run.info.run_id, key) for key in there - same}
-        logged = {(key, point.step) for key, points in histories.items() for point in points}
-        logged |= {(key, rows[0]["step"]) for key in same}
-        missing = ({key: row[key] for key in row if (key, row["step"]) not in logged} for row in rows)
+        # By value too: while an attempt ran, the parent had others at its step.
+        logged = {(key, point.step, _number(point.value)) for key, points in histories.items() for point in points}
+        logged |= {(key, rows[0]["step"], _number(rows[0][key])) for key in same}
+        missing = [
+            {key: value for key, value in row.items() if (key, row["step"], _number(value)) not in logged}
+            for row in rows
+        ]
         values = {key: value for key, value in flatten(params).items() if key not in run.data.params}
         self._log(run.info.run_id, missing, values)
 
@@ -195,6 +226,16 @@ class Experiment:
                 folder = self.artifacts / address.removeprefix(PROXIED)  # where a server would have put it
                 folder.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, folder)
+
+
+def view() -> str:
+    """The state of the page of runs that shows `COLUMNS`, as MLflow (3.17) keeps a view that is shared."""
+    state = {
+        "selectedColumns": ["attributes.`Created`", *COLUMNS],
+        "columnOrder": list(COLUMNS),
+        "columnWidths": COLUMNS,
+    }
+    return f"deflate;{base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()}"
 
 
 def client_of(settings: Settings) -> Any:

@@ -9,6 +9,7 @@ from reinforce_lite.budget import decision, status
 from reinforce_lite.budget.costs import spent_usd
 from reinforce_lite.budget.gate import Allowance, Gate, LedgerMeter, StoppedByBudgetError
 from reinforce_lite.budget.ledger import attempts, ledger_path
+from reinforce_lite.budget.outlook import in_all
 from reinforce_lite.budget.plan import dollars, refused, table
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
@@ -103,7 +104,8 @@ def _plan(settings: Settings, account: Account, elsewhere: float) -> dict[str, A
         status.keep_rates(settings, rehearsed(settings), rates)
     plan = status.survey(settings, rates, meter.spent())
     status.keep_plan(settings, "preflight", plan)
-    print(table(plan), file=sys.stderr)
+    said = in_all(status.described(plan), settings.hardware)
+    print(table(plan), said, sep="\n", file=sys.stderr)
     return {"limit_usd": limit, "enough_usd": plan.enough_usd, "steps": plan.steps, "refused": refused(plan)}
 
 

@@ -24,4 +24,5 @@ def show(settings: Settings) -> None:
     """Show the result of a finished report on MLflow's parent run."""
     files = Layout.of(settings).outputs(Job("report"))
     summary, verdicts = read_json(files["summary"]), read_json(files["verdicts"])
-    publish(settings, note.markdown(summary, verdicts["claims"]), note.figures(summary), files.values())
+    described = note.markdown(summary, verdicts["claims"])
+    publish(settings, described, note.figures(summary), files.values(), note.gain(summary))

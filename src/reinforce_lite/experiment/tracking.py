@@ -38,6 +38,8 @@ from reinforce_lite.stages import STAGES, Layout
 
 PAUSE_SECONDS = 60.0
 """After a failed call MLflow is left alone for so long: a locked database makes every call wait, on rented time."""
+SPARING = 50
+"""After a stage has shown the parent its figures, it does not for so many times as long: a fiftieth of its time."""
 MOST_POINTS = 2000
 """Of a longer curve a rebuild logs every n-th step: MLflow takes minutes for all of it, and draws fewer. The file has
 them all."""
@@ -80,8 +82,10 @@ def results_of(settings: Settings, attempt: Attempt) -> Results:
     if stage.evaluates:
         engine = {"engine": record.get("engine", settings.evaluation.engine)}
         chosen = settings.model_copy(update={"evaluation": settings.evaluation.model_copy(update=engine)})
-        params = {**job.run, "evaluation": evaluation_of_job(chosen, job).model_dump(mode="json")}
-        return Results(params, [{"step": 0, **evaluation_metrics(record)}], list(files.values()), dataset, origin)
+        figures = evaluation_metrics(record)
+        many = {"n": figures.pop("n")} if "n" in figures else {}  # a constant is no curve
+        params = {**job.run, **many, "evaluation": evaluation_of_job(chosen, job).model_dump(mode="json")}
+        return Results(params, [{"step": 0, **figures}], list(files.values()), dataset, origin)
     return Results(record, [], list(files.values()), dataset, origin)
 
 
@@ -142,15 +146,13 @@ def complete(experiment: Experiment, parent: Any, run: Any, attempt: Attempt, sp
 
 
 def cost_row(experiment: Experiment, step: int, last: Attempt, hours: float, usd: float, spent: float) -> Row:
-    """A point of the curves of cost at the end of an attempt: hours and US dollars, the limit, and what is left."""
-    limit = experiment.settings.budget.limit_usd
+    """A point of the curves of cost at the end of an attempt: hours and US dollars, and what is left of the limit."""
     return {
         "step": step,
         "when": milliseconds(last.ended),
-        "gpu_hours": hours,
+        "device_hours": hours,
         "cost_usd": usd,
-        "budget_limit_usd": limit,
-        "budget_remaining_usd": limit - spent,
+        "budget_remaining_usd": experiment.settings.budget.limit_usd - spent,
     }
 
 
@@ -173,12 +175,21 @@ class LiveRun:
         self._monitor: Any = None
         self._run_id = ""
         self._warned, self._paused_until = False, 0.0
+        self._place, self._parent_until = 0, 0.0
         self._guard(self._start, attempt)
 
     def log_metrics(self, rows: Sequence[Row]) -> None:
         """Log curves: each row has `step` and the numbers of that step; other values are left out."""
         if self._experiment is not None:
             self._guard(self._experiment.log_metrics, self._run_id, rows)
+
+    def show(self, figures: Mapping[str, float | None]) -> None:
+        """Log figures of the whole experiment to the parent, unless that has just taken more than its share of time."""
+        began = time.monotonic()
+        if self._experiment is not None and began >= self._parent_until:
+            row = {"step": self._place, **figures}
+            self._guard(self._experiment.log_metrics, self._parent.info.run_id, [row])
+            self._parent_until = time.monotonic() + SPARING * (time.monotonic() - began)
 
     def end(self, attempt: Attempt) -> None:
         """End the run with its attempt, complete it from the result files, and bring the parent up to date."""
@@ -190,7 +201,7 @@ class LiveRun:
 
     def _start(self, attempt: Attempt) -> None:
         experiment, self._parent = open_experiment(self._settings)
-        _end_killed(experiment, self._parent)
+        self._place = _end_killed(experiment, self._parent)
         self._run_id = experiment.create_run(self._parent, attempt, provenance.origin()).info.run_id
         experiment.client.update_run(self._parent.info.run_id, status="RUNNING")
         self._experiment = experiment
@@ -200,6 +211,7 @@ class LiveRun:
         others = [row for row in attempts(ledger_path(self._settings)) if row.id != attempt.id]
         last = totals(experiment, [*others, attempt])[-1]
         experiment.log_metrics(self._parent.info.run_id, [last])
+        experiment.tag_cost(self._parent, last)
         if not any(other.outcome == "running" for other in others):
             experiment.terminate(experiment.client.get_run(self._parent.info.run_id), attempt)
         results = results_of(self._settings, attempt) if attempt.outcome == "finished" else Results()
@@ -219,8 +231,12 @@ class LiveRun:
             self._warned = True
 
 
-def _end_killed(experiment: Experiment, parent: Any) -> None:
-    """End the runs that still say RUNNING although the ledger says that their process has gone."""
+def _end_killed(experiment: Experiment, parent: Any) -> int:
+    """End the runs that still say RUNNING although the ledger says that their process has gone.
+
+    Returns:
+        How many attempts the ledger has.
+    """
     everything = attempts(ledger_path(experiment.settings))
     places, owners = {attempt.id: place for place, attempt in enumerate(everything)}, _owners(everything)
     for run in experiment.runs(f"{CHILDREN} and attributes.status = 'RUNNING'"):
@@ -229,6 +245,7 @@ def _end_killed(experiment: Experiment, parent: Any) -> None:
             results = results_of(experiment.settings, everything[place]) if place in owners else Results()
             spent = sum(attempt.usd for attempt in everything[: place + 1])
             complete(experiment, parent, run, everything[place], spent, results)
+    return len(everything)
 
 
 def rebuild(settings: Settings, locked_seconds: float = LOCKED_SECONDS) -> int:
@@ -271,6 +288,7 @@ def _rebuild(settings: Settings, everything: Sequence[Attempt]) -> int:
     ended = [total for attempt, total in zip(everything, curves, strict=True) if attempt.outcome != "running"]
     parent = experiment.client.get_run(parent.info.run_id)
     experiment.log_missing(parent, ended, {})
+    experiment.tag_cost(parent, curves[-1])
     if len(ended) == len(everything):
         experiment.terminate(parent, everything[-1])
     return len(ended)
@@ -287,7 +305,7 @@ def _owners(everything: Sequence[Attempt]) -> set[int]:
     return set({row.job: place for place, row in enumerate(everything) if row.outcome == "finished"}.values())
 
 
-def publish(settings: Settings, note: str, figures: Mapping[str, float], files: Iterable[Path]) -> None:
+def publish(settings: Settings, note: str, figures: Mapping[str, float], files: Iterable[Path], gain: str = "") -> None:
     """Put the result where one looks first: on the experiment's parent run. Trouble is a warning.
 
     Args:
@@ -295,10 +313,12 @@ def publish(settings: Settings, note: str, figures: Mapping[str, float], files: 
         note: the run's description, in markdown.
         figures: metrics by name.
         files: its artifacts; those of an earlier report are replaced.
+        gain: of each model, for the list of runs.
     """
     try:
         experiment, parent = open_experiment(settings)
-        experiment.client.set_tag(parent.info.run_id, "mlflow.note.content", note)
+        for key, value in (("mlflow.note.content", note), ("gain", gain)):
+            experiment.client.set_tag(parent.info.run_id, key, value)
         experiment.log_metrics(parent.info.run_id, [{"step": 0, **figures}])
         experiment.log_artifacts(parent, files)
         _tag_root(experiment, parent, "report")

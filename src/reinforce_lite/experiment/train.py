@@ -13,7 +13,7 @@ from reinforce_lite.io.files import read_json, write_json, write_jsonl
 from reinforce_lite.io.provenance import sums
 from reinforce_lite.learning import parallel
 from reinforce_lite.learning.curves import training_summary
-from reinforce_lite.learning.loop import train
+from reinforce_lite.learning.loop import Step, train
 from reinforce_lite.policy import Policy
 from reinforce_lite.policy.load import load, prepare_torch, save
 from reinforce_lite.tasks import own
@@ -29,9 +29,14 @@ def run(run: Run, paid: Paid) -> None:
     progress = parallel.Leader(run.layout.resume(run.job), run.key, run.settings.checkpoint)
     gate.begin(run.training.steps)
     matched = same_cost(run.settings, paid.account.attempt, gate.stop)
+    steps = run.training.steps
+
+    def show(step: Step) -> dict[str, str]:
+        paid.account.log_metrics([step.metrics])
+        return paid.show(step.metrics["step"] + 1, steps, reward_mean=step.metrics["reward_mean"])
+
     train(
-        policy, load_split(run.layout.data, "train"), run.task, run.prompt, run.training, int(run.job.seed or 0),
-        lambda step: paid.account.log_metrics([step.metrics]),
+        policy, load_split(run.layout.data, "train"), run.task, run.prompt, run.training, int(run.job.seed or 0), show,
         stop=parallel.agreed(matched or gate.stop), progress=progress,
     )  # fmt: skip
     rows = progress.rows()

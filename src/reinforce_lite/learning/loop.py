@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ def train(
     prompt: str,
     settings: Training,
     seed: int,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[Step], Mapping[str, str] | None] = lambda step: None,
     *,
     stop: Stop = lambda completed: None,
     progress: Keeper | None = None,
@@ -62,7 +62,7 @@ def train(
         prompt: name of the prompt.
         settings: the algorithm.
         seed: all randomness derives from it and the step.
-        on_step: called after each step that is taken here and now.
+        on_step: called after each step that is taken here and now; the progress bar shows what it returns.
         stop: ends the training early.
         progress: keeps completed steps; by default they are lost with the process.
         engine: one that is open already; by default one is opened for this training.
@@ -86,10 +86,10 @@ def train(
                     break
                 picked = list(itertools.islice(questions, settings.questions_per_step))
                 step, reason = learner.step(number, picked, writer, progress, stop)
-                on_step(step)
+                more = on_step(step) or {}
                 skipped.count(step.metrics)
                 shown = {name: f"{step.metrics[name]:.3g}" for name in ("reward_mean", "length_mean")}
-                bar.set_postfix(shown, refresh=False)
+                bar.set_postfix({**shown, **more}, refresh=False)
         except Interrupted:
             done = len(progress.rows())
             if parallel.processes() > 1 or not done or not limit_taken():

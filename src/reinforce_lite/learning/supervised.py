@@ -3,7 +3,7 @@
 It warms up the tiny models, and teaches a pretrained one the answer format that the strict reward reads.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ def supervised_start(
     progress: Keeper | None = None,
     *,
     stop: Callable[[int], str | None] = lambda completed: None,
+    on_step: Callable[[int], Mapping[str, str]] = lambda completed: {},
 ) -> list[dict[str, float]]:
     """Train the policy in place on the demonstrations, in their order (they may be a curriculum), over and over.
 
@@ -33,7 +34,7 @@ def supervised_start(
 
     The policy is the one before the first step, also when `progress` has kept some; without `progress`, completed steps
     are lost with the process. `stop` is asked after each step, with the number of completed ones; a reason ends the
-    start.
+    start. The progress bar shows what `on_step` returns, which is called likewise.
 
     Returns:
         One row a step: step, loss (nats a token), learning_rate, seconds_checkpoint.
@@ -57,7 +58,7 @@ def supervised_start(
                 optimizer.zero_grad(set_to_none=True)
                 row = {"step": step, "loss": loss, "learning_rate": rate}
                 progress.record({**row, "seconds_checkpoint": progress.seconds})
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.set_postfix({"loss": f"{loss:.3f}", **on_step(step + 1)}, refresh=False)
             if stop(step + 1) is not None:
                 break
     policy.model.eval()
