@@ -21,7 +21,7 @@ from reinforce_lite.budget.outlook import Outlook
 from reinforce_lite.budget.status import state
 from reinforce_lite.config import Settings
 from reinforce_lite.io.files import read_json
-from reinforce_lite.stages import EVALUATE_AGAIN, EVALUATED, STAGES, Job, Layout, jobs
+from reinforce_lite.stages import EVALUATE_AGAIN, EVALUATION, STAGES, Job, Layout, jobs
 
 Word = Literal["not started", "running", "stopped", "refused", "finished"]
 
@@ -206,7 +206,8 @@ class Follower:
         self._steps = _planned(settings, job)
         folder = Layout.of(settings).resume(job)
         if self._steps is not None:
-            names = ("completions.jsonl", EVALUATED["samples"]) if self._steps.unit == "answer" else ("steps.jsonl",)
+            answers = ("completions.jsonl", *EVALUATION["extras"].values())
+            names = answers if self._steps.unit == "answer" else ("steps.jsonl",)
             self._ends = dict.fromkeys((folder / name for name in names), 0)
 
     def cut(self) -> bool:
@@ -258,5 +259,6 @@ def _planned(settings: Settings, job: Job) -> Steps | None:
     known = settings.test_problems
     count = known if known is not None or not data.exists() else data.read_bytes().count(b"\n")
     problems = min(count or 0, settings.evaluation.limit or count or 0)
-    samples = 0 if job.stage == EVALUATE_AGAIN else settings.evaluation.samples
-    return Steps(problems + samples * min(problems, settings.evaluation.samples_limit or problems), "answer")
+    evaluation = settings.evaluation.again() if job.stage == EVALUATE_AGAIN else settings.evaluation
+    sampled = evaluation.samples * min(problems, evaluation.samples_limit or problems)
+    return Steps(problems + sampled + 2 * evaluation.memorisation, "answer")
