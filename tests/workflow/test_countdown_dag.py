@@ -43,19 +43,20 @@ def test_the_original_reward_is_paid_and_the_result_verifies(searched: Workflow)
 def test_the_tiny_configuration_is_valid_and_has_words_for_all_it_asks() -> None:
     tiny = load([ROOT / "config/config.yaml", ROOT / "config/tiny_countdown.yaml"])
     task = named(tiny.task.name)
-    assert task.preflight(tiny.task) and task.test_problems(tiny.task) == 500
+    assert task.preflight(tiny.task) and task.test_problems(tiny.task) == 700
     data = task.build(tiny.task.model_copy(update={"demonstrations": 200}))
     longest = max(len(str(problem.solution).split()) for problem in data.train)
     assert longest < tiny.training.max_new_tokens == tiny.evaluation.max_new_tokens
-    assert len(data.train) == 1500
+    assert len(data.train) == tiny.training.steps * tiny.training.questions_per_step, "each is learnt from once"
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
     [("*", "*"), ("[", "["), ("%", "%"), ("1e-4", "1e-4"), ("0.5", 0.5), ("7", 7), ("a" * 40, "a" * 40)],
 )
-def test_a_text_that_is_no_yaml_is_kept_by_the_workflow(text: str, value: object) -> None:
+def test_the_workflow_reads_what_the_command_line_gives_and_keeps_other_text(text: str, value: object) -> None:
     lines = (ROOT / "workflow/rules/common.smk").read_text().partition("def has_package")[0]
     names: dict[str, Any] = {}
     exec(lines, names)
-    assert names["plain"]({"operators": [text]}) == {"operators": [value]}
+    assert names["plain"]({"operators": [text]}, {"operators": [text]}) == {"operators": [value]}
+    assert names["plain"]({"operators": [text]}) == {"operators": [text]}, "what a file has as text is text"

@@ -55,10 +55,10 @@ def test_the_chosen_scores_are_paid_in_the_order_of_the_curriculum_and_the_resul
 def test_the_tiny_configuration_is_valid_and_has_words_for_all_it_asks() -> None:
     tiny = load([ROOT / "config/config.yaml", ROOT / "config/tiny_knights.yaml"])
     task = named(tiny.task.name)
-    assert task.preflight(tiny.task) and task.test_problems(tiny.task) == 500
+    assert task.preflight(tiny.task) and task.test_problems(tiny.task) == 700
     data = task.build(tiny.task.model_copy(update={"demonstrations": 200}))
     texts = [*(str(problem.solution) for problem in data.train), *(one.completion for one in data.demonstrations)]
-    assert max(len(text.split()) for text in texts) < tiny.training.max_new_tokens == tiny.evaluation.max_new_tokens
+    assert max(len(text.split()) for text in texts) < tiny.training.max_new_tokens < tiny.evaluation.max_new_tokens
     assert {word for text in texts for word in text.split()} <= set(task.vocabulary)
 
 

@@ -17,7 +17,7 @@ from snakemake.exceptions import WorkflowError
 def plain(value, given=None):
     """The configuration in JSON's types: dates as text, and the numbers that --config hands over as text as numbers.
 
-    A number such as 1e-6 is text to YAML. What else stands as text in a file is text, "2025" too.
+    What stands as text in a file is text, "2025" too.
 
     Args:
         value: a part of the configuration.
@@ -28,16 +28,13 @@ def plain(value, given=None):
         return {key: plain(part, own.get(key)) for key, part in value.items()}
     if isinstance(value, list):
         return [plain(part, given) for part in value]
-    if isinstance(value, str) and (given is not None or NUMBER.fullmatch(value)):
+    if isinstance(value, str) and given is not None:
         try:
             read = yaml.safe_load(value)
         except yaml.YAMLError:  # no value of YAML's but a text, such as the operator *
             return value
         return read if isinstance(read, int | float | bool | None) else value
     return value if isinstance(value, int | float | bool | None) else str(value)
-
-
-NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?[eE][+-]?[0-9]{1,3}")
 
 
 def has_package():
