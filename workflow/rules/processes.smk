@@ -100,7 +100,7 @@ def last_words(logs=()):
 def reasons(log):
     """What each failed job's own log ends with: the line that begins with the command's name, and those behind it."""
     failed = re.findall(
-        r"Error in rule .*?\n    log: (.+?) \(check", text_of(log), re.DOTALL
+        r"Error in rule\s.*?\n    log: (.+?) \(check", text_of(log), re.DOTALL
     )
     lines = []
     for path in dict.fromkeys(failed):
