@@ -25,10 +25,13 @@ def containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any
     (programs / "apptainer").chmod(0o755)
     monkeypatch.setenv("PATH", str(programs))
     settings = SimpleNamespace(deployment_method={DeploymentMethod.APPTAINER})
-    config = {"task": {}, "models": [], "policies": {}, "container": {"image": "x.sif"}}
-    return rules_file(
-        "containers", workflow=SimpleNamespace(deployment_settings=settings), config=config, WORKFLOW="/w"
-    )
+    (tmp_path / "my_reward.py").touch()
+    config = {
+        "task": {}, "models": [], "policies": {}, "container": {"image": "x.sif"}, "training_variants": {"a": {}},
+        "training": {"reward": f"{tmp_path / 'my_reward.py'}:score"},
+    }  # fmt: skip
+    names = {"workflow": SimpleNamespace(deployment_settings=settings), "config": config, "WORKFLOW": "/w"}
+    return rules_file("containers", **names, file_of=lambda function: function and function.partition(":")[0])
 
 
 def test_without_a_word_they_lie_where_the_libraries_look(containers: dict[str, Any], tmp_path: Path) -> None:
@@ -66,6 +69,7 @@ def test_a_container_of_apptainers_has_the_hosts_folders(
     for name, folder in containers["caches"]().items():
         assert os.environ[f"APPTAINERENV_{name}"] == folder
         assert folder in bound and Path(folder).is_dir()
+    assert f"{os.environ['HOME']}/my_reward.py" in bound, "the file of an own reward"
 
 
 def test_vllm_reads_these_variables() -> None:
