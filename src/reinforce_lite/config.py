@@ -798,18 +798,21 @@ def check_layers(read: Sequence[layers.Layer]) -> None:
     Raises:
         UserError: one does; file and line are named.
     """
-    for layer in read[1:]:
+    name = priced = None
+    for layer in read:
         hardware = layer.values.get("hardware")
-        if isinstance(hardware, dict) and "name" in hardware and "usd_per_hour" not in hardware:
-            before = [one.values["hardware"] for one in read if isinstance(one.values.get("hardware"), dict)]
-            names = [one["name"] for one in before if "name" in one]
-            if names[0] != hardware["name"]:
-                line = layer.lines.get(("hardware", "name"))
-                raise UserError(
-                    f"{layer.path}{f':{line}' if line else ''}: hardware.name is another device than "
-                    f"{names[0]!r}, and the price would be that one's",
-                    "set hardware.usd_per_hour, price_source and price_date beside it",
-                )
+        if not isinstance(hardware, Mapping):
+            continue
+        name = hardware.get("name", name)
+        if "usd_per_hour" in hardware:
+            priced = name
+        elif priced is not None and name != priced:
+            line = layer.lines.get(("hardware", "name"))
+            raise UserError(
+                f"{layer.path}{f':{line}' if line else ''}: hardware.name is another device than {priced!r}, and the "
+                "price would be that one's",
+                "set hardware.usd_per_hour, price_source and price_date beside it",
+            )
 
 
 def json_schema() -> str:

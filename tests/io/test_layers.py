@@ -72,3 +72,12 @@ def test_another_device_with_its_price_is_none(tmp_path: Path) -> None:
     assert load([BASE, path]).hardware.name == "RTX 4090"
     path.write_text("hardware: {name: NVIDIA RTX A6000}\n")
     assert load([BASE, path]).hardware.name == "NVIDIA RTX A6000"
+
+
+def test_the_price_belongs_to_the_device_that_it_was_set_with(tmp_path: Path) -> None:
+    path, tiny = tmp_path / "x.yaml", ROOT / "config/tiny.yaml"
+    path.write_text("hardware: {name: 2 vCPU virtual machine}\n")
+    assert load([BASE, tiny, path]).hardware.usd_per_hour == 0.0816
+    path.write_text("hardware: {name: NVIDIA RTX A6000}\n")
+    with pytest.raises(UserError, match=r"x\.yaml:1: hardware\.name is another device than '2 vCPU virtual machine'"):
+        load([BASE, tiny, path])
