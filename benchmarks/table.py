@@ -253,7 +253,7 @@ def trained(results: Path) -> str:
     worlds = {WORLDS[name]: figures for name, figures in result["worlds"].items()}
     before = (f"{one['baseline']:.1%} of {one['n']:,}" for one in worlds.values())
     lines = [
-        f"| right answers, strict | {' | '.join(worlds)} |",
+        f"| right answers, strict; cost of the training; swings of its reward | {' | '.join(worlds)} |",
         f"|{'---|' * (1 + len(worlds))}",
         f"| before training | {' | '.join(before)} |",
     ]
@@ -268,7 +268,7 @@ def _trained(row: dict[str, Any] | None) -> str:
     if row is None:
         return "not run"
     low, high = (f"{100 * end:+.1f}" for end in row["ci95"])
-    return f"{row['trained']:.1%} ({low} to {high} points)"
+    return f"{row['trained']:.1%} ({low} to {high} points); ${row['usd']:.4f}; {row['swings']:.3f}"
 
 
 def placed(readme: str, made: str, begin: str = BEGIN) -> str:

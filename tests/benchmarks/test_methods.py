@@ -1,10 +1,23 @@
-"""What each method makes of a world, by its summary."""
+"""What each method makes of a world, by what its experiment has written."""
+
+from pathlib import Path
 
 from methods import look
 
+from reinforce_lite.io.files import write_json, write_jsonl
 
-def test_each_run_is_told_with_its_gain() -> None:
+
+def test_each_run_is_told_with_its_gain_its_cost_and_its_swings(tmp_path: Path) -> None:
     gain = {"delta": 0.5, "ci95": [0.4, 0.6], "mcnemar_p": 1e-9, "stopped": None}
-    runs = [{"variant": name, **gain, "trained": {"strict": 0.7}, "n": 100} for name in ("grpo", "ppo")]
-    told = look({"models": {"tiny-llama": {"n": 100, "baseline": {"strict": 0.2}, "runs": runs}}})
-    assert told == {"n": 100, "baseline": 0.2, "runs": {name: {"trained": 0.7, **gain} for name in ("grpo", "ppo")}}
+    runs = [{"variant": name, "seed": 0, **gain, "trained": {"strict": 0.7}, "n": 100} for name in ("grpo", "ppo")]
+    attempts = [{"stage": "train", "variant": "grpo", "usd": 0.25}] * 2
+    attempts += [{"stage": stage, "variant": "ppo", "usd": 1.0} for stage in ("train", "evaluate_trained")]
+    models = {"tiny-llama": {"n": 100, "baseline": {"strict": 0.2}, "runs": runs}}
+    write_json(tmp_path / "summary.json", {"models": models, "cost": {"attempts": attempts}})
+    for name, rewards in {"grpo": (0, 1, 2), "ppo": (0, 1, 0)}.items():
+        (place := tmp_path / f"train/tiny-llama/{name}/seed0").mkdir(parents=True)
+        write_jsonl(place / "metrics.jsonl", [{"reward_mean": float(reward)} for reward in rewards])
+    told = look(tmp_path)
+    assert (told["n"], told["baseline"]) == (100, 0.2)
+    grpo, ppo = ({"trained": 0.7, **gain, "usd": usd, "swings": swing} for usd, swing in ((0.5, 0.0), (1.0, 1.0)))
+    assert told["runs"] == {"grpo": grpo, "ppo": ppo}

@@ -112,13 +112,14 @@ def test_the_methods_stand_side_by_side_or_are_not_yet_measured(tmp_path: Path) 
 
 def test_what_the_methods_make_of_the_worlds_stands_side_by_side(tmp_path: Path) -> None:
     assert trained(tmp_path) == "Not yet measured: `python benchmarks/methods.py`"
-    run = {"trained": 0.893, "ci95": [0.541, 0.603]}
+    run = {"trained": 0.893, "ci95": [0.541, 0.603], "usd": 0.00123, "swings": 0.0421}
     world = {"n": 1000, "baseline": 0.321, "runs": {"ppo": run}}
     (tmp_path / "methods.json").write_text(json.dumps({**MADE, "worlds": {"tiny": world}}))
     told = trained(tmp_path).splitlines()
-    assert told[:3] == ["| right answers, strict | word world |", "|---|---|", "| before training | 32.1% of 1,000 |"]
+    assert told[0] == "| right answers, strict; cost of the training; swings of its reward | word world |"
+    assert told[1:3] == ["|---|---|", "| before training | 32.1% of 1,000 |"]
     assert told[3] == "| Reinforce-Lite | not run |"
-    assert "| PPO | 89.3% (+54.1 to +60.3 points) |" in told
+    assert "| PPO | 89.3% (+54.1 to +60.3 points); $0.0012; 0.042 |" in told
     assert told[-1] == "| a machine, 2026-11-24, one training seed: `python measured.py` | |"
 
 
