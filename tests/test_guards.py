@@ -251,6 +251,11 @@ GUARDS = [
         "budget/test_device_lock.py::test_a_signal_ends_a_waiting_process_at_once",
     ),
     Guard(
+        "the import system keeps no lock", f"{SRC}/io/interrupt.py",
+        "if frame is not None and frame", "if False and frame",
+        "io/test_interrupt.py::test_the_import_system_is_not_interrupted_between_a_lock_and_its_release",
+    ),
+    Guard(
         "a limit that holds from outside", f"{SRC}/experiment/watch.py",
         "if now >= until + LATE_SECONDS and noticed > now:", "if False:",
         "experiment/test_watch.py::test_what_hangs_is_ended_when_its_money_is_spent[step]",

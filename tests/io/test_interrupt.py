@@ -3,7 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,17 @@ def test_a_signal_is_an_exception_that_except_exception_does_not_catch(number: i
             tell(number)
         except Exception:
             pytest.fail("swallowed")
+
+
+def test_the_import_system_is_not_interrupted_between_a_lock_and_its_release() -> None:
+    """A random SIGTERM met the callback of a module's lock, which then was kept, and the process hung at its end."""
+    code = "def inside(): os.kill(os.getpid(), 15); done.append('whole')"
+    names: dict[str, Any] = {"os": os, "done": []}
+    exec(compile(code, "<frozen importlib._bootstrap>", "exec"), names)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        names["inside"]()
+        time.sleep(10)
+    assert names["done"] == ["whole"]
 
 
 def test_the_second_signal_does_not_disturb_the_leaving() -> None:

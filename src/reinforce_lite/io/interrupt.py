@@ -7,6 +7,7 @@ process that watches a stage, when the stage has spent what it may (experiment/w
 import os
 import select
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +16,10 @@ EXIT_CODE = 75
 """EX_TEMPFAIL of sysexits.h: nothing is wrong, the same command resumes."""
 NOTICES = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LIMIT = signal.SIGUSR1
+IMPORTING = "<frozen importlib"
+"""Where the import system's code is from. An exception between its taking a lock and its `try` would leave every import
+of another thread waiting for ever (Python 3.11), so a signal that comes there is sent again."""
+AGAIN_SECONDS = 0.02
 
 
 class Interrupted(BaseException):
@@ -86,6 +91,9 @@ def _request(number: int, frame: FrameType | None) -> None:
     if _heard is not None:
         _heard()
     if _requested is not None or (number == LIMIT and _finishing):
+        return
+    if frame is not None and frame.f_code.co_filename.startswith(IMPORTING):
+        threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
         return
     _requested = number
     quiet()
