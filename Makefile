@@ -67,9 +67,10 @@ test: setup $(VENV)/crate/.installed  ## the tests, the DAG included, WORKERS=2 
 	pytest --doctest-modules src
 	pytest -m "not faults" --numprocesses $(WORKERS) --dist worksteal
 
+test-faults: export OMP_NUM_THREADS := 1
 test-faults: setup  ## everything that may go wrong, again and again; writes benchmarks/results/faults.json (an hour)
 	@mkdir -p benchmarks/results
-	pytest -m "faults or survives" --faults-json benchmarks/results/faults.json
+	pytest -m "faults or survives" --numprocesses $(WORKERS) --dist worksteal --faults-json benchmarks/results/faults.json
 
 test-fast: setup  ## the tests that take seconds
 	pytest -m "not slow and not faults"

@@ -17,6 +17,7 @@ import pytest
 from reinforce_lite import __version__
 
 TABLE = pytest.StashKey["Table"]()
+MARK = "survives"
 
 
 class Table:
@@ -25,6 +26,12 @@ class Table:
     def __init__(self) -> None:
         self.tried: dict[str, dict[str, str]] = defaultdict(dict)
         self.recorded: dict[str, list[Any]] = defaultdict(list)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take a report, of a worker too, if its test says what is survived."""
+        for name, fault in report.user_properties:
+            if name == MARK:
+                self.add(fault, report)
 
     def add(self, fault: str, report: pytest.TestReport) -> None:
         """Take the outcome of a test: of its three phases the first that failed, or the call."""
@@ -82,13 +89,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[TABLE] = Table()
+    config.pluginmanager.register(config.stash[TABLE])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
     report = yield
-    for mark in item.iter_markers("survives"):
-        item.config.stash[TABLE].add(mark.args[0], report)
+    report.user_properties += [(MARK, mark.args[0]) for mark in item.iter_markers(MARK)]
     return report
 
 
