@@ -177,10 +177,10 @@ def test_the_cases_of_a_careful_demonstration_are_all_found(seed: int, people: i
     rng = random.Random(seed)
     names = rng.sample(COMMON_NAMES, people) if form == "english" else ("ann", "ben", "cat", "dan", "eva")[:people]
     puzzle = make_puzzle(rng, names, ("and", "or"))
-    text = demonstrate(puzzle, "careful", form, rng)
+    text = demonstrate(puzzle, "careful", form)
     marks = ("Assume", "contradicts") if form == "english" else ("case ", " bad")
     assert cases(text, puzzle) == (text.count(marks[0]), text.count(marks[1]), 0)
-    assert cases(demonstrate(puzzle, "hasty", form, rng), puzzle) == (0, 0, 0)
+    assert cases(demonstrate(puzzle, "hasty", form), puzzle) == (0, 0, 0)
 
 
 PIECES = [
@@ -267,5 +267,5 @@ def test_a_puzzle_of_eight_is_graded() -> None:
     rng = random.Random(8)
     puzzle = make_puzzle(rng, rng.sample(COMMON_NAMES, 8))
     problem = Problem("x", write(puzzle, "english"), listed(puzzle, puzzle.only_solution()))
-    found = TASK.grade(demonstrate(puzzle, "careful", "english", rng), problem)
+    found = TASK.grade(demonstrate(puzzle, "careful", "english"), problem)
     assert found["correct"] is True and found["rejected_attempts"] > 0

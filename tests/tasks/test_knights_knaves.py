@@ -93,7 +93,7 @@ def test_careful_is_right_and_hasty_a_guess() -> None:
         puzzle = make_puzzle(rng, ("ann", "ben", "cat"), ("and", "or"))
         problem = Problem("x", write(puzzle, "words"), listed(puzzle, puzzle.only_solution()))
         for style in right:
-            text = demonstrate(puzzle, style, "words", rng)  # type: ignore[arg-type]
+            text = demonstrate(puzzle, style, "words")  # type: ignore[arg-type]
             assert set(f"{problem.question} {text}".split()) <= set(VOCABULARY)
             found = TASK.grade(text, problem)
             assert found["format"] is True
@@ -106,7 +106,7 @@ def test_a_case_is_left_at_its_first_contradiction() -> None:
     puzzle = read(
         "ann says cat knave and ben knave . ben says ann knight or cat knave . cat says ben knave or ann knave ."
     )
-    text = demonstrate(puzzle, "careful", "words", random.Random(0))
+    text = demonstrate(puzzle, "careful", "words")
     *rejected, last = text.partition("<answer>")[0].removeprefix("case ").split(" case ")
     assert all(case.endswith("bad") and case.count("bad") == 1 for case in rejected)
     assert last.count("ok") == 3 and "bad" not in last

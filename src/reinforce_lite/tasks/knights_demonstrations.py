@@ -1,16 +1,16 @@
 """How to solve a puzzle of knights and knaves, and how not to: worked completions in both forms.
 
 `careful` goes through cases, leaves each at its first contradiction and answers with the first that holds; `hasty`
-answers at once, with random roles.
+answers at once and believes everybody. It is one answer to all puzzles, so a policy that is trained by a coin has no
+other guess to fall into that is right more often.
 
 >>> one = Puzzle(("ann", "ben"), (("and", ("knight", 0), ("knight", 1)), ("and", ("knight", 0), ("knave", 1))), (0, 1))
->>> demonstrate(one, "careful", "words", random.Random(0)).split(" case ")[1]
+>>> demonstrate(one, "careful", "words").split(" case ")[1]
 'knight knave ann knight false bad'
->>> demonstrate(one, "hasty", "words", random.Random(0))
-'<answer> ann knave ben knave </answer>'
+>>> demonstrate(one, "hasty", "words")
+'<answer> ann knight ben knight </answer>'
 """
 
-import random
 from collections.abc import Iterator
 from itertools import product
 from typing import Literal
@@ -21,10 +21,10 @@ from reinforce_lite.tasks.knights_text import Form, article
 Style = Literal["careful", "hasty"]
 
 
-def demonstrate(puzzle: Puzzle, style: Style, form: Form, rng: random.Random) -> str:
-    """Write a completion; only `hasty` draws."""
+def demonstrate(puzzle: Puzzle, style: Style, form: Form) -> str:
+    """Write a completion."""
     if style == "hasty":
-        return answer(puzzle, tuple(rng.random() < 0.5 for _ in puzzle.names), form)
+        return answer(puzzle, (True,) * len(puzzle.names), form)
     steps = " ".join(_cases(puzzle) if form == "words" else _argument(puzzle))
     return f"{steps} {answer(puzzle, puzzle.only_solution(), form)}"
 

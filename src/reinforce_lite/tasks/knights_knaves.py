@@ -206,7 +206,7 @@ def _dataset(options: KnightsOptions, splits: dict[str, list[Asked]], shown: lis
     rng = random.Random(f"{options.seed}/demonstrations")
 
     def worked(puzzle: Puzzle, style: Style) -> str:
-        text = demonstrate(puzzle, style, options.form, rng)
+        text = demonstrate(puzzle, style, options.form)
         return text.replace("<answer>", "</think><answer>", 1) if options.prompt == "logic_rl" else text
 
     def problems(name: str) -> list[Problem]:
