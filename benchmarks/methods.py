@@ -45,12 +45,13 @@ def look(folder: Path) -> dict[str, Any]:
     for one in model["runs"]:
         variant = one["variant"]
         gain = {key: one[key] for key in ("delta", "ci95", "mcnemar_p", "stopped")}
-        attempts = [row for row in summary["cost"]["attempts"] if (row["stage"], row["variant"]) == ("train", variant)]
+        run = variant, one["seed"]
+        [cost] = [row for row in summary["cost"]["per_point"] if (row["variant"], row["seed"]) == run]
         steps = read_jsonl(folder / f"train/{name}/{variant}/seed{one['seed']}/metrics.jsonl")
         found["runs"][variant] = {
             "trained": one["trained"]["strict"],
             **gain,
-            "usd": sum(row["usd"] for row in attempts),
+            "usd": cost["training_usd"],
             "swings": swings([row["reward_mean"] for row in steps]),
         }
     return found

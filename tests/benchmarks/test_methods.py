@@ -10,10 +10,9 @@ from reinforce_lite.io.files import write_json, write_jsonl
 def test_each_run_is_told_with_its_gain_its_cost_and_its_swings(tmp_path: Path) -> None:
     gain = {"delta": 0.5, "ci95": [0.4, 0.6], "mcnemar_p": 1e-9, "stopped": None}
     runs = [{"variant": name, "seed": 0, **gain, "trained": {"strict": 0.7}, "n": 100} for name in ("grpo", "ppo")]
-    attempts = [{"stage": "train", "variant": "grpo", "usd": 0.25}] * 2
-    attempts += [{"stage": stage, "variant": "ppo", "usd": 1.0} for stage in ("train", "evaluate_trained")]
+    costs = [{"variant": name, "seed": 0, "training_usd": usd} for name, usd in (("grpo", 0.5), ("ppo", 1.0))]
     models = {"tiny-llama": {"n": 100, "baseline": {"strict": 0.2}, "runs": runs}}
-    write_json(tmp_path / "summary.json", {"models": models, "cost": {"attempts": attempts}})
+    write_json(tmp_path / "summary.json", {"models": models, "cost": {"per_point": costs}})
     for name, rewards in {"grpo": (0, 1, 2), "ppo": (0, 1, 0)}.items():
         (place := tmp_path / f"train/tiny-llama/{name}/seed0").mkdir(parents=True)
         write_jsonl(place / "metrics.jsonl", [{"reward_mean": float(reward)} for reward in rewards])

@@ -88,7 +88,7 @@ def test_the_skill_comes_first_and_the_habit_is_the_majority_of_the_rest() -> No
 
 
 def test_careful_is_right_and_hasty_a_guess() -> None:
-    rng, right = random.Random(0), {"careful": 0, "hasty": 0}
+    rng, right, guesses = random.Random(0), {"careful": 0, "hasty": 0}, set()
     for _ in range(400):
         puzzle = make_puzzle(rng, ("ann", "ben", "cat"), ("and", "or"))
         problem = Problem("x", write(puzzle, "words"), listed(puzzle, puzzle.only_solution()))
@@ -98,7 +98,9 @@ def test_careful_is_right_and_hasty_a_guess() -> None:
             found = TASK.grade(text, problem)
             assert found["format"] is True
             right[style] += bool(found["correct"])
+            guesses |= {text} if style == "hasty" else set()
     assert right["careful"] == 400
+    assert len(guesses) == 1, "a policy that is paid by a coin would drift to a guess that is right more often"
     assert right["hasty"] / 400 == pytest.approx(1 / 8, abs=0.05)
 
 

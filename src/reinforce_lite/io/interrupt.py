@@ -20,6 +20,7 @@ IMPORTING = "<frozen importlib"
 """Where the import system's code is from. An exception between its taking a lock and its `try` would leave every import
 of another thread waiting for ever (Python 3.11), so a signal that comes there is sent again."""
 AGAIN_SECONDS = 0.02
+"""After which it is sent again."""
 
 
 class Interrupted(BaseException):
