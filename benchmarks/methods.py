@@ -3,7 +3,8 @@
     python benchmarks/methods.py
 
 Each world is an experiment of its own, `config/machinery.yaml` over the world's configuration, run by Snakemake in
-results/machinery_<world>: what is finished there is kept, so a call that was cut goes on, and each has a report. Every
+results/machinery_<world>: what is finished there is kept, so a call that was cut goes on, and each has a report. A
+world that is not asked for (--worlds) keeps the figures that the output has of it, with their date and tree. Every
 method takes as many steps from the same start, with one training seed; PPO takes more optimiser steps a batch.
 
 Beside accuracy stand what the training has cost by the ledger, and the swings of its reward curve: the standard
@@ -71,12 +72,14 @@ def main() -> None:
     parser = output_arguments(__doc__, "methods.json")
     parser.add_argument("--worlds", nargs="+", choices=WORLDS, default=WORLDS)
     given = parser.parse_args()
-    worlds = {world: run(world) for world in given.worlds}
-    for world, figures in worlds.items():
+    worlds = read_json(given.output)["worlds"] if given.output.exists() else {}
+    made = made_with()
+    for world in given.worlds:
+        figures = worlds[world] = {"date": made["date"], "tree": made["tree"], **run(world)}
         for name, row in figures["runs"].items():
             told = f"{figures['baseline']:.1%} -> {row['trained']:.1%}, ${row['usd']:.4f}, swings {row['swings']:.3f}"
             print(f"{world:<15} {name:<14} {told}", file=sys.stderr)
-    finish(given.output, {**made_with(), "worlds": worlds})
+    finish(given.output, {**made, "worlds": worlds})
 
 
 if __name__ == "__main__":

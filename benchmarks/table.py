@@ -261,7 +261,7 @@ def trained(results: Path) -> str:
         cells = (_trained(figures["runs"].get(variant)) for figures in worlds.values())
         lines.append(f"| {name} | {' | '.join(cells)} |")
     made = f"{result['machine']}, {result['date'][:10]}, one training seed"
-    return "\n".join([*lines, f"| {made}: {shown_command(result)} |{' |' * len(worlds)}"])
+    return "\n".join([*lines, f"| {made}: `python benchmarks/methods.py` |{' |' * len(worlds)}"])
 
 
 def _trained(row: dict[str, Any] | None) -> str:
