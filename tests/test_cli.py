@@ -1,6 +1,8 @@
 import io
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -85,3 +87,16 @@ def test_what_the_terminal_cannot_write_is_spelled(monkeypatch: pytest.MonkeyPat
     main(["ledger", "--config", "nowhere.json"])
     print("3 \u00b1 1")
     assert terminal.buffer.getvalue() == b"3 \\xb1 1\n"  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another OpenMP than GNU's")
+@pytest.mark.parametrize(
+    ("user", "count"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "0")]
+)
+def test_threads_do_not_spin_while_they_wait(user: dict[str, str], count: str) -> None:
+    """Beside a busy core a step took three times as long; what the user sets stays."""
+    unset = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    code = "from reinforce_lite.cli import wait_briefly; wait_briefly(); import torch"
+    environment = {**unset, **user, "OMP_DISPLAY_ENV": "verbose"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert f"GOMP_SPINCOUNT = '{count}'" in done.stderr

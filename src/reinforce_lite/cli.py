@@ -225,11 +225,22 @@ def _ended(arguments: Arguments) -> int:
         return interrupt.EXIT_CODE
 
 
+def wait_briefly() -> None:
+    """Let threads that wait for each other sleep soon; the OpenMP that torch loads reads this once.
+
+    They spin for much longer by default. On a core that another program uses too, the one that works has then to wait
+    for the one that spins. What the user has set stays.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def entry() -> None:
     """Entry point of the console command.
 
     Leaves at once when all is written: taking torch and MLflow apart would cost another second of rented time a rule.
     """
+    wait_briefly()
     code = main()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
