@@ -25,7 +25,7 @@ SIF := reinforce-lite-$(TARGET).sif
 DOCKER_BUILD ?= docker build
 export DOCKER_BUILDKIT := 1
 
-.PHONY: help setup tiny reference test test-faults test-fast lint ui lock schema clean image sif test-containers test-built-containers sbom audit push pin bench-gpu
+.PHONY: help setup tiny reference test test-faults test-fast lint ui lock schema clean image sif test-containers test-built-containers sbom audit push pin bench-gpu docs slurm test-deploy
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1 | \2/' | column -t -s '|'
@@ -44,11 +44,19 @@ $(VENV)/.installed-%: envs/runtime.txt envs/dev.txt envs/torch_cpu.txt envs/torc
 	$(if $(filter cuda,$*),$(BIN)/python -c 'from vllm import LLM')
 	@touch $@
 
-# In an environment of its own: the validator of RO-Crates wants a rich that is older than the one of the other locks.
-$(VENV)/crate/.installed: envs/crate.txt
-	$(BIN)/python -m venv $(VENV)/crate
-	$(VENV)/crate/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --require-hashes -r envs/crate.txt
+# In environments of their own: the validator of RO-Crates wants a rich that is older than the one of the other locks,
+# and neither the site nor the clouds have anything to do with the package.
+$(VENV)/%/.installed: envs/%.txt
+	$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m venv $(VENV)/$*
+	$(VENV)/$*/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --require-hashes -r envs/$*.txt
 	@touch $@
+
+slurm: setup  ## what profiles/slurm needs beside it: snakemake --profile profiles/slurm
+	$(HASHED) -r envs/slurm.txt
+	$(BIN)/python -m pip check
+
+docs: $(VENV)/docs/.installed  ## the site of README, config, results and docs: build/docs/index.html
+	$(VENV)/docs/bin/mkdocs --quiet build --strict
 
 tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
 	snakemake --cores 1 --configfile config/tiny.yaml
@@ -72,6 +80,9 @@ test-faults: setup  ## everything that may go wrong, again and again; writes ben
 	@mkdir -p benchmarks/results
 	pytest -m "faults or survives" --numprocesses $(WORKERS) --dist worksteal --faults-json benchmarks/results/faults.json
 
+test-deploy: setup $(VENV)/deploy/.installed  ## deploy/ as SkyPilot and the API of Kubernetes read it, without a cloud or a cluster
+	pytest tests/test_deploy.py
+
 test-fast: setup  ## the tests that take seconds
 	pytest -m "not slow and not faults"
 
@@ -90,7 +101,7 @@ lint: setup  ## ruff, mypy, snakefmt, snakemake --lint, hadolint, shellcheck, sc
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	hadolint Dockerfile
-	shellcheck docker/*.sh envs/*.sh .ci/run
+	shellcheck docker/*.sh envs/*.sh deploy/*.sh tests/workflow/*.sh .ci/run
 	check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 

@@ -7,7 +7,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-HASHED = ("runtime", "dev", "cuda", "sbom", "crate", "torch", "torch_cpu", "torch_cuda", "uv", "audit")
+HASHED = (
+    "runtime", "dev", "cuda", "slurm", "sbom", "crate", "torch", "torch_cpu", "torch_cuda", "uv", "audit", "docs",
+    "deploy",
+)  # fmt: skip
 
 
 def pins(name: str) -> dict[str, set[str]]:
@@ -19,12 +22,13 @@ def pins(name: str) -> dict[str, set[str]]:
     return {package: pins if len(pins) > 1 else {pins.pop().split(" ;")[0]} for package, pins in found.items()}
 
 
-def test_what_a_gpu_needs_beside_the_others_contradicts_neither() -> None:
-    runtime, dev, cuda = pins("runtime"), pins("dev"), pins("cuda")
-    assert not runtime.keys() & cuda.keys(), "installed already"
-    assert runtime == {name: dev.get(name) for name in runtime}
-    shared = dev.keys() & cuda.keys()
-    assert {name: dev[name] for name in shared} == {name: cuda[name] for name in shared}
+@pytest.mark.parametrize("name", ["cuda", "slurm"])
+def test_what_a_gpu_or_a_cluster_needs_beside_the_others_contradicts_neither(name: str) -> None:
+    runtime, dev, more = pins("runtime"), pins("dev"), pins(name)
+    assert not runtime.keys() & more.keys(), "installed already"
+    assert runtime == {package: dev.get(package) for package in runtime}
+    shared = dev.keys() & more.keys()
+    assert {package: dev[package] for package in shared} == {package: more[package] for package in shared}
 
 
 def test_vllm_and_its_torch_are_locked_as_they_are_wanted() -> None:
@@ -60,7 +64,8 @@ def test_whatever_is_installed_is_named_by_its_content() -> None:
             if re.search(r"(pip|PIP\)) .*install ", line) and not re.search(r"^ *#|echo ", line):
                 assert re.search(r"--require-hashes|--editable \.|HASHED\)|TORCH_BUILD\)", line), line
     assert re.search(r"^ARG BASE_IMAGE=\S+@sha256:[0-9a-f]{64}$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    used = re.findall(r"uses: (\S+)", (ROOT / ".github/workflows/publish.yaml").read_text())
+    workflows = (path.read_text() for path in (ROOT / ".github/workflows").glob("*.yaml"))
+    used = re.findall(r"uses: (\S+)", "".join(workflows))
     assert used and all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used), used
 
 
@@ -70,7 +75,7 @@ def test_every_service_is_read_only() -> None:
 
 
 def test_only_the_lock_for_a_gpu_names_torch_or_its_libraries() -> None:
-    for name in ("runtime", "dev"):
+    for name in ("runtime", "dev", "slurm"):
         assert not [package for package in pins(name) if re.match(r"(torch|triton|cuda-.*|nvidia-.*)$", package)]
 
 

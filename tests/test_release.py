@@ -32,10 +32,13 @@ def test_images_are_of_this_version(name: str, target: str) -> None:
     assert re.fullmatch(rf"docker://[\w./-]+(:{VERSION}{suffix}|@sha256:[0-9a-f]{{64}})", image)
 
 
-def test_compose_and_citation_are_of_this_version() -> None:
+def test_compose_kubernetes_and_citation_are_of_this_version() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     assert services["reproduce"]["image"].endswith(f":{VERSION}}}")
     assert services["ui"]["image"].endswith(f":{VERSION}-cpu}}")
+    (job,) = (one for one in yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text()) if one["kind"] == "Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["image"].endswith(f":{VERSION}")
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == VERSION
 
 

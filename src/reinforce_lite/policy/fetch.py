@@ -35,8 +35,14 @@ def download(settings: PolicySettings) -> None:
     files.weights(hub.snapshot(settings))  # without a network the client takes what is there for all there is
 
 
-def materialise(settings: PolicySettings, vocabulary: Sequence[str], seed: int, device: str) -> Policy:
+def materialise(settings: PolicySettings, vocabulary: Sequence[str] = (), seed: int = 0, device: str = "cpu") -> Policy:
     """Load (or build, over the vocabulary of the task) the policy as configured, before any supervised start.
+
+    Args:
+        settings: what to load; from the hub it is downloaded, unless it is there.
+        vocabulary: all words of a policy from scratch.
+        seed: of the weights of a policy from scratch.
+        device: "cpu" or "cuda", as torch names it.
 
     Raises:
         UserError: the weights cannot be loaded.
