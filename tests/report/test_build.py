@@ -125,6 +125,15 @@ def test_each_result_stands_once(page: str) -> None:
     assert page.count('aria-label="Change in strict accuracy') == 2, "a plot a model"
 
 
+def test_an_own_experiment_speaks_of_no_article(fresh: Settings) -> None:
+    own = validate({**fresh.model_dump(mode="json"), "claims": [], "description": ""})
+    build(own, fresh.folder)
+    page = (fresh.folder / "report.html").read_text(encoding="utf-8")
+    shown = re.sub(r"<details>.*?</details>|<script>.*?</script>|<style>.*?</style>", "", page, flags=re.DOTALL)
+    assert re.findall(r"Llama|Phi-|[Aa]rticle", re.sub(r"<[^>]*>", " ", shown)) == []
+    assert "What this experiment is" not in page
+
+
 def test_no_zero_has_a_sign_and_no_number_an_exponent(page: str) -> None:
     shown = re.sub(
         r"<details>.*?</details>|<script>.*?</script>|<style>.*?</style>|<pre.*?</pre>", "", page, flags=re.DOTALL
