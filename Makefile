@@ -62,11 +62,13 @@ tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
 	snakemake --cores 1 --configfile config/tiny.yaml
 	@echo "read results/tiny/report.html; 'make ui' opens MLflow"
 
-reference: tiny  ## keep this clone's tiny run as results/reference, with a picture (maintainers)
+reference: tiny  ## keep this clone's tiny run as results/reference, with a picture and a social preview (maintainers)
 	mkdir -p results/reference
 	cp $(addprefix results/tiny/,report.html summary.json verdicts.json traces.json config.json) results/reference/
 	$${CHROMIUM:-chromium} --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1200,1500 \
 		--screenshot=$(CURDIR)/results/reference/report.png file://$(CURDIR)/results/reference/report.html
+	$${CHROMIUM:-chromium} --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,640 \
+		--screenshot=$(CURDIR)/results/reference/preview.png file://$(CURDIR)/results/reference/report.html
 
 # How many tests run side by side. Each on one thread: threads that wait for each other on busy cores take ten times as long.
 WORKERS ?= 2

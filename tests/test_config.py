@@ -228,6 +228,38 @@ def test_the_resolved_configuration_reads_back(tmp_path: Path) -> None:
         load([path])
 
 
+QWEN = {"models": ["qwen"], "policies": {"qwen": {"repo": "Qwen/Qwen2.5-0.5B-Instruct", "revision": "a" * 40}}}
+JSONL = {"name": "jsonl", "train": "my.jsonl", "train_size": None, "test_size": 40, "dev_size": 10, "demonstrations": 9,
+         "vocabulary": "word_world"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("below", "own", "takes_over"),
+    [
+        (["config"], {"experiment": "qwen", **QWEN}, False),
+        (["config"], QWEN, True),
+        (["config"], {"experiment": "again", "training": {"steps": 5}}, True),
+        (["config", "tiny"], {"experiment": "smaller", "models": ["tiny-phi"]}, True),
+        (["config", "tiny"], {"experiment": "mine", "task": JSONL}, False),
+    ],
+)
+def test_another_experiment_has_its_own_description_and_claims(
+    tmp_path: Path, below: list[str], own: dict[str, Any], takes_over: bool
+) -> None:
+    files = [ROOT / f"config/{name}.yaml" for name in below]
+    before, mine = load(files), tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump(own))
+    found = load([*files, mine])
+    assert found.description == (before.description if takes_over else "") and before.description
+    assert found.claims == (before.claims if takes_over else None)
+    mine.write_text(yaml.safe_dump({**own, "description": "Mine.", "claims": ["accuracy"]}))
+    found = load([*files, mine])
+    assert (found.description, found.claims) == ("Mine.", ["accuracy"])
+    written = tmp_path / "config.json"
+    written.write_text(json.dumps(found.model_dump(mode="json")))
+    assert load([written]) == found
+
+
 def test_generated_schema_and_tables_are_up_to_date() -> None:
     import sys
 

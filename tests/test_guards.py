@@ -536,6 +536,21 @@ GUARDS = [
         "report/test_unseen.py::test_characters_of_an_answer_are_shown_on_the_page",
     ),
     Guard(
+        "a skipped step is a gap", f"{SRC}/report/plots.py",
+        'math.nan if row.get("skipped") or', 'math.nan if',
+        "report/test_plots.py::test_a_step_that_was_skipped_is_a_gap_and_no_spike",
+    ),
+    Guard(
+        "no zero has a sign", f"{SRC}/report/numbers.py",
+        'return f"{100 * share:+z.1f}"', 'return f"{100 * share:+.1f}"',
+        "report/test_numbers_shown.py::test_no_exponent_and_no_zero_below_zero",
+    ),
+    Guard(
+        "another experiment's description", f"{SRC}/config.py",
+        'return {key: nothing[key] for key, one in said.items() if is_another(one)}', 'return {}',
+        "test_config.py::test_another_experiment_has_its_own_description_and_claims",
+    ),
+    Guard(
         "who verifies reads nothing outside", f"{SRC}/io/sums.py",
         'if not self._trusting and not path.resolve().is_relative_to(self._folder.resolve()):', 'if False:',
         "io/test_remembered_sums.py::test_who_verifies_reads_nothing_outside",

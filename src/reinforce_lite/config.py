@@ -544,7 +544,10 @@ class Settings(Section):
     experiment: Name = Field(description="Name of the experiment; its results are in results/<experiment>.")
     results: Place = Field(Path("results"), description="Folder of all results.")
     description: str = Field(
-        "", description="One paragraph for the report: what this experiment is, and what it is not."
+        "",
+        description="One paragraph for the report: what this experiment is, and what it is not. An experiment of "
+        "another name with another task or other models takes neither this nor `claims` over from the file that it is "
+        "laid over.",
     )
     models: list[Name] = Field(min_length=1, description="Which of `policies` to run, in this order.")
     variants: list[Name] = Field(
@@ -789,7 +792,7 @@ def load(paths: Iterable[Path]) -> Settings:
     config: dict[str, Any] = {}
     for layer in read:
         config = merge(config, located(layer.values, layer.path))
-    return validate(config, read)
+    return validate({**config, **own_words(read)}, read)
 
 
 def check_layers(read: Sequence[layers.Layer]) -> None:
@@ -813,6 +816,32 @@ def check_layers(read: Sequence[layers.Layer]) -> None:
                 "price would be that one's",
                 "set hardware.usd_per_hour, price_source and price_date beside it",
             )
+
+
+def own_words(read: Sequence[layers.Layer]) -> dict[str, Any]:
+    """What an experiment does not take over from another one, over whose file its own is laid: description and claims.
+
+    It is another one by its name, together with another task or with models that the other did not have.
+
+    Returns:
+        The values of these keys to lay over the merged configuration; nothing where they are its own.
+    """
+    merged: dict[str, Any] = {}
+    said: dict[str, dict[str, Any]] = {}
+    for layer in read:
+        merged = merge(merged, layer.values)
+        said |= {key: merged for key in ("description", "claims") if key in layer.values}
+
+    def is_another(one: dict[str, Any]) -> bool:
+        task, theirs = (
+            side["task"].get("name") if isinstance(side.get("task"), Mapping) else None for side in (merged, one)
+        )
+        models, known = (side["models"] if isinstance(side.get("models"), list) else [] for side in (merged, one))
+        differs = task != theirs or any(model not in known for model in models)
+        return merged.get("experiment") != one.get("experiment") and differs
+
+    nothing = {"description": "", "claims": None}
+    return {key: nothing[key] for key, one in said.items() if is_another(one)}
 
 
 def json_schema() -> str:

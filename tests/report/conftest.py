@@ -316,7 +316,7 @@ def page(ready: Settings) -> str:
 def drawn_once() -> Iterator[None]:
     """The same plot of the same figures is not drawn again: drawing takes most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_panel", "gains", "costs", "planned"):
+        for name in ("_panel", "gains", "planned"):
             patch.setattr(plots, name, remembered(getattr(plots, name)))
         yield
 

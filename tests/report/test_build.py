@@ -88,9 +88,11 @@ def test_texts_of_policies_are_escaped(page: str) -> None:
 
 def test_the_verdict_comes_first_and_follows_from_the_items(page: str) -> None:
     assert page.index('id="verdict"') < page.index('id="results"')
-    assert "tiny-llama rose from 50.0% to 79.2% (+29.2 points" in page
-    assert "No significant change: tiny-phi went from 50.0% to 54.2% (+4.2 points" in page
-    assert "No significant change: random_reward, seed 0 went from 50.0% to 48.3%" in page
+    llama, phi = re.findall(r'<article class="verdict.*?</article>', page, re.DOTALL)
+    assert "50.0% → 79.2% <small>+29.2 points</small>" in llama and "Rose: 95% interval [+" in llama
+    assert "50.0% → 54.2% <small>+4.2 points</small>" in phi and "No significant change: 95% interval [" in phi
+    row = re.search(r'<th scope="row">random_reward, seed 0</th>.*?</tr>', page[page.index('id="results"') :])
+    assert row is not None and "48.3%" in row[0] and "<td>no significant change</td>" in row[0]
     assert (
         "70.5% before and 72.5% after (+2.0 points, without an interval); that gain lies outside our interval" in page
     )
@@ -101,9 +103,50 @@ def test_the_description_and_the_notice_are_shown(page: str, ready: Settings) ->
     assert "No Llama-3.2-3B or Phi-3.5-mini weights were run for this report." in page
 
 
+def test_the_first_screen_says_what_it_is_and_what_each_gain_cost(page: str, ready: Settings) -> None:
+    header = page[page.index("<header>") : page.index("</header>")]
+    said = (
+        "tiny-llama and tiny-phi before and after reinforcement learning (leave_one_out) on word_world: greedy answers "
+        "to 120 test questions, 2026-11-02."
+    )
+    assert said in header and f'<meta name="description" content="{said}">' in page
+    llama, phi = re.findall(r'<p class="price">(.*?)</p>', page)
+    # 140 + 20 + 147 + 21 s, of which 17 + 130 s of training, the killed attempt included, at $0.05 an hour
+    assert "<strong>$0.0046, 5 min 28 s</strong> with start and evaluations" in llama
+    assert "training alone $0.0020, 2 min 27 s." in llama and "training alone $0.0017, 2 min." in phi
+
+
+def test_each_result_stands_once(page: str) -> None:
+    visible = re.sub(r"<svg.*?</svg>|<details>.*?</details>", "", page, flags=re.DOTALL)
+    verdict = visible[: visible.index('id="claims"')]
+    for result in ("+29.2", "[+20.8, +38.3]", "+4.2", "50.0% → 79.2%"):
+        assert verdict.count(result) == 1, result
+    assert visible.count("$0.0062") == 1 and visible.count("$0.0038") == 1
+    assert page.count('aria-label="Change in strict accuracy') == 2, "a plot a model"
+
+
+def test_an_own_experiment_speaks_of_no_article(fresh: Settings) -> None:
+    own = validate({**fresh.model_dump(mode="json"), "claims": [], "description": ""})
+    build(own, fresh.folder)
+    page = (fresh.folder / "report.html").read_text(encoding="utf-8")
+    shown = re.sub(r"<details>.*?</details>|<script>.*?</script>|<style>.*?</style>", "", page, flags=re.DOTALL)
+    assert re.findall(r"Llama|Phi-|[Aa]rticle", re.sub(r"<[^>]*>", " ", shown)) == []
+    assert "What this experiment is" not in page
+
+
+def test_no_zero_has_a_sign_and_no_number_an_exponent(page: str) -> None:
+    shown = re.sub(
+        r"<details>.*?</details>|<script>.*?</script>|<style>.*?</style>|<pre.*?</pre>", "", page, flags=re.DOTALL
+    )
+    shown = re.sub(r"<[^>]*>", " ", shown)
+    assert re.findall(r"(?<!\w)-\$?0(?:\.0+)?(?![\d.-])", shown) == []
+    assert re.findall(r"(?<![\w.])\d(?:\.\d+)?e[-+]\d+", shown) == []
+
+
 def test_money_and_seconds_are_shown(page: str) -> None:
     # 140 + 20 + 17 + 130 + 120 + 21 = 448 s at $0.05 an hour: $0.00622 of $0.01
-    assert "$0.0062 of $0.01 spent in 0.124 device hours; $0.0038 remain." in page
+    assert "<strong>$0.0062</strong> of $0.01 spent in <strong>7 min 28 s</strong> (0.124 device hours)" in page
+    assert "$0.0038 of the limit remain." in page
     assert re.search(r"train</th>.*267\.0.*250\.0.*131\.0.*-119\.0.*266\.0.*-1\.0", page)
     assert "killed" in page
 

@@ -335,7 +335,7 @@ def test_a_gain_needs_more_than_the_noise_floor(fresh: Settings) -> None:
         assert row["verdict"] == "undecidable" and "two evaluations of the base differ in 50.0%" in row["why"]
     assert loud["one network", None]["verdict"] == "undecidable"
     page = " ".join((fresh.folder / "report.html").read_text(encoding="utf-8").split())
-    assert "No significant change: tiny-llama went" in page and "no more than two evaluations of the base may" in page
+    assert "No significant change: 95% interval [" in page and "no more than two evaluations of the base may" in page
     assert "The noise floor was not measured" not in page
     judged(fresh)
     assert "The noise floor was not measured" in (fresh.folder / "report.html").read_text(encoding="utf-8")

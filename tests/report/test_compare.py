@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import write_jsonl
-from reinforce_lite.report.compare import compare, natural_key, p_text, paired, under_read
+from reinforce_lite.report.compare import compare, natural_key, paired, under_read
 from reinforce_lite.tasks import named
 from toys import WORLD
 
@@ -97,10 +97,3 @@ def test_any_ids_can_be_sorted(names: list[str]) -> None:
     once = sorted(names, key=natural_key)
     assert sorted(once) == sorted(names)
     assert all(natural_key(a) <= natural_key(b) for a, b in pairwise(once))
-
-
-@pytest.mark.parametrize(
-    ("p", "text"), [(1.0, "= 1.000"), (0.0312, "= 0.031"), (0.00012, "= 0.0001"), (0.00009, "< 0.0001")]
-)
-def test_p_text(p: float, text: str) -> None:
-    assert p_text(p) == text

@@ -24,16 +24,19 @@ def model(*runs: dict[str, Any], over_seeds: Any = (), noise: Any = None) -> dic
 @pytest.mark.parametrize(
     ("delta", "p", "kind", "start"),
     [
-        (0.139, 0.00001, "rose", "tiny rose from 50.0% to 63.9% (+13.9 points, 95% interval [-10.0, +10.0], adjusted"),
-        (-0.02, 0.04, "fell", "tiny fell from 50.0% to 48.0% (-2.0 points"),
-        (0.02, 0.05, "same", "No significant change: tiny went from 50.0% to 52.0% (+2.0 points"),
+        (0.139, 0.00001, "rose", "Rose: 95% interval [-10.0, +10.0], adjusted p < 0.0001"),
+        (-0.02, 0.04, "fell", "Fell: 95% interval [-10.0, +10.0], adjusted p = 0.040"),
+        (0.02, 0.05, "same", "No significant change: 95% interval"),
         (0.0, 1.0, "same", "No significant change"),
     ],
 )
 def test_a_finding_follows_from_the_numbers(delta: float, p: float, kind: str, start: str) -> None:
     found = change(run(by(delta, p), by(0, 1)), "strict", p, 0.05, 0.0)
     assert found.kind == kind
-    assert sentence("tiny", found).startswith(start) and "n = 1,319" in sentence("tiny", found)
+    assert sentence(found).startswith(start) and "n = 1,319" in sentence(found)
+    assert found.words.startswith(
+        f"from 50.0% to {0.5 + delta:.1%} ({100 * delta:+.1f} points, 95% interval [-10.0, +10.0]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,8 +69,10 @@ def test_cards_need_what_claims_need() -> None:
     assert p_values["a", "ours", 0, "strict"] == p_values["b", "ours", 0, "strict"] == pytest.approx(0.06)
     assert p_values["a", "coin", 0, "strict"] == pytest.approx(0.06)
     shown = of_model("a", models["a"], p_values, 0.05)
-    assert shown["kind"] == "same" and shown["sentence"].startswith("No significant change: a went")
-    assert shown["controls"] == [sentence("coin, seed 0", change(models["a"]["runs"][1], "strict", 0.06, 0.05, 0.0))]
+    assert shown["kind"] == "same" and shown["sentence"].startswith("No significant change: 95% interval")
+    assert [(row["variant"], row["p"], row["found"]) for row in shown["runs"]] == [
+        ("ours", pytest.approx(0.06), "no significant change"), ("coin", pytest.approx(0.06), "no significant change")
+    ]  # fmt: skip
 
 
 def test_several_seeds_decide_together() -> None:
@@ -76,7 +81,9 @@ def test_several_seeds_decide_together() -> None:
     one = model(run(by(0.2, 0.001), by(0.2, 0.001)), over_seeds=[row])
     shown = of_model("a", one, adjusted({"a": one}), 0.05)
     assert shown["kind"] == "same", "the adjusted interval holds 0, whatever the first seed says"
-    assert "from 50.0% to 54.0% (+4.0 points" in shown["sentence"] and "over 3 training seeds" in shown["sentence"]
+    assert (
+        "from 50.0% to 54.0% (+4.0 points" in shown["headline"].words and "over 3 training seeds" in shown["sentence"]
+    )
     assert "it rose" in shown["remark"]
 
 

@@ -134,6 +134,47 @@ def test_no_table_is_wider_than_a_printed_page(tab: "Page") -> None:
     assert tab.evaluate(too_wide) == []
 
 
+def test_the_verdict_fits_on_two_printed_pages(tab: "Page") -> None:
+    tab.emulate_media(media="print")
+    tab.set_viewport_size({"width": 718, "height": 1046})  # A4 less 1 cm on every side
+    assert tab.evaluate("document.querySelector('.rest').getBoundingClientRect().top + scrollY") <= 2 * 1046
+    assert tab.evaluate("getComputedStyle(document.querySelector('.rest')).breakBefore") == "page"
+    assert tab.locator("details[open]").count() == 0, "what is folded stays so"
+
+
+@pytest.mark.parametrize("tab", ["wide", "narrow"], indirect=True)
+def test_a_table_that_can_be_scrolled_says_so(tab: "Page") -> None:
+    for summary in tab.locator("summary").all():
+        summary.click()
+    tab.wait_for_timeout(200)  # until the observer was called
+    told = tab.evaluate("""() => [...document.querySelectorAll(".scroll")].map(box => [
+        box.scrollWidth > box.clientWidth, getComputedStyle(box.previousElementSibling).display !== "none"])""")
+    assert all(scrolls == hinted for scrolls, hinted in told)
+    width = tab.viewport_size
+    assert any(scrolls for scrolls, _ in told) == (width is not None and width["width"] < 1000)
+
+
+@pytest.mark.parametrize("tab", VIEWS, indirect=True)
+def test_no_two_words_of_a_plot_lie_on_each_other(tab: "Page") -> None:
+    overlapping = """() => [...document.querySelectorAll("figure svg[role=img]")].flatMap(svg => {
+        const words = [...svg.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
+        return words.flatMap(([word, a], at) => words.slice(at + 1).filter(([, b]) =>
+            a.left < b.right && b.left < a.right && a.top + 1 < b.bottom && b.top + 1 < a.bottom
+        ).map(([other]) => [svg.getAttribute("aria-label").slice(0, 40), word, other]));
+    })"""
+    assert tab.evaluate(overlapping) == []
+
+
+@pytest.mark.parametrize("tab", VIEWS, indirect=True)
+def test_plots_follow_light_and_dark(tab: "Page", request: pytest.FixtureRequest) -> None:
+    colours = """() => [...document.querySelectorAll("figure svg[role=img] text")].map(text =>
+        [getComputedStyle(text).fill, getComputedStyle(text.closest("figure").parentElement).color])"""
+    found = tab.evaluate(colours)
+    assert found and all(fill == ink for fill, ink in found)
+    ground = tab.evaluate("getComputedStyle(document.querySelector('figure')).backgroundColor")
+    assert (ground != "rgb(255, 255, 255)") == ("dark" in request.node.callspec.id)
+
+
 def test_no_script_but_ours_runs(browser: "Browser", report: Path, tmp_path: Path) -> None:
     planted = tmp_path / "planted.html"
     text = report.read_text(encoding="utf-8").replace("</main>", "<script>document.title = 'planted'</script></main>")

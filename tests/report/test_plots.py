@@ -84,43 +84,79 @@ def test_long_runs_are_thinned() -> None:
 
 
 def test_gains_show_every_run_and_the_published_gain() -> None:
-    drawn = plots.gains([("default, seed 0", 13.9, 9.1, 18.7), ("random, seed 0", -0.4, -2.0, 1.2)], 2.0, "tiny")
-    assert "default, seed 0 +13.9 [+9.1, +18.7]; random, seed 0 -0.4 [-2.0, +1.2]" in label(drawn)
+    drawn = plots.gains(
+        [("default, seed 0", 0.139, 0.091, 0.187), ("random, seed 0", -0.0004, -0.02, 0.012)], 0.02, "tiny"
+    )
+    assert "default, seed 0 +13.9 [+9.1, +18.7]; random, seed 0 +0.0 [-2.0, +1.2]" in label(drawn)
     assert "published gain" in words(drawn)
-    assert "published gain" not in words(plots.gains([("a", 1, 0, 2)], None, "tiny"))
+    assert "published gain" not in words(plots.gains([("a", 0.1, 0, 0.2)], None, "tiny"))
 
 
-def stage(usd: float) -> dict[str, float]:
-    return {"usd": usd, "device_hours": 1.0, "attempts": 1}
+def test_a_step_that_was_skipped_is_a_gap_and_no_spike() -> None:
+    measured = rows([0.1] * 9)
+    measured[4] = {"step": 4, "reward_mean": 900.0, "skipped": True}  # type: ignore[dict-item]
+    (panel,) = plots.curves("tiny", plots.lines([("default", 0, measured)]))
+    assert "from 0.1 to 0.1" in label(panel) and not any(word.startswith("9") for word in words(panel))
+    assert len(pieces(panel, plots.COLOURS[0])) == 1 and pieces(panel, plots.COLOURS[0])[0].count("M") == 2
 
 
-def test_costs_draw_the_limit_where_it_is_on_the_scale() -> None:
-    near = plots.costs({"train": stage(6.0), "evaluate": stage(1.5)}, 10.0)
-    assert near is not None
-    assert {"limit $10.00", "$7.50", "all stages"} <= set(words(near))
-    far = plots.costs({"train": stage(0.003)}, 10.0)
-    assert far is not None
-    assert "limit $10.00" not in words(far)
-    assert any("limit $10.00: off the scale" in text for text in words(far))
+def test_a_step_alone_between_two_gaps_is_a_dot() -> None:
+    (panel,) = plots.curves("tiny", plots.lines([("default", 0, rows([0.1, 0.2, None, 0.3, None, 0.4, 0.5]))]))
+    assert (
+        len(
+            [node for node in element(panel).iter() if node.tag.endswith("use") and "--line-0" in node.get("style", "")]
+        )
+        == 1
+    )
 
 
-def test_costs_of_nothing_are_not_drawn() -> None:
-    assert plots.costs({}, 10.0) is None
-    assert plots.costs({"train": stage(0.0)}, 10.0) is None
+def pieces(svg: Markup, colour: str) -> list[str]:
+    """The data of the lines of a colour, without their gaps' ends."""
+    drawn = (node for node in element(svg).iter() if node.tag.endswith("path") and node.get("clip-path"))
+    return [str(node.get("d")) for node in drawn if f"stroke: {plots.css(colour)}" in node.get("style", "")]
+
+
+def test_what_is_measured_now_and_then_is_one_line() -> None:
+    (panel,) = plots.curves("tiny", plots.lines([("default", 0, rows([None, 0.1, None, 0.2], "kl_to_start"))]))
+    assert pieces(panel, plots.COLOURS[0])[0].count("M") == 1
+
+
+def test_the_colours_are_the_pages() -> None:
+    drawn = plots.gains([("default, seed 0", 0.139, 0.091, 0.187)], 0.02, "tiny")
+    (panel,) = plots.curves("tiny", plots.lines([("a", 0, rows([0.1, 0.2])), ("b", 0, rows([0.1, 0.3]))]))
+    for svg in (drawn, panel):
+        assert element(svg).attrib["fill"] == "currentColor"
+        own = re.sub(r"var\([^()]*\)", "", str(svg))
+        assert re.findall(r": #[0-9a-fA-F]{3,6}", own) == [], "legible on light and dark alike"
+        assert "--line-0" in svg and "--line-1" in svg
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
+    ("key", "values", "axis"),
     [
-        (0.0, "$0.00"),
-        (0.00213, "$0.0021"),
-        (0.1, "$0.10"),
-        (0.000499, "$0.00050"),
-        (-0.0000012, "-$0.0000012"),
-        (1234.5, "$1,234.50"),
-        (0.05, "$0.05"),
-        (-0.0512, "-$0.0512"),
+        ("accuracy", [0.1, 0.2], "% of completions"),
+        ("entropy", [0.4, 0.5], "nats"),
+        ("length_mean", [100.0, 20_000_000.0], "tokens"),
+        ("sampler_gap", [1e-7, 3e-7], "billionths of nats a token"),
+        ("sampler_gap", [1.2e-6, 3e-6], "millionths of nats a token"),
+        ("kl_to_start", [0.0, 0.004], "thousandths of nats a token"),
+        ("kl_to_start", [0.0, 0.0], "nats a token"),
+        ("weights_changed", [1e-6, 1e-6], "% of weights"),
     ],
 )
-def test_usd(value: float, text: str) -> None:
-    assert plots.usd(value) == text
+def test_an_axis_has_a_name_a_unit_and_numbers_without_an_exponent(key: str, values: list[float], axis: str) -> None:
+    (panel,) = plots.curves("tiny", plots.lines([("default", 0, rows(list(values), key))]))
+    shown = words(panel)
+    assert {axis, "training step"} <= set(shown)
+    assert not any(re.search(r"\de|\+1|10\^", word) for word in shown), shown
+    assert len(shown) == len(
+        {(node.get("x"), node.get("y")) for node in element(panel).iter() if node.tag.endswith("text")}
+    )
+
+
+def test_the_plan_is_in_dollars() -> None:
+    plan = {"low": 0.0001, "expected": 0.0002, "high": 0.0004}
+    drawn = plots.planned([("train", plan, 0.0003), ("evaluate", plan, 0.0)])
+    assert drawn is not None and "US dollars" in words(drawn)
+    assert any(word.startswith("$0.000") for word in words(drawn))
+    assert plots.planned([("train", dict.fromkeys(plan, 0.0), 0.1)]) is None

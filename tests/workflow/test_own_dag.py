@@ -83,6 +83,17 @@ def test_the_results_verify_from_their_folder_alone(mine: Workflow, tmp_path: Pa
 
 
 @pytest.mark.slow
+def test_its_report_is_about_itself(mine: Workflow) -> None:
+    page = (mine.results("mine") / "report.html").read_text()
+    said = (
+        "tiny-llama before and after reinforcement learning (leave_one_out) on jsonl (my.jsonl): greedy answers to 40"
+    )
+    assert said in page and read_json(mine.results("mine") / "summary.json")["description"] == ""
+    shown = re.sub(r"<details>.*?</details>|<(script|style)>.*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL)
+    assert re.findall(r"Llama|Phi-|[Aa]rticle", shown) == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["train/tiny-llama/leave_one_out/seed0/my_reward.py", "data/my_grade.py"])
 def test_another_file_in_the_results_is_seen(mine: Workflow, tmp_path: Path, name: str) -> None:
     copied = Path(shutil.copytree(mine.results("mine"), tmp_path / "mine"))

@@ -68,6 +68,7 @@ def check_config():
         if given := workflow.config_settings.config:
             read.append(layers.Layer(Path("--config"), dict(given), {}))
         settings.check_layers(read)
+        config.update(settings.own_words(read))
         settings.validate(config, read)
     except errors.UserError as error:
         sys.exit(

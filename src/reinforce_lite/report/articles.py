@@ -4,7 +4,7 @@ from typing import Any
 
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
-from reinforce_lite.report import claims, logic_rl_claims, reinforce_lite_claims, tinyzero_claims, verdicts
+from reinforce_lite.report import claims, logic_rl_claims, numbers, reinforce_lite_claims, tinyzero_claims, verdicts
 from reinforce_lite.report.claims import Claim, name
 from reinforce_lite.report.evidence import Evidence, Run
 from reinforce_lite.report.verdicts import Verdict
@@ -51,7 +51,7 @@ def judge(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def _row(evidence: Evidence, one: Claim, model: str | None, verdict: Verdict, runs: list[Run]) -> dict[str, Any]:
-    rule = one.rule.format(margin=f"{100 * evidence.settings.protocol.margin:g}")
+    rule = one.rule.format(margin=numbers.plain(100 * evidence.settings.protocol.margin, 6))
     judged = {"verdict": verdict.kind, "why": verdict.why, "decides": verdict.decides}
     cost = {"runs": [name(run) for run in runs], "usd": evidence.usd(runs)}
     return {"claim": one.name, "about": model, "said": one.said, "rule": rule, **judged, **cost}

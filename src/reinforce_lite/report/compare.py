@@ -140,11 +140,6 @@ def natural_key(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if index % 2 else (-1, part) for index, part in enumerate(parts)]
 
 
-def p_text(p: float) -> str:
-    """A p-value for people: `= 0.031`, or `< 0.0001`."""
-    return "< 0.0001" if p < 0.0001 else f"= {p:.4f}" if p < 0.001 else f"= {p:.3f}"
-
-
 def _figures(items: tuple[Item, ...]) -> dict[str, float]:
     return {key: fmean(item[key] for item in items) for key in ("strict", "flexible", "truncated", "length")}
 

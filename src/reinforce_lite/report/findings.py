@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reinforce_lite.evaluation.statistics import holm
-from reinforce_lite.report.compare import p_text
-from reinforce_lite.report.verdicts import interval, points
+from reinforce_lite.report.numbers import interval, p_text, percent, points
 
 Figures = Mapping[str, Any]
 Kind = Literal["rose", "fell", "same", "none"]
@@ -35,8 +34,13 @@ class Change:
     @property
     def words(self) -> str:
         """From where to where, and how certain."""
-        ends = f"from {self.before:.1%} to {self.before + self.delta:.1%}"
-        return f"{ends} ({points(self.delta)}, 95% interval {interval(self.ci95)}, {self.covers})"
+        ends = f"from {percent(self.before)} to {percent(self.before + self.delta)}"
+        return f"{ends} ({points(self.delta)}, {self.certainty})"
+
+    @property
+    def certainty(self) -> str:
+        """How certain it is."""
+        return f"95% interval {interval(self.ci95)}, {self.covers}"
 
 
 def change(figures: Figures, parser: str, p: float, alpha: float, noise: float, over: Figures | None = None) -> Change:
@@ -79,11 +83,13 @@ def _before(parser: str, figures: Figures) -> float:
     return float(base[parser])
 
 
-def sentence(name: str, found: Change) -> str:
-    """The finding about a policy."""
-    if found.kind == "same":
-        return f"No significant change: {name} went {found.words}."
-    return f"{name} {found.kind} {found.words}."
+FOUND = {"rose": "rose", "fell": "fell", "same": "no significant change"}
+"""The kinds of a change in words."""
+
+
+def sentence(found: Change) -> str:
+    """The finding about a policy, to stand beside the change itself."""
+    return f"{FOUND[found.kind].capitalize()}: {found.certainty}."
 
 
 def format_remark(strict: Change, flexible: Change, lenient: Change | None) -> str:
@@ -93,7 +99,7 @@ def format_remark(strict: Change, flexible: Change, lenient: Change | None) -> s
     said = "the same" if same else f"{changed}, {flexible.words}"
     text = f"By the flexible parser, which forgives the format: {said}."
     if lenient and (lenient.before, lenient.delta) != (flexible.before, flexible.delta):
-        ends = f"from {lenient.before:.1%} to {lenient.before + lenient.delta:.1%} ({points(lenient.delta)})"
+        ends = f"from {percent(lenient.before)} to {percent(lenient.before + lenient.delta)} ({points(lenient.delta)})"
         text += f" If the answers that it misses counted, whose last sentence holds the right number: {ends}."
     if strict.kind == "rose" and any(one.kind != "rose" for one in (flexible, lenient) if one):
         text += " So the strict gain may be a matter of the answer's format."
@@ -120,7 +126,9 @@ def adjusted(models: Mapping[str, Figures]) -> Adjusted:
 
 
 def of_model(name: str, figures: Figures, p_values: Adjusted, alpha: float) -> dict[str, Any]:
-    """What the page says of one model: kind (for its colour), headline, sentence, remark, published and controls.
+    """What the page says of one model: kind (for its colour), headline, sentence, remark, published, and its runs.
+
+    The runs are rows of the results: each run of the summary with `found`, its finding in words, and `p`, adjusted.
 
     Args:
         name: of the model.
@@ -134,12 +142,17 @@ def of_model(name: str, figures: Figures, p_values: Adjusted, alpha: float) -> d
         noise = floor["strict" if parser == "strict" else "flexible"]["changed"]["ci95"][1] if floor else 0.0
         return change(run, parser, p_values[name, run["variant"], run["seed"], parser], alpha, noise, over)
 
-    controls = [
-        sentence(title, found(run, "strict")) if not run["not_run"] else f"{title}: {run['not_run']}."
-        for run in figures["runs"][1:]
-        for title in [f"{run['variant']}, seed {run['seed']}"]
-    ]
-    absent = {"kind": "none", "headline": None, "remark": None, "published": None, "controls": controls}
+    def row(run: Figures) -> dict[str, Any]:
+        if run["not_run"]:
+            return {**run}
+        return {
+            **run,
+            "p": p_values[name, run["variant"], run["seed"], "strict"],
+            "found": FOUND[found(run, "strict").kind],
+        }
+
+    runs = [row(run) for run in figures["runs"]]
+    absent = {"kind": "none", "headline": None, "remark": None, "published": None, "runs": runs}
     if figures["not_run"]:
         return {**absent, "sentence": f"{name}: {figures['not_run']}."}
     over = next((row for row in figures["over_seeds"] if row["variant"] == figures["variant"]), None)
@@ -148,10 +161,10 @@ def of_model(name: str, figures: Figures, p_values: Adjusted, alpha: float) -> d
     return {
         "kind": strict.kind,
         "headline": strict,
-        "sentence": sentence(name, strict),
+        "sentence": sentence(strict),
         "remark": format_remark(strict, flexible, lenient),
         "published": _published(figures["published"], strict),
-        "controls": controls,
+        "runs": runs,
     }
 
 
@@ -161,6 +174,6 @@ def _published(reported: Figures | None, found: Change) -> str | None:
     gain = reported["trained"] - reported["baseline"]
     where = "inside" if found.ci95[0] <= gain <= found.ci95[1] else "outside"
     return (
-        f"The article reports {reported['baseline']:.1%} before and {reported['trained']:.1%} after "
+        f"The article reports {percent(reported['baseline'])} before and {percent(reported['trained'])} after "
         f"({points(gain)}, without an interval); that gain lies {where} our interval."
     )

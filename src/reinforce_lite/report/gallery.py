@@ -7,6 +7,7 @@ from typing import Any
 
 from reinforce_lite.config import Settings
 from reinforce_lite.evaluation.behaviours import BEHAVIOURS, behaviours
+from reinforce_lite.report.articles import makes_the_articles
 from reinforce_lite.report.compare import Item, Pair
 from reinforce_lite.tasks import named
 
@@ -94,9 +95,9 @@ def view(settings: Settings, pairs_by_model: Mapping[str, Sequence[Pair]]) -> di
     Returns:
         cards (in the order of the page), total (pairs there are), kinds and behaviours (with the number of cards of
         each), models, each (the two numbers of the rule), and article: whether the article's question is `shown`, was
-        `not asked`, or None if the task has no such question.
+        `not asked`, or None if the task has no such question or the article's claims are not made.
     """
-    article = named(settings.task.name).article_question
+    article = named(settings.task.name).article_question if makes_the_articles(settings) else None
     shown = mixed([card for model, pairs in pairs_by_model.items() for card in cards(model, pairs, article)])
     return {
         "cards": shown,

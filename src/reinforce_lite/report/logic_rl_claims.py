@@ -7,7 +7,7 @@ from reinforce_lite.config import PolicySettings, Settings
 from reinforce_lite.evaluation.change_point import LEAST, POSITIVE, fits
 from reinforce_lite.evaluation.statistics import holm
 from reinforce_lite.io.files import read_jsonl
-from reinforce_lite.report import verdicts
+from reinforce_lite.report import numbers, verdicts
 from reinforce_lite.report.claims import Judged, claim, name
 from reinforce_lite.report.compare import Item
 from reinforce_lite.report.contrasts import Contrast, against, compared, more, right, searches, unchecked
@@ -212,7 +212,7 @@ def _less_by_heart(evidence: Evidence, one: Contrast, model: str, control: str) 
     over = f"the result's LiMem, {control} of {model} ({scores})"
     if len(one.seeds) > 1:
         return verdicts.over_seeds(one.delta, one.adjusted, one.seeds, over)
-    why = f"{verdicts.points(one.delta)} over {over} {verdicts.interval(one.ci95)}"
+    why = f"{numbers.points(one.delta)} over {over} {numbers.interval(one.ci95)}"
     sides = one.ours, one.theirs, one.p, evidence.settings.protocol.alpha
     return verdicts.sided(*sides, why, "more problems or more seeds")
 

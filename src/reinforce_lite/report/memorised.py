@@ -8,6 +8,7 @@ from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import memorisation
 from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.report import numbers
 from reinforce_lite.report.compare import Pair, paired
 from reinforce_lite.report.runs import runs
 from reinforce_lite.report.summary_model import Memorised
@@ -55,7 +56,7 @@ def _by_problem(rows: Iterable[Mapping[str, Any]], place: Path) -> list[memorisa
 def in_words(summary: Memorised | None, variant: str) -> str:
     """LiMem after each training of a variant, with its interval."""
     rows = [row for row in summary.runs if row.variant == variant] if summary else []
-    return ", ".join(f"{row.limem:.1%} [{100 * row.ci95[0]:.1f}, {100 * row.ci95[1]:.1f}]" for row in rows)
+    return ", ".join(f"{numbers.percent(row.limem)} {numbers.shares(row.ci95)}" for row in rows)
 
 
 def learnt(first: Path, second: Path) -> list[Pair]:

@@ -55,6 +55,25 @@ def per_point(
     return rows
 
 
+def of_gain(attempts: Sequence[Mapping[str, Any]], model: str, variant: str) -> dict[str, dict[str, float]]:
+    """What the result of a model cost, every attempt and every seed.
+
+    Args:
+        attempts: those of the summary.
+        model: its name.
+        variant: the result.
+
+    Returns:
+        training, and all (the making and evaluation of its base and its own evaluation included): usd and seconds.
+    """
+    every = [row for row in attempts if row["model"] == model and row["variant"] in (None, variant)]
+    training = [row for row in every if row["stage"] == "train"]
+    return {
+        name: {key: sum(row[key] for row in rows) for key in ("usd", "seconds")}
+        for name, rows in (("training", training), ("all", every))
+    }
+
+
 def _per_point(usd: float, gain: float) -> float | None:
     return usd / (100 * gain) if gain > 0 else None
 

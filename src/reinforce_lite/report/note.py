@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reinforce_lite.report import plots, verdicts
-from reinforce_lite.report.compare import p_text
+from reinforce_lite.report import verdicts
+from reinforce_lite.report.numbers import change, interval, p_cell, percent, usd
 
 
 def markdown(summary: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) -> str:
@@ -18,7 +18,7 @@ def markdown(summary: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) ->
     tally = ", ".join(f"{count} {kind}" for kind, count in verdicts.tally(claims).items())
     judged = f"{len(claims)} claims: {tally}." if claims else "No claims."
     lines = [
-        f"**{judged}** {plots.usd(cost['usd'])} of {plots.usd(cost['limit_usd'])} spent.",
+        f"**{judged}** {usd(cost['usd'])} of {usd(cost['limit_usd'])} spent.",
         "",
         "| model | variant, seed | strict before | after | change, points | 95% interval | McNemar p |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -29,10 +29,9 @@ def markdown(summary: Mapping[str, Any], claims: Sequence[Mapping[str, Any]]) ->
             if run["not_run"]:
                 lines.append(f"{name} not run | | | | |")
                 continue
-            low, high = (100 * end for end in run["ci95"])
-            sides = " | ".join(f"{run[side]['strict']:.1%}" for side in ("baseline", "trained"))
-            change = f"{100 * run['delta']:+.1f} | [{low:+.1f}, {high:+.1f}]"
-            lines.append(f"{name} {sides} | {change} | {p_text(run['mcnemar_p']).removeprefix('= ')} |")
+            sides = " | ".join(percent(run[side]["strict"]) for side in ("baseline", "trained"))
+            gained = f"{change(run['delta'])} | {interval(run['ci95'])}"
+            lines.append(f"{name} {sides} | {gained} | {p_cell(run['mcnemar_p'])} |")
     return "\n".join([*lines, "", "The whole of it is `report.html` among the artifacts.", "", summary["description"]])
 
 
@@ -40,9 +39,7 @@ def gain(summary: Mapping[str, Any]) -> str:
     """The change of each model's first run in points, with its 95% interval: for a column of MLflow's list of runs."""
     firsts = [(model, figures["runs"][0]) for model, figures in summary["models"].items() if figures["runs"]]
     return ", ".join(
-        f"{model} {100 * run['delta']:+z.1f} [{100 * run['ci95'][0]:+z.1f}, {100 * run['ci95'][1]:+z.1f}]"
-        for model, run in firsts
-        if not run["not_run"]
+        f"{model} {change(run['delta'])} {interval(run['ci95'])}" for model, run in firsts if not run["not_run"]
     )
 
 

@@ -16,9 +16,9 @@ from reinforce_lite.evaluation.detector_accuracy import measured
 from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.io.keyed import COMPUTED_WITH
 from reinforce_lite.io.shown import shown
-from reinforce_lite.report import findings, gallery, money, plots, questions, verdicts
+from reinforce_lite.report import findings, gallery, money, numbers, plots, questions, verdicts
 from reinforce_lite.report.articles import makes_the_articles
-from reinforce_lite.report.compare import Pair, p_text, paired
+from reinforce_lite.report.compare import Pair, paired
 from reinforce_lite.report.runs import Run, runs
 from reinforce_lite.stages import EVALUATED, TRAINED, Job, Layout
 
@@ -57,6 +57,7 @@ def page_of(
     p_values = findings.adjusted(summary["models"])
     return render(
         summary=summary,
+        what=what_it_is(settings, summary, ledger),
         claims=claims,
         of_the_article=makes_the_articles(settings),
         accuracies={name: verdicts.accuracy_words(measured(name)) for name in BEHAVIOURS},
@@ -64,15 +65,14 @@ def page_of(
         machines=machines(summary["provenance"]),
         common_cpu=(settings.hardware.device, settings.hardware.cpu_instructions) == ("cpu", "common"),
         traces=traces,
-        gains=gains,
         protocol=settings.protocol,
         notice=notice(settings),
         models=[
             _model_view(name, settings, summary, [run for run in every_run if run.model == name], p_values)
-            for name in settings.models
+            | {"parts": _parts(gain)}
+            for name, gain in zip(settings.models, gains, strict=True)
         ],
         money=money.view(settings, folder, summary["cost"]),
-        cost_plot=plots.costs(summary["cost"]["by_stage"], summary["cost"]["limit_usd"]),
         attempts=[_attempt_view(attempt) for attempt in ledger],
         seconds=summary["cost"]["reconciliation"],
         checks=read_json(Layout(folder).preflight).get("checks", []),
@@ -90,6 +90,29 @@ def _hash(commit: str | None) -> str | None:
     """A commit that can be checked out: the hash alone; None if it is none, for it becomes a command to paste."""
     found = re.fullmatch("([0-9a-f]{40}|[0-9a-f]{64})(-dirty)?", commit or "")
     return found and found[1]
+
+
+def what_it_is(settings: Settings, summary: Mapping[str, Any], ledger: Sequence[Attempt]) -> str:
+    """The experiment in one sentence: models, training, task, questions, and the day on which the device was done."""
+    task, count = settings.task, max((figures["n"] for figures in summary["models"].values()), default=0)
+    source = Path(getattr(task, "repo", None) or getattr(task, "train", None) or task.name).name
+    asked = task.name if source == task.name else f"{task.name} ({source})"
+    day = f", {max(attempt.ended for attempt in ledger).date().isoformat()}" if ledger else ""
+    return (
+        f"{_listed(settings.models)} before and after reinforcement learning ({settings.variants[0]}) on {asked}: "
+        f"greedy answers to {count:,} test questions{day}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _parts(gain: Mapping[str, Any]) -> str | None:
+    """What of a gain is prompt, format and training: its sentence without the gain, which stands above it."""
+    parts = gain["sentence"].removeprefix(f"{gain['model']} ").partition(": ")[2]
+    return parts[:1].upper() + parts[1:] if gain["gain"] else None
 
 
 def notice(settings: Settings) -> str | None:
@@ -133,11 +156,15 @@ def render(**context: Any) -> str:
         finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else shown(value),
     )
     environment.filters.update(
-        percent=lambda share: f"{share:.1%}",
-        points=lambda change: f"{100 * change:+.1f}",
-        usd=plots.usd,
-        p=p_text,
-        seconds=lambda value: "\N{EN DASH}" if value is None else f"{value:,.1f}",
+        percent=numbers.percent,
+        points=numbers.change,
+        interval=numbers.interval,
+        shares=numbers.shares,
+        usd=numbers.usd,
+        p=numbers.p_cell,
+        duration=numbers.duration,
+        decimal=numbers.decimal,
+        plain=numbers.plain,
         text=_text,
     )
     script = (resources.files(__package__) / "templates/gallery.js").read_text(encoding="utf-8")
@@ -156,6 +183,7 @@ def _model_view(
     return {
         "name": name,
         "figures": figures,
+        "cost": money.of_gain(summary["cost"]["attempts"], name, figures["variant"]),
         **findings.of_model(name, figures, p_values, settings.protocol.alpha),
         "lines": drawn,
         "curves": plots.curves(name, drawn),
@@ -181,14 +209,14 @@ def _pairs(settings: Settings, every_run: Sequence[Run], summary: Mapping[str, A
 
 def _gains(name: str, figures: Mapping[str, Any]) -> Any:
     rows = [
-        (f"{run['variant']}, seed {run['seed']}", *(100 * value for value in (run["delta"], *run["ci95"])))
+        (f"{run['variant']}, seed {run['seed']}", run["delta"], *run["ci95"])
         for run in figures["runs"]
         if not run["not_run"]
     ]
     if not rows:
         return None
     published = figures["published"]
-    gain = 100 * (published["trained"] - published["baseline"]) if published else None
+    gain = published["trained"] - published["baseline"] if published else None
     return plots.gains(rows, gain, f"{name}-gains")
 
 
@@ -203,7 +231,7 @@ def _last(run: Run) -> dict[str, float | None]:
 
 def _attempt_view(attempt: Attempt) -> dict[str, Any]:
     seed = None if attempt.seed is None else f"seed {attempt.seed}"
-    price = f"{plots.usd(attempt.usd_per_hour)} an hour"
+    price = f"{numbers.usd(attempt.usd_per_hour)} an hour"
     count = f"{attempt.count} of " if attempt.count > 1 else ""
     return {
         "stage": attempt.stage,
@@ -232,4 +260,6 @@ def _text(value: Any) -> str:
     """A value of the provenance in one line."""
     if value is None:
         return "unknown"
+    if isinstance(value, float):
+        return numbers.plain(value, 12)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from reinforce_lite.config import Settings
 from reinforce_lite.io.files import read_json, read_jsonl
-from reinforce_lite.report import money, plots
+from reinforce_lite.report import money
+from reinforce_lite.report.numbers import change, percent, plain, shares, usd
 from reinforce_lite.report.runs import runs
 from reinforce_lite.stages import EVALUATED, TRAINED, Job, Layout
 
@@ -30,7 +31,7 @@ def answers(settings: Settings, folder: Path, summary: Mapping[str, Any]) -> lis
     Raises:
         UserError: a record of the experiment is absent or damaged.
     """
-    provenance, cost, level = summary["provenance"], summary["cost"], f"{settings.protocol.alpha:g}"
+    provenance, cost, level = summary["provenance"], summary["cost"], plain(settings.protocol.alpha)
     price = cost["price"]
     return [
         Answer("Which commit?", _commits(provenance["origins"]), "provenance"),
@@ -49,8 +50,8 @@ def answers(settings: Settings, folder: Path, summary: Mapping[str, Any]) -> lis
         ),
         Answer(
             "Which price?",
-            f"{plots.usd(price['usd_per_hour'])} an hour for {price['device']}, by {price['source']}, read on "
-            f"{price['date']}; {plots.usd(cost['usd'])} in all, failed attempts included",
+            f"{usd(price['usd_per_hour'])} an hour for {price['device']}, by {price['source']}, read on "
+            f"{price['date']}; it holds for failed attempts too",
             "cost",
         ),
         Answer("How do I run it again, and check it?", "by the commands below", "again"),
@@ -82,8 +83,13 @@ def _weights(models: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _variants(settings: Settings) -> str:
     keys = {name: settings.training_variants[name].items() for name in settings.variants}
-    shown = {name: ", ".join(f"{key} {value}" for key, value in items) for name, items in keys.items()}
+    shown = {name: ", ".join(f"{key} {_value(value)}" for key, value in items) for name, items in keys.items()}
     return "; ".join(f"{name} ({text})" if text else name for name, text in shown.items())
+
+
+def _value(value: Any) -> str:
+    """A value of a variant in words."""
+    return plain(value, 6) if isinstance(value, float) else str(value)
 
 
 def _seeds(settings: Settings, folder: Path) -> str:
@@ -127,12 +133,11 @@ def _under_read(models: Mapping[str, Mapping[str, Any]]) -> Iterator[Answer]:
         return
 
     def side(row: Mapping[str, Any]) -> str:
-        low, high = (100 * end for end in row["ci95"])
-        return f"{row['share']:.1%} of the answers ({row['count']:,}; 95% interval [{low:.1f}, {high:.1f}])"
+        return f"{percent(row['share'])} of the answers ({row['count']:,}; 95% interval {shares(row['ci95'])})"
 
     parts = [
         f"{name}: before training {side(row['baseline'])}, after it {side(row['trained'])}; if they counted, the "
-        f"flexible change would be {100 * row['change']['delta']:+.1f} points"
+        f"flexible change would be {change(row['change']['delta'])} points"
         for name, row in found.items()
     ]
     why = "They hold the right number in their last sentence, but another one comes last"

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from reinforce_lite.report.evidence import Evidence
-from reinforce_lite.report.verdicts import interval, points
+from reinforce_lite.report.numbers import interval, points
 
 CONTROLS = {"prompt": "a worked example in the prompt", "format": "format-only reward"}
 """The control that shows each part, by its role."""

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _text(run: Mapping[str, Any]) -> str:
-    from reinforce_lite.report.compare import p_text
+    from reinforce_lite.report.numbers import p_cell, percent
 
     title = f"{run['model']} {run['variant']} seed{run['seed']}"
     contrast = run["contrast"]
@@ -49,8 +49,8 @@ def _text(run: Mapping[str, Any]) -> str:
         return f"{title}: {run['not_run']}"
     rows, lengths = [], []
     for name, row in contrast["behaviours"].items():
-        p = p_text(row["mcnemar_p"]).removeprefix("= ")
-        rows.append((name, f"{row['before']:.1%}", f"{row['after']:.1%}", str(row["gained"]), str(row["lost"]), p))
+        sides, counts = (percent(row[side]) for side in ("before", "after")), (str(row["gained"]), str(row["lost"]))
+        rows.append((name, *sides, *counts, p_cell(row["mcnemar_p"])))
     for when, tokens in contrast["length"].items():
         right, wrong = ("-" if mean is None else f"{mean:.1f}" for mean in (tokens["right"], tokens["wrong"]))
         lengths.append((when, right, wrong))

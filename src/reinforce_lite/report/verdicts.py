@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from typing import Any, Literal, get_args
 
 from reinforce_lite.evaluation.detector_accuracy import PRECISION, RECALL, Accuracy
-from reinforce_lite.report.compare import p_text
+from reinforce_lite.report.numbers import interval, p_text, percent, plain, points, shares
 from reinforce_lite.report.summary_model import Counted
 
 Kind = Literal["supported", "contradicted", "undecidable", "not measured well enough", "not applicable"]
@@ -105,7 +105,7 @@ def not_worse(delta: float, ci95: Sequence[float], margin: float, other: str) ->
     Supported if the whole interval of ours minus theirs lies above -margin, contradicted if it lies below (Piaggio et
     al. 2012).
     """
-    why = f"{points(delta)} against {other} {interval(ci95)}, margin {100 * margin:g}"
+    why = f"{points(delta)} against {other} {interval(ci95)}, margin {plain(100 * margin, 6)}"
     # An interval shrinks with the root of the number of questions.
     share = ((delta - ci95[0]) / (delta + margin)) ** 2 if delta > -margin else None
     more = "more seeds" if share is None else f"about {ceil(share)} times the questions, at this difference"
@@ -118,7 +118,7 @@ def appears(before: float, after: float, ci95: Sequence[float], p: float, alpha:
     Supported if its share rose with p < alpha; contradicted if the interval of its change leaves no rise: no policy
     shows it, the base showed it already, or it went away.
     """
-    why = f"{where}: {before:.1%} of answers before, {after:.1%} after, adjusted p {p_text(p)}"
+    why = f"{where}: {percent(before)} of answers before, {percent(after)} after, adjusted p {p_text(p)}"
     return _decided(why, p < alpha and after > before, ci95[1] <= 0, "more questions")
 
 
@@ -132,7 +132,7 @@ def came(before: float, change: Mapping[str, Any], where: str) -> Verdict:
     """
     after, adjusted = before + change["mean"], change["adjusted"]
     over = f"over {len(change['seeds'])} seeds and the questions, adjusted"
-    why = f"{where}: {before:.1%} of answers before, {after:.1%} after, {interval(adjusted)} points {over}"
+    why = f"{where}: {percent(before)} of answers before, {percent(after)} after, {interval(adjusted)} points {over}"
     return _decided(why, adjusted[0] > 0, change["ci95"][1] <= 0, "more training seeds")
 
 
@@ -141,7 +141,7 @@ def equal(delta: float, ci95: Sequence[float], margin: float, other: str) -> Ver
 
     Supported if the whole interval of ours minus theirs lies within the margin, contradicted if it lies outside.
     """
-    why = f"{points(delta)} against {other} {interval(ci95)}, margin {100 * margin:g}"
+    why = f"{points(delta)} against {other} {interval(ci95)}, margin {plain(100 * margin, 6)}"
     within, outside = -margin < ci95[0] and ci95[1] < margin, ci95[1] < -margin or ci95[0] > margin
     return _decided(why, within, outside, "more questions or more seeds")
 
@@ -154,7 +154,7 @@ def above(ours: Sequence[float], theirs: Sequence[float], why: str) -> Verdict:
     """
     few = min(len(ours), len(theirs)) < 3
     gap, error = fmean(ours) - fmean(theirs), 2 * hypot(_error(ours), _error(theirs))
-    why = f"{why}: {fmean(ours):.2f} against {fmean(theirs):.2f}"
+    why = f"{why}: {fmean(ours):z.2f} against {fmean(theirs):z.2f}"
     return _decided(why, not few and gap > error, not few and gap < -error, "more steps or more seeds")
 
 
@@ -177,7 +177,7 @@ def steady(trainings: Sequence[Training], fell: Sequence[str]) -> Verdict:
         if skipped:
             bad.append(f"{name}: {skipped} steps were not finite")
         if fmean(last) < fmean(first) - 2 * hypot(_error(first), _error(last)):
-            bad.append(f"{name}: reward went from {fmean(first):.2f} to {fmean(last):.2f}")
+            bad.append(f"{name}: reward went from {fmean(first):z.2f} to {fmean(last):z.2f}")
     count = len(trainings)
     calm = f"{count} training{'s' * (count > 1)}: every step finite, no reward and no policy fell"
     return _decided("; ".join(bad) or calm, not bad, True)
@@ -198,7 +198,7 @@ def untested(what: str) -> Verdict:
 
 def unmeasured(before: float, after: float, where: str) -> Verdict:
     """What was counted, by a detector that is wrong too often to decide anything."""
-    why = f"{where}: {before:.1%} of answers before, {after:.1%} after, as counted"
+    why = f"{where}: {percent(before)} of answers before, {percent(after)} after, as counted"
     decides = f"a detector with a precision of {PRECISION:.0%} and a recall of {RECALL:.0%}"
     return Verdict("not measured well enough", why, decides)
 
@@ -236,8 +236,7 @@ def beyond(verdict: Verdict, delta: float, noise: Counted | None) -> Verdict:
     """
     if noise is None or abs(delta) > noise.ci95[1] or verdict.kind not in ("supported", "contradicted"):
         return verdict
-    low, high = (100 * end for end in noise.ci95)
-    floor = f"two evaluations of the base differ in {noise.share:.1%} [{low:.1f}, {high:.1f}] of the verdicts"
+    floor = f"two evaluations of the base differ in {percent(noise.share)} {shares(noise.ci95)} of the verdicts"
     return Verdict("undecidable", f"{verdict.why}, but {floor}", "a larger difference, or evaluations that repeat")
 
 
@@ -261,24 +260,6 @@ HARDEST: tuple[Kind, ...] = (
     "contradicted", "undecidable", "not measured well enough", "supported", "not applicable",
 )  # fmt: skip
 """Which of several verdicts stands for all."""
-
-
-def points(share: float) -> str:
-    """A change in points, with its sign.
-
-    >>> points(0.0197)
-    '+2.0 points'
-    """
-    return f"{100 * share:+.1f} points"
-
-
-def interval(ci95: Sequence[float]) -> str:
-    """An interval in points.
-
-    >>> interval([-0.004, 0.0431])
-    '[-0.4, +4.3]'
-    """
-    return f"[{100 * ci95[0]:+.1f}, {100 * ci95[1]:+.1f}]"
 
 
 def _questions(needed: int, gain: float) -> str:

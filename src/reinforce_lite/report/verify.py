@@ -8,6 +8,7 @@ file that follows from it, sums included, was rewritten too.
 
 import filecmp
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -247,12 +248,23 @@ def _claims(experiment: Experiment, report: Report) -> Check:
         stated = record_of(experiment.folder / name, runs=list)
         for run in stated.get("runs", []):
             run.pop("within_question", None)  # made by an earlier version; nothing shows it any more
-        check.differences += differing(name, "", stated, json.loads(json.dumps(derived)))
+        found = differing(name, "", stated, json.loads(json.dumps(derived)))
+        check.differences += [one for one in found if not _only_zeros_differ(one.stated, one.derived)]
     if check.differences and (other := other_maker(experiment)):
         check.notes.append(f"{other}, whose detectors of behaviours may be others; run that version's verify")
     count, runs = len(report.verdicts["claims"]), len(report.traces["runs"])
     check.looked_at = f"{count} verdicts, and the behaviours of {runs} runs"
     return check
+
+
+def _only_zeros_differ(stated: Any, derived: Any) -> bool:
+    """Whether two texts differ in the signs of zeros alone: earlier versions wrote -0.0.
+
+    >>> _only_zeros_differ("-0.0 points [-2.4, +0.0]", "+0.0 points [-2.4, +0.0]"), _only_zeros_differ("-0.02", "+0.02")
+    (True, False)
+    """
+    sides = [re.sub(r"[-+](0\.0+)(?!\d)", r"\1", side) for side in (stated, derived) if isinstance(side, str)]
+    return len(sides) == 2 and sides[0] == sides[1]
 
 
 def _numbers(value: Any) -> int:

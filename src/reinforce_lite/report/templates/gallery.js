@@ -1,5 +1,11 @@
 "use strict";
 (() => {
+  // The hint stands only where there is something to scroll to.
+  const boxes = new ResizeObserver((entries) => {
+    for (const { target } of entries) target.previousElementSibling.hidden = target.scrollWidth <= target.clientWidth;
+  });
+  for (const box of document.querySelectorAll(".scroll")) boxes.observe(box);
+
   const form = document.getElementById("gallery-filter");
   if (!form) return;
   const cards = [...document.querySelectorAll("#gallery > article")];
