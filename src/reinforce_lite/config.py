@@ -813,6 +813,8 @@ def named(paths: Sequence[Path]) -> Settings:
     return settings
 
 
+NAMED = "results/<experiment>, its config.json, or YAML files, each laid over the one before, all over config/config.yaml"
+"""What a subcommand says of its option `--config`."""
 BASES = (Path("config/config.yaml"), Path(__file__).absolute().parents[2] / "config/config.yaml")
 """What an overlay is laid over: the working directory's, or else that of the checkout that is installed."""
 PRICE = ("usd_per_hour", "price_source", "price_date")
