@@ -1,7 +1,8 @@
 """The command `reinforce-lite`: one subcommand for each stage of the workflow, and some that only look.
 
-`init` writes a configuration, `estimate` computes what it would cost on another GPU, `ledger` shows what was spent, `status` what runs,
-`power` what a comparison can see, `traces` how the policies reason, `verify` whether a report follows from its files.
+`init` writes a configuration, `estimate` computes what it would cost on another GPU, `ledger` shows what was spent,
+`status` what runs, `power` what a comparison can see, `traces` how the policies reason, `verify` whether a report
+follows from its files.
 
 Imports of torch, lm-eval and MLflow are inside the stages, so that `--help` and errors come at once.
 """
@@ -143,10 +144,10 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="reinforce-lite",
         description="One subcommand for each stage of the workflow. Snakemake calls them in order "
-        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `init` writes a "
-        "configuration, `estimate` computes what it would cost on a GPU that is not here, `ledger` shows what was spent, `status` what runs and when it ends, "
-        "`power` what a comparison can see, `traces` how the policies reason, `verify` whether a report follows from "
-        "its files.",
+        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `init` writes a configuration, "
+        "`estimate` computes what it would cost on a GPU that is not here, `ledger` shows what was spent, `status` "
+        "what runs and when it ends, `power` what a comparison can see, `traces` how the policies reason, `verify` "
+        "whether a report follows from its files.",
     )
     root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -808,12 +808,12 @@ def named(paths: Sequence[Path]) -> Settings:
     if base and files[0].suffix != ".json" and not any(path.exists() and path.samefile(base) for path in files):
         files = [base, *files]
     settings, folder = load(files), paths[0].absolute()
-    if len(paths) == 1 and files[0] != paths[0] and folder.name != settings.experiment:
+    if len(paths) == 1 and paths[0].is_dir() and folder.name != settings.experiment:
         return settings.model_copy(update={"results": folder.parent, "experiment": folder.name})
     return settings
 
 
-NAMED = "results/<experiment>, its config.json, or YAML files, each laid over the one before, all over config/config.yaml"
+NAMED = "results/<experiment>, its config.json, or YAML files, laid over each other and over config/config.yaml"
 """What a subcommand says of its option `--config`."""
 BASES = (Path("config/config.yaml"), Path(__file__).absolute().parents[2] / "config/config.yaml")
 """What an overlay is laid over: the working directory's, or else that of the checkout that is installed."""
