@@ -21,7 +21,7 @@ WORDS = {
     "string": "must be a text; write a number that is meant as one in quotes",
 }
 """By how the kind of pydantic's error begins."""
-_WAYS = re.compile(r"(str|int|float|bool|path|(literal|dict|list|constrained|function)\W.*)")
+_WAYS = re.compile(r"(str|int|float|(literal|dict|list|constrained|function)\W.*)")
 """What stands behind the key where a value may be of several types."""
 
 
