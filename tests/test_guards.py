@@ -338,7 +338,7 @@ GUARDS = [
     ),
     Guard(
         "a price without its source is not another card's", f"{SRC}/config.py",
-        "left = [key for key in PRICE if key not in hardware]", "left = [key for key in PRICE[:1] if key not in hardware]",
+        "key for key in PRICE if key not in hardware]", "key for key in PRICE[:1] if key not in hardware]",
         "io/test_layers.py::test_a_price_without_its_source_is_the_other_card_s",
     ),
     Guard(

@@ -845,7 +845,7 @@ def check_layers(read: Sequence[layers.Layer]) -> None:
                 f"set {', '.join(left)} beside it",
             )
     for number, layer in enumerate(read[1:-1], 1):
-        after = read[number + 1 :]
+        after = [later for later in read[number + 1 :] if later.path.suffix]  # a file, and not what --config gives
         every = [(keys, value, _last(keys, after)) for keys, value in layers.leaves(layer.values)]
         if (
             every
