@@ -846,12 +846,8 @@ def check_layers(read: Sequence[layers.Layer]) -> None:
             )
     for number, layer in enumerate(read[1:-1], 1):
         after = [later for later in read[number + 1 :] if later.path.suffix]  # a file, and not what --config gives
-        every = [(keys, value, _last(keys, after)) for keys, value in layers.leaves(layer.values)]
-        if (
-            every
-            and all(found for _, _, found in every)
-            and any(found[0] != value for _, value, found in every if found)
-        ):
+        every = [((value,), _last(keys, after)) for keys, value in layers.leaves(layer.values)]
+        if all(last for _, last in every) and any(own != last for own, last in every):
             raise UserError(
                 f"{layer.path} has no effect: every key of it is set again by "
                 f"{' + '.join(str(other.path) for other in after)}",

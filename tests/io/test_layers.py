@@ -22,7 +22,7 @@ BASE = ROOT / "config/config.yaml"
         ("training:\n\tsteps: 3\n", "x.yaml:2: not valid YAML: found character '\\t'"),
         ("", "x.yaml is empty"),
         ("- a\n", "x.yaml holds no mapping of keys"),
-        ("price_date: 2026-13-45\n", "x.yaml cannot be read: month must be in 1..12"),
+        ("price_date: 2026-13-45\n", "x.yaml:1: cannot be read: month must be in 1..12"),
         ("a: " + "[" * 5000, "x.yaml"),
         ("trainning: {steps: 3}\n", "x.yaml:1: trainning: unknown key; did you mean training?"),
         ("training:\n  # a comment\n  stepss: 3\n", "x.yaml:3: training.stepss: unknown key; did you mean steps?"),

@@ -37,7 +37,7 @@ OVERLAYS: list[tuple[str, str]] = [
     ("# only a comment\n", " is empty\n  fix: write keys"),
     ("- training\n- steps\n", " holds no mapping of keys"),
     ("hello\n", " holds no mapping of keys"),
-    ("hardware: {price_date: 2026-13-45}\n", " cannot be read: month must be in 1..12"),
+    ("hardware:\n  price_date: 2026-13-45\n", ":2: cannot be read: month must be in 1..12"),
     ("training:\n  steps: many\n", ":2: training.steps: must be an integer (it is 'many')"),
     ("training: {steps: 2.5}\n", ":1: training.steps: must be an integer, written without a point (it is 2.5)"),
     ("training: {steps: -1}\n", ":1: training.steps: must be greater than or equal to 0 (it is -1)"),

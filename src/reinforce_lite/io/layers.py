@@ -46,8 +46,10 @@ def read(path: Path) -> Layer:
         kind = "JSON" if path.suffix == ".json" else "YAML"
         raise UserError(f"{path}{_place(error)}: not valid {kind}{_problem(error)}", "correct the line") from error
     except (ValueError, RecursionError) as error:  # a date that is none, a number of too many digits; too many brackets
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise UserError(f"{path} cannot be read: {reason}", "correct the file") from error
+        deep = isinstance(error, RecursionError)
+        line = None if deep else next(_unread(yaml.compose(text, Loader=yaml.SafeLoader)), None)
+        reason = "it is nested too deeply" if deep else str(error)
+        raise UserError(f"{path}{f':{line}' if line else ''}: cannot be read: {reason}", "correct the line") from error
     if not isinstance(values, dict):
         what = "holds no mapping of keys" if values is not None else "is empty"
         raise UserError(f"{path} {what}", "write keys as in config/config.yaml, such as: experiment: mine")
@@ -113,6 +115,21 @@ def _lines(path: Path, node: Any, above: Keys = ()) -> Iterator[tuple[Keys, int]
             continue
         if isinstance(value.value, list) and value.id == "mapping":
             yield from _lines(path, value, (*above, name))
+
+
+def _unread(node: Any) -> Iterator[int]:
+    """The lines of values that YAML takes for a date or a number, and that are none."""
+    import yaml
+
+    if isinstance(node.value, str):
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except ValueError:
+            yield node.start_mark.line + 1
+        return
+    for item in node.value:
+        for part in item if isinstance(item, tuple) else (item,):
+            yield from _unread(part)
 
 
 def _place(error: Exception) -> str:
