@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
         "hardware": _hardware(arguments, here, cuda),
         "budget": [("limit_usd", arguments.limit or (10.0 if cuda else 1.0), "of the whole, in US dollars")],
         "task": asked,
-        f"policies:\n  {model.name}": model.rows,
+        f"policies:\n  {_value(model.name)}": model.rows,
         **_training(model, arguments, cuda, scratch, questions),
     }
     with atomic_text(output) as file:

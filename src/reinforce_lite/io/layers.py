@@ -47,7 +47,8 @@ def read(path: Path) -> Layer:
         raise UserError(f"{path}{_place(error)}: not valid {kind}{_problem(error)}", "correct the line") from error
     except (ValueError, RecursionError) as error:  # a date that is none, a number of too many digits; too many brackets
         deep = isinstance(error, RecursionError)
-        line = None if deep or path.suffix == ".json" else next(_unread(yaml.compose(text, Loader=yaml.SafeLoader)), None)
+        known = not deep and path.suffix != ".json"
+        line = next(_unread(yaml.compose(text, Loader=yaml.SafeLoader)), None) if known else None
         reason = "it is nested too deeply" if deep else str(error)
         raise UserError(f"{path}{f':{line}' if line else ''}: cannot be read: {reason}", "correct the line") from error
     if not isinstance(values, dict):
