@@ -14,7 +14,7 @@ from reinforce_lite.config import load
 ROOT = Path(__file__).parents[1]
 TINY = [str(ROOT / "config/config.yaml"), str(ROOT / "config/tiny.yaml")]
 
-LOOKING = {"estimate", "ledger", "power", "status", "traces", "ui", "claims", "verify", "export-eee"}
+LOOKING = {"estimate", "ledger", "power", "status", "traces", "ui", "claims", "verify", "export-eee", "init"}
 """Subcommands that no rule calls: they only look."""
 
 
@@ -27,7 +27,7 @@ def test_help_names_every_rule(capsys: pytest.CaptureFixture[str]) -> None:
         assert command in shown
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
-        reads = {"verify": "folder", "ui": "--results"}.get(command, "--config")
+        reads = "--model" if command == "init" else "--config"
         assert reads in capsys.readouterr().out
 
 

@@ -144,7 +144,7 @@ def test_a_dataset_that_is_not_pinned_is_named(tmp_path: Path) -> None:
         (
             "training_variants.ppo",
             {"estimator": "critic", "weights": "lora"},
-            "training_variants.ppo: .*weights: lora trains adapters of one network, and estimator: critic has two",
+            "training_variants.ppo.weights: lora trains adapters of one network, and estimator: critic has two",
         ),
         ("training_variants.ppo.critic", {"rate": 1}, "training_variants.ppo.critic.rate"),
     ],

@@ -327,6 +327,21 @@ GUARDS = [
         "policy/test_weight_files.py::test_code_that_comes_with_a_model_is_never_run",
     ),
     Guard(
+        "results of another experiment are not written into", "workflow/rules/common.smk",
+        "refused(check_experiment)\n", "",
+        "workflow/test_refused.py::test_another_experiment_s_results_are_not_written_into",
+    ),
+    Guard(
+        "a path that leads nowhere is told by a dry run", "workflow/rules/common.smk",
+        "refused(check_paths)\n", "",
+        "workflow/test_refused.py::test_a_path_that_leads_nowhere_is_named_before_any_job",
+    ),
+    Guard(
+        "a price without its source is not another card's", f"{SRC}/config.py",
+        "key for key in PRICE if key not in hardware]", "key for key in PRICE[:1] if key not in hardware]",
+        "io/test_layers.py::test_a_price_without_its_source_is_the_other_card_s",
+    ),
+    Guard(
         "no secret in a configuration", f"{SRC}/config.py",
         "if leaks := list(secrets.found(config)):", "if leaks := []:",
         "test_config.py::test_secrets_are_refused_and_not_repeated",
@@ -392,7 +407,7 @@ GUARDS = [
     ),
     Guard(
         "a user of a bare number", "workflow/rules/common.smk",
-        "check_folders()\nname_user()\n", "check_folders()\n",
+        "refused(check_folders)\nname_user()\n", "refused(check_folders)\n",
         "workflow/test_hostile.py::test_a_user_without_a_name_and_a_bare_environment",
     ),
     Guard(

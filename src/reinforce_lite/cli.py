@@ -1,7 +1,8 @@
 """The command `reinforce-lite`: one subcommand for each stage of the workflow, and some that only look.
 
-`estimate` computes what it would cost on another GPU, `ledger` shows what was spent, `status` what runs,
-`power` what a comparison can see, `traces` how the policies reason, `verify` whether a report follows from its files.
+`init` writes a configuration, `estimate` computes what it would cost on another GPU, `ledger` shows what was spent,
+`status` what runs, `power` what a comparison can see, `traces` how the policies reason, `verify` whether a report
+follows from its files.
 
 Imports of torch, lm-eval and MLflow are inside the stages, so that `--help` and errors come at once.
 """
@@ -16,10 +17,17 @@ from pathlib import Path
 
 from reinforce_lite import __version__
 from reinforce_lite.budget import decision
-from reinforce_lite.config import Settings, load
+from reinforce_lite.config import NAMED, Settings, named
 from reinforce_lite.errors import UserError
 from reinforce_lite.evaluation import power_command
-from reinforce_lite.experiment import estimate_command, frame, ledger_command, status_command, ui_command
+from reinforce_lite.experiment import (
+    estimate_command,
+    frame,
+    init_command,
+    ledger_command,
+    status_command,
+    ui_command,
+)
 from reinforce_lite.io import interrupt
 from reinforce_lite.io.interrupt import Interrupted
 from reinforce_lite.io.keyed import ACCEPT
@@ -47,7 +55,7 @@ LAST = ("report", "crate")
 
 def stage(arguments: Arguments) -> None:
     """Run the stage of a command; of those that share one, the one of a training if --variant names it."""
-    config, given = load(arguments.config), vars(arguments)
+    config, given = named(arguments.config), vars(arguments)
     _check_names(arguments, config)
     per = "run" if given.get("variant") is not None else "model" if "model" in given else "experiment"
     row = next(row for row in _stages(arguments.command) if row.per == per)
@@ -71,12 +79,12 @@ def still_rented(config: Settings) -> str | None:
 
 def claims(arguments: Arguments) -> int:
     """Show the claims table; exit code 4 if a claim is contradicted, else 3 if one is not decided, else 0."""
-    return claims_command.run(load(arguments.config))
+    return claims_command.run(named(arguments.config))
 
 
 def ledger(arguments: Arguments) -> None:
     """Show what was spent, attempt by attempt; or check the ledger, or make MLflow's view anew from it."""
-    config = load(arguments.config)
+    config = named(arguments.config)
     ledger_command.run(config, arguments)
     if arguments.rebuild_mlflow and Layout.of(config).path(Job("report")).exists():
         from reinforce_lite.experiment.report import show
@@ -86,17 +94,22 @@ def ledger(arguments: Arguments) -> None:
 
 def estimate(arguments: Arguments) -> None:
     """Show what every stage would take and cost on a GPU that is not here, and what would fit into the budget."""
-    estimate_command.run(load(arguments.config), arguments)
+    estimate_command.run(named(arguments.config), arguments)
 
 
 def export_eee(arguments: Arguments) -> None:
     """Write the per-item results in the shared format of Every Eval Ever, schema 0.3."""
-    eee_command.run(load(arguments.config), arguments)
+    eee_command.run(named(arguments.config), arguments)
+
+
+def init(arguments: Arguments) -> int:
+    """Write a configuration for your model, your task and this machine, and say whether that fits."""
+    return init_command.run(arguments)
 
 
 def power(arguments: Arguments) -> None:
     """Show how small a gain the comparison can see, before money is spent on it."""
-    power_command.run(load(arguments.config), arguments)
+    power_command.run(named(arguments.config), arguments)
 
 
 def status(arguments: Arguments) -> None:
@@ -131,21 +144,20 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="reinforce-lite",
         description="One subcommand for each stage of the workflow. Snakemake calls them in order "
-        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `estimate` computes what it "
-        "would cost on a GPU that is not here, `ledger` shows what was spent, `status` what runs and when it ends, "
-        "`power` what a comparison can see, `traces` how the policies reason, `verify` whether a report follows from "
-        "its files.",
+        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `init` writes a configuration, "
+        "`estimate` computes what it would cost on a GPU that is not here, `ledger` shows what was spent, `status` "
+        "what runs and when it ends, `power` what a comparison can see, `traces` how the policies reason, `verify` "
+        "whether a report follows from its files.",
     )
     root.add_argument("--version", action="version", version=f"reinforce-lite {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, function: Callable[[Arguments], int | None], summary: str) -> argparse.ArgumentParser:
-        """A subcommand that calls a function; all but three, which take a folder, read a configuration."""
+        """A subcommand that calls a function; all but four, which may take something else, read a configuration."""
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(function=function)
-        if function not in (status, ui, verify):
-            text = "results/<experiment>/config.json, or YAML files, each laid over the one before"
-            command.add_argument("--config", type=Path, nargs="+", required=True, metavar="FILE", help=text)
+        if function not in (init, status, ui, verify):
+            command.add_argument("--config", type=Path, nargs="+", required=True, metavar="FILE", help=NAMED)
         return command
 
     for row in STAGES.values():
@@ -153,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
         if name not in commands.choices:
             _add_stage_options(add(name, stage, COMMANDS.get(name, row.message)), _stages(name))
     others: tuple[Callable[[Arguments], int | None], ...] = (
-        claims, estimate, export_eee, ledger, power, status, traces, ui, verify,
+        claims, estimate, export_eee, init, ledger, power, status, traces, ui, verify,
     )  # fmt: skip
     for function in others:
         command = add(function.__name__.replace("_", "-"), function, str(function.__doc__).strip())
@@ -165,6 +177,7 @@ def parser() -> argparse.ArgumentParser:
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "estimate": estimate_command.add_options,
     "export_eee": eee_command.add_options,
+    "init": init_command.add_options,
     "ledger": ledger_command.add_options,
     "power": power_command.add_options,
     "status": status_command.add_options,

@@ -41,9 +41,11 @@ def _no_tilde(path: Path) -> Path:
     return path
 
 
-Place = Annotated[Path, AfterValidator(_no_tilde)]
+Place = Annotated[Path, AfterValidator(_no_tilde), Field(json_schema_extra={"pattern": "^[^~]"})]
 Auto = Literal["auto"]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
+"""Its text is part of the names of files, so that 1.0 is another one than 1."""
 Positive = Annotated[float, Field(gt=0)]
 EngineName = Literal["auto", "generate", "vllm"]
 
@@ -73,6 +75,7 @@ class Hardware(Section):
     count: int = Field(
         1,
         ge=1,
+        strict=True,
         description="How many are rented; the price is for one. A training uses them all, other stages one of them.",
     )
     memory_gib: float = Field(
@@ -554,12 +557,12 @@ class Settings(Section):
         min_length=1,
         description="Which of `training_variants` to run; the first one is the result, the others are controls.",
     )
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+    seeds: list[Seed] = Field(
         min_length=1,
         description="Training seeds; all of them bear on the result and the claims. If the money does "
         "not suffice for all, the last ones are given up whole.",
     )
-    control_seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+    control_seeds: list[Seed] | None = Field(
         None,
         min_length=1,
         description="Which of `seeds` the controls are trained with, the first among them; null for all. A control of "
@@ -690,9 +693,7 @@ class Settings(Section):
         try:
             return Training.model_validate({**self.training.model_dump(), **self.training_variants[name]})
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(["training_variants", name, *map(str, first["loc"])])
-            raise ValueError(f"{where}: {first['msg']}") from error
+            raise ValueError(f"training_variants.{name}.{explained(error, Training)[0]}") from error
 
 
 def validate(config: Mapping[str, Any], read: Sequence[layers.Layer] = (), source: str | None = None) -> Settings:
@@ -719,7 +720,7 @@ def validate(config: Mapping[str, Any], read: Sequence[layers.Layer] = (), sourc
     except ValidationError as error:
         lines = explained(error, Settings, read)
         raise UserError(
-            f"{source} is not valid:\n" + "\n".join(f"  - {line}" for line in lines),
+            f"{source} is not valid:\n" + "\n".join(lines),
             "correct the key; config/README.md says what each one means",
         ) from error
 
@@ -795,11 +796,41 @@ def load(paths: Iterable[Path]) -> Settings:
     return validate({**config, **own_words(read)}, read)
 
 
-def check_layers(read: Sequence[layers.Layer]) -> None:
-    """See that no file names another device and leaves the price of the one before.
+def named(paths: Sequence[Path]) -> Settings:
+    """The experiment that a user names with `--config`, as every subcommand takes it.
+
+    Args:
+        paths: files that are laid over config/config.yaml, as Snakemake lays them; or a written config.json, or the
+            folder of results that holds one, which may be a copy with another name.
 
     Raises:
-        UserError: one does; file and line are named.
+        UserError: as `load`.
+    """
+    files = [path / "config.json" if (path / "config.json").is_file() else path for path in paths]
+    base = next((path for path in BASES if path.is_file()), None)
+    if base and files[0].suffix != ".json" and not any(path.exists() and path.samefile(base) for path in files):
+        files = [base, *files]
+    settings, folder = load(files), paths[0].absolute()
+    if len(paths) == 1 and paths[0].is_dir() and folder.name != settings.experiment:
+        return settings.model_copy(update={"results": folder.parent, "experiment": folder.name})
+    return settings
+
+
+NAMED = "results/<experiment>, its config.json, or YAML files, laid over each other and over config/config.yaml"
+"""What a subcommand says of its option `--config`."""
+BASES = (Path("config/config.yaml"), Path(__file__).absolute().parents[2] / "config/config.yaml")
+"""What an overlay is laid over: the working directory's, or else that of the checkout that is installed."""
+PRICE = ("usd_per_hour", "price_source", "price_date")
+
+
+def check_layers(read: Sequence[layers.Layer]) -> None:
+    """See that no file names another device and leaves the price of the one before, and that none is without effect.
+
+    Args:
+        read: the files, the one that the others are laid over first.
+
+    Raises:
+        UserError: one does, or is; file and line are named.
     """
     name = priced = None
     for layer in read:
@@ -807,15 +838,29 @@ def check_layers(read: Sequence[layers.Layer]) -> None:
         if not isinstance(hardware, Mapping):
             continue
         name = hardware.get("name", name)
-        if "usd_per_hour" in hardware:
+        left = [key for key in PRICE if key not in hardware]
+        if not left:
             priced = name
         elif priced is not None and name != priced:
-            line = layer.lines.get(("hardware", "name"))
             raise UserError(
-                f"{layer.path}{f':{line}' if line else ''}: hardware.name is another device than {priced!r}, and the "
-                "price would be that one's",
-                "set hardware.usd_per_hour, price_source and price_date beside it",
+                f"{layers.where(('hardware', 'name'), [layer])}hardware.name is another device than {priced!r}, whose "
+                f"{', '.join(left)} would be this one's",
+                f"set {', '.join(left)} beside it",
             )
+    for number, layer in enumerate(read[1:-1], 1):
+        after = [later for later in read[number + 1 :] if later.path.suffix]  # a file, and not what --config gives
+        every = [((value,), _last(keys, after)) for keys, value in layers.leaves(layer.values)]
+        if all(last for _, last in every) and any(own != last for own, last in every):
+            raise UserError(
+                f"{layer.path} has no effect: every key of it is set again by "
+                f"{' + '.join(str(other.path) for other in after)}",
+                "name it last: each file is laid over those before it",
+            )
+
+
+def _last(keys: layers.Keys, read: Sequence[layers.Layer]) -> tuple[Any] | None:
+    """The last value that some files give to a key; None if none of them does."""
+    return next(((found[keys],) for one in reversed(read) if keys in (found := dict(layers.leaves(one.values)))), None)
 
 
 def own_words(read: Sequence[layers.Layer]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reinforce_lite.config import load
+from reinforce_lite.config import load, named
 from reinforce_lite.errors import UserError
 from reinforce_lite.io import layers
 
@@ -20,9 +20,9 @@ BASE = ROOT / "config/config.yaml"
         ("policies:\n  a: &a {path: x}\n  b: {<<: *a, path: y, path: z}\n", "x.yaml:3: policies.b.path stands twice"),
         ("training: {steps: 3\n", "x.yaml:2: not valid YAML: expected ',' or '}'"),
         ("training:\n\tsteps: 3\n", "x.yaml:2: not valid YAML: found character '\\t'"),
-        ("", "x.yaml holds no mapping of keys"),
+        ("", "x.yaml is empty"),
         ("- a\n", "x.yaml holds no mapping of keys"),
-        ("price_date: 2026-13-45\n", "x.yaml cannot be read: month must be in 1..12"),
+        ("price_date: 2026-13-45\n", "x.yaml:1: cannot be read: month must be in 1..12"),
         ("a: " + "[" * 5000, "x.yaml"),
         ("trainning: {steps: 3}\n", "x.yaml:1: trainning: unknown key; did you mean training?"),
         ("training:\n  # a comment\n  stepss: 3\n", "x.yaml:3: training.stepss: unknown key; did you mean steps?"),
@@ -32,8 +32,8 @@ BASE = ROOT / "config/config.yaml"
             "x.yaml:4: policies.m.start.stps: unknown key; did you mean steps?",
         ),
         ("zzz: 1\n", "x.yaml:1: zzz: unknown key\n"),
-        ("budget:\n  limit_usd: .inf\n", "x.yaml:2: budget.limit_usd: Input should be a finite number (it is inf)"),
-        ("training: {learning_rate: .nan}\n", "x.yaml:1: training.learning_rate: Input should be a finite number"),
+        ("budget:\n  limit_usd: .inf\n", "x.yaml:2: budget.limit_usd: must be a finite number (it is inf)"),
+        ("training: {learning_rate: .nan}\n", "x.yaml:1: training.learning_rate: must be a finite number"),
         ("hardware: {name: RTX 4090}\n", "x.yaml:1: hardware.name is another device than 'NVIDIA RTX A6000'"),
         ("results: ~/x\n", "x.yaml:1: results: ~ is not followed"),
     ],
@@ -72,6 +72,53 @@ def test_another_device_with_its_price_is_none(tmp_path: Path) -> None:
     assert load([BASE, path]).hardware.name == "RTX 4090"
     path.write_text("hardware: {name: NVIDIA RTX A6000}\n")
     assert load([BASE, path]).hardware.name == "NVIDIA RTX A6000"
+
+
+def test_a_price_without_its_source_is_the_other_card_s(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("hardware: {name: RTX 4090, usd_per_hour: 0.4}\n")
+    with pytest.raises(
+        UserError, match=r"x\.yaml:1: .*whose price_source, price_date would be .*\n  fix: set price_so"
+    ):
+        load([BASE, path])
+
+
+def test_a_file_that_changes_nothing_is_refused_unless_it_only_says_the_same(tmp_path: Path) -> None:
+    mine, tiny = tmp_path / "mine.yaml", ROOT / "config/tiny.yaml"
+    mine.write_text("experiment: mine\ntask: {train_size: 50}\n")
+    with pytest.raises(UserError, match=r"mine\.yaml has no effect: .*tiny\.yaml\n  fix: name it last"):
+        load([BASE, mine, tiny])
+    assert load([BASE, tiny, mine]).experiment == "mine"
+    mine.write_text("experiment: mine\nprotocol: {alpha: 0.01}\n")
+    assert load([BASE, mine, tiny]).protocol.alpha == 0.01
+    assert load([BASE, tiny, tiny]).experiment == "tiny"
+
+
+def test_what_is_named_is_an_overlay_a_written_configuration_or_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = Path("mine.yaml")
+    mine.write_text("experiment: mine\n")
+    overlay = named([mine])
+    assert overlay == load([BASE, mine]) == named([BASE, mine]) and overlay.experiment == "mine"
+    written = Path("results/mine/config.json")
+    written.parent.mkdir(parents=True)
+    written.write_text(overlay.model_dump_json())
+    assert named([written.parent]) == named([written]) == overlay
+    written.parent.rename("results/copy")
+    copied = named([Path("results/copy")])
+    assert copied.folder == tmp_path / "results/copy" and copied.task == overlay.task
+
+
+def test_the_working_directory_s_own_base_goes_before_the_checkout_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config").mkdir()
+    Path("config/config.yaml").write_text(BASE.read_text().replace("limit_usd: 10.0", "limit_usd: 3.0"))
+    Path("mine.yaml").write_text("experiment: mine\n")
+    assert named([Path("mine.yaml")]).budget.limit_usd == 3.0
 
 
 def test_the_price_belongs_to_the_device_that_it_was_set_with(tmp_path: Path) -> None:

@@ -68,7 +68,9 @@ def test_sigterm_of_snakemake_reaches_the_job(workflow: Workflow) -> None:
     fetching.wait(timeout=30)
     output, _ = running.communicate(timeout=60)
     assert running.returncode != 0
-    assert output.splitlines()[-1].endswith("an hour until you give it back"), "the machine is not stopped by that"
+    *_, reason, last = output.splitlines()
+    assert last.endswith("an hour until you give it back"), "the machine is not stopped by that"
+    assert reason == "reinforce-lite fetch-policy: interrupted; the same command continues", output[-3000:]
     assert attempts(workflow)[-1].outcome == "interrupted", "it did not simply come to its end"
     assert workflow.run().returncode == 0
 

@@ -53,6 +53,26 @@ def shown_path(path):
     return path.relative_to(Path.cwd()) if inside else path
 
 
+def refused(check):
+    """Run a check; if it refuses, its words are the last ones, without the lines that Snakemake has for an error."""
+    try:
+        check()
+    except WorkflowError as error:
+        sys.exit(str(error))
+
+
+LAYERS = []  # the files of the configuration, where the package has read them
+
+
+def where(*keys):
+    """File and line of a key, as far as they are known."""
+    if not LAYERS:
+        return ""
+    from reinforce_lite.io import layers
+
+    return layers.where(keys, LAYERS)
+
+
 def check_config():
     """Check the merged configuration: by the package if it is installed, else by its JSON schema."""
     if not has_package():
@@ -61,19 +81,21 @@ def check_config():
     from reinforce_lite import errors
     from reinforce_lite.io import layers
 
+    shipped = os.path.normpath(SHIPPED.get_path_or_uri(secret_free=True))
     try:
         # Snakemake has read them already, but neither their lines nor what stands twice.
-        files = [OWN, *workflow.config_settings.configfiles]
-        read = [layers.read(path) for path in map(shown_path, files) if path.exists()]
+        base = OWN if os.path.exists(OWN) else shipped
+        files = [base, *workflow.config_settings.configfiles]
+        LAYERS[:] = [
+            layers.read(path) for path in map(shown_path, files) if path.exists()
+        ]
         if given := workflow.config_settings.config:
-            read.append(layers.Layer(Path("--config"), dict(given), {}))
-        settings.check_layers(read)
-        config.update(settings.own_words(read))
-        settings.validate(config, read)
+            LAYERS.append(layers.Layer(Path("--config"), dict(given), {}))
+        settings.check_layers(LAYERS)
+        config.update(settings.own_words(LAYERS))
+        settings.validate(config, LAYERS)
     except errors.UserError as error:
-        sys.exit(
-            str(error)
-        )  # not an error of the workflow, whose lines Snakemake would show
+        raise WorkflowError(str(error)) from None
 
 
 def add_ablations():
@@ -97,6 +119,71 @@ def check_folders():
                     "  fix: move it away, or make the folder that it leads to"
                 )
             place = os.path.dirname(place)
+
+
+def check_experiment():
+    """See that results that have cost something are this experiment's: another one would overwrite them."""
+    if not os.path.exists(f"{RESULTS}/preflight.json"):
+        return
+    try:
+        with open(CONFIG) as handle:
+            there = dict(names_of(json.load(handle)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # it is written anew
+    here = dict(names_of(config))
+    common = {key for key in there if key in here}
+    other = [k for k in sorted(common - {"models"}) if there[k] != here[k]]
+    if not any(key.startswith("policies.") for key in common):
+        other.append("models")
+    for key in other[:1]:
+        raise WorkflowError(
+            f"{where('experiment')}experiment: {RESULTS} holds the results of another experiment of this name, whose "
+            f"{key} is {there[key]} and not {here[key]}\n"
+            f"  fix: set `experiment` to a name of its own, or move {RESULTS} away"
+        )
+
+
+def names_of(settings):
+    """What an experiment is about: its task and where its policies come from, whatever folders they lie in."""
+    task, chosen = settings["task"], settings["models"]
+    yield "models", ", ".join(chosen)
+    for key in ("name", "train", "test", "repo", "subset"):
+        if isinstance(task.get(key), str):
+            yield f"task.{key}", os.path.basename(task[key])
+    for name in chosen:
+        policy = settings["policies"][name]
+        scratch = policy.get("from_scratch") or {}
+        source = policy.get("repo") or scratch.get("architecture")
+        yield f"policies.{name}", source or "a folder or a file"
+
+
+def check_paths():
+    """See that the files and folders that are named exist, before the first job; of finished results they may be gone."""
+    if not workflow.is_main_process or os.path.exists(f"{RESULTS}/report.html"):
+        return
+    lines = [
+        f"{where(*keys)}{'.'.join(keys)}: {path} does not exist"
+        for keys, path in named_paths()
+        if path and not os.path.exists(os.path.expanduser(path))
+    ]
+    if lines:
+        fix = f"correct the path; a relative one starts at {os.getcwd()}"
+        raise WorkflowError("\n".join(dict.fromkeys(lines)) + f"\n  fix: {fix}")
+
+
+def named_paths():
+    """Every path that the configuration names for the chosen models and variants, with its keys."""
+    task, training = config["task"], config["training"]
+    for name in config["models"]:
+        yield ("policies", name, "path"), config["policies"][name].get("path")
+    for key in ("path", "train", "test"):
+        yield ("task", key), task[key] if isinstance(task.get(key), str) else None
+    yield ("task", "name"), task["name"] if task["name"].endswith(".py") else None
+    yield ("task", "grade"), file_of(task.get("grade"))
+    for name in config["variants"]:
+        own = config["training_variants"][name]
+        keys = ("training_variants", name) if "reward" in own else ("training",)
+        yield (*keys, "reward"), file_of({**training, **own}.get("reward"))
 
 
 def name_user():
@@ -138,7 +225,7 @@ def word(text):
 
 
 config.update(plain(config, workflow.config_settings.config))
-check_config()
+refused(check_config)
 add_ablations()
 
 EXPERIMENT = config["experiment"]
@@ -148,7 +235,7 @@ CONFIG = f"{RESULTS}/config.json"
 WORKFLOW = workflow_folder()
 SCHEMA = read_schema()
 
-check_folders()
+refused(check_folders)
 name_user()
 
 
@@ -365,3 +452,7 @@ def richer(under):
     limits = config["budget"]["limit_usd"], under["budget"]["limit_usd"]
     prices = config["hardware"]["usd_per_hour"], under["hardware"]["usd_per_hour"]
     return limits[0] > limits[1] or prices[0] < prices[1]
+
+
+refused(check_experiment)
+refused(check_paths)

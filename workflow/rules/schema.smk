@@ -55,9 +55,14 @@ def error_lines(error, prefix):
 
 
 def names_lines():
-    """A line for each chosen model or variant that is in no catalogue."""
+    """A line for each chosen model or variant that is in no catalogue, and each seed that is written with a point."""
     catalogues = {"models": "policies", "variants": "training_variants"}
-    return [
+    points = [
+        f"  - seeds: {seed} is written with a point"
+        for seed in config["seeds"]
+        if isinstance(seed, float)
+    ]
+    return points + [
         f"  - {key}: '{name}' is not one of {', '.join(sorted(config[catalogue]))}"
         for key, catalogue in catalogues.items()
         for name in config[key]

@@ -4,6 +4,7 @@ lm-eval draws the requests, applies the task's scoring and aggregates; the token
 completion is the same here and in training. lm-eval's response cache is never used: its keys ignore the model.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from lm_eval.tasks import TaskManager
 from reinforce_lite.config import Evaluation
 from reinforce_lite.evaluation.statistics import outcome_means
 from reinforce_lite.evaluation.written import AfterBatch, Written, write_batches
+from reinforce_lite.io.provenance import git_commit
 from reinforce_lite.policy import Policy, encode_prompt, render_prompt
 from reinforce_lite.rollout import Completion, Engine, Sampling, ended
 from reinforce_lite.rollout.registry import kept_open, opened
@@ -25,6 +27,11 @@ from reinforce_lite.tasks import Problem, Task, verdicts
 
 NAME = "reinforce_lite"
 METRICS = ("strict", "flexible", "truncated", "length")
+
+# What lm-eval (0.4.12) warns of is how it is called here, which no user can change.
+logging.getLogger("lm_eval").setLevel(logging.ERROR)
+# Its own one lets git complain on the terminal wherever there is no checkout.
+evaluator.get_git_commit_hash = git_commit
 
 
 class PolicyLM(LM):

@@ -241,6 +241,7 @@ def view() -> str:
 def client_of(settings: Settings) -> Any:
     """MLflow's client for the tracking address of the settings; a database that is not there is created."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # that it makes tables is no news for a user
     # By default a server that has gone is tried for minutes, on rented time.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

@@ -17,7 +17,7 @@ from statistics import fmean
 
 from reinforce_lite.budget.plan import dollars
 from reinforce_lite.budget.standing import WORKFLOW_LOCK, Observer, Standing, Steps
-from reinforce_lite.config import Settings, load
+from reinforce_lite.config import NAMED, Settings, load, named
 from reinforce_lite.errors import UserError
 from reinforce_lite.io.files import read_json, read_jsonl
 from reinforce_lite.io.interrupt import Interrupted
@@ -48,9 +48,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.epilog = EPILOG
     which = command.add_mutually_exclusive_group()
-    which.add_argument("folder", type=Path, nargs="?", help="results/<experiment>, or a copy of it")
-    text = "results/<experiment>/config.json, or YAML files, each laid over the one before"
-    which.add_argument("--config", type=Path, nargs="+", metavar="FILE", help=text)
+    which.add_argument("folder", type=Path, nargs="?", help="results/<experiment>, a copy of it, or as --config")
+    which.add_argument("--config", type=Path, nargs="+", metavar="FILE", help=NAMED)
     command.add_argument("--watch", action="store_true", help="show it again and again until it is finished")
 
 
@@ -70,8 +69,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     if arguments.config:
-        return load(arguments.config)
+        return named(arguments.config)
     folder = arguments.folder or _latest()
+    if folder.is_file():
+        return named([folder])
     if not (folder / "config.json").exists():
         raise UserError(
             f"{folder} holds no config.json: no experiment was started there",

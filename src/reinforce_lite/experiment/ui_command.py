@@ -14,6 +14,7 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
+from reinforce_lite.config import NAMED, named
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.mlflow_runs import VIEW, VIEW_TAG
 from reinforce_lite.io.interrupt import Interrupted
@@ -26,7 +27,9 @@ QUIET = {"PYTHONWARNINGS": "ignore", "MLFLOW_LOGGING_LEVEL": "WARNING", "MLFLOW_
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Give the subcommand its options."""
-    command.add_argument("--results", type=Path, default=Path("results"), help="where mlflow.db lies")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--results", type=Path, default=Path("results"), help="where mlflow.db lies")
+    which.add_argument("--config", type=Path, nargs="+", metavar="FILE", help=NAMED)
     command.add_argument("--port", type=int, default=5000, help="of the server, which only this machine reaches")
     command.add_argument("--auth", action="store_true", help="ask for a user and a password (mlflow[auth])")
 
@@ -37,7 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: there is no database, the port is taken, the extra for passwords is missing, or the server ended.
     """
-    database = arguments.results.absolute() / "mlflow.db"
+    results: Path = named(arguments.config).results if arguments.config else arguments.results
+    database = results.absolute() / "mlflow.db"
     _check(database, arguments)
     if not arguments.auth:
         print("note: any user of this machine may read and change what this server shows; --auth asks for a password")

@@ -1,7 +1,7 @@
 """Configuration files: each a layer that is laid over the one before, with the line of every key."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,42 @@ def read(path: Path) -> Layer:
         kind = "JSON" if path.suffix == ".json" else "YAML"
         raise UserError(f"{path}{_place(error)}: not valid {kind}{_problem(error)}", "correct the line") from error
     except (ValueError, RecursionError) as error:  # a date that is none, a number of too many digits; too many brackets
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise UserError(f"{path} cannot be read: {reason}", "correct the file") from error
+        deep = isinstance(error, RecursionError)
+        known = not deep and path.suffix != ".json"
+        line = next(_unread(yaml.compose(text, Loader=yaml.SafeLoader)), None) if known else None
+        reason = "it is nested too deeply" if deep else str(error)
+        raise UserError(f"{path}{f':{line}' if line else ''}: cannot be read: {reason}", "correct the line") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path} holds no mapping of keys", "start from config/config.yaml")
+        what = "holds no mapping of keys" if values is not None else "is empty"
+        raise UserError(f"{path} {what}", "write keys as in config/config.yaml, such as: experiment: mine")
     return Layer(path, values, lines)
+
+
+def where(keys: Sequence[str | int], read: Sequence[Layer]) -> str:
+    """File and line of a key, or of the closest one above it, in the last file that has it; nothing if none has.
+
+    >>> where(["a", "b"], [Layer(Path("x.yaml"), {"a": 1}, {("a",): 3})])
+    'x.yaml:3: '
+    """
+    for end in range(len(keys), 0, -1):
+        wanted = tuple(map(str, keys[:end]))
+        for layer in reversed(read):
+            if wanted in layer.lines:
+                return f"{layer.path}:{layer.lines[wanted]}: "
+            if not layer.lines and wanted in dict(leaves(layer.values, inner=True)):
+                return f"{layer.path}: "
+    return ""
+
+
+def leaves(values: Mapping[str, Any], above: Keys = (), inner: bool = False) -> Iterator[tuple[Keys, Any]]:
+    """Every key of a mapping, and of those in it, that holds no further ones; with `inner` the others too."""
+    for name, value in values.items():
+        keys = (*above, str(name))
+        deeper = isinstance(value, Mapping) and len(value) > 0
+        if inner or not deeper:
+            yield keys, value
+        if deeper:
+            yield from leaves(value, keys, inner)
 
 
 def _text(path: Path) -> str:
@@ -85,6 +116,21 @@ def _lines(path: Path, node: Any, above: Keys = ()) -> Iterator[tuple[Keys, int]
             continue
         if isinstance(value.value, list) and value.id == "mapping":
             yield from _lines(path, value, (*above, name))
+
+
+def _unread(node: Any) -> Iterator[int]:
+    """The lines of values that YAML takes for a date or a number, and that are none."""
+    import yaml
+
+    if isinstance(node.value, str):
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except ValueError:
+            yield node.start_mark.line + 1
+        return
+    for item in node.value:
+        for part in item if isinstance(item, tuple) else (item,):
+            yield from _unread(part)
 
 
 def _place(error: Exception) -> str:

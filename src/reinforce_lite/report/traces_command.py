@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reinforce_lite.budget.table import aligned
-from reinforce_lite.config import load
+from reinforce_lite.config import named
 
 EPILOG = """\
 A table for each trained policy of a finished experiment:
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from reinforce_lite.report.traces import of_run
 
-    settings = load(arguments.config)
+    settings = named(arguments.config)
     runs = [of_run(settings.folder, model, *run) for model in settings.models for run in settings.runs]
     text = "\n\n".join(map(_text, runs))
     print(json.dumps({"runs": runs}, indent=2, allow_nan=False) if arguments.json else text)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reinforce_lite.config import NAMED, named
+
 if TYPE_CHECKING:
     from reinforce_lite.report.verification.difference import Check
 
@@ -33,7 +35,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     """Give the subcommand its options and its help."""
     command.formatter_class = argparse.RawDescriptionHelpFormatter
     command.epilog = EPILOG
-    command.add_argument("folder", type=Path, help="results/<experiment>, or a copy of it")
+    which = command.add_mutually_exclusive_group(required=True)
+    which.add_argument("folder", type=Path, nargs="?", help="results/<experiment>, a copy of it, or as --config")
+    which.add_argument("--config", type=Path, nargs="+", metavar="FILE", help=NAMED)
     command.add_argument("--json", action="store_true", help="the same for machines")
     command.add_argument("--manifest", action="store_true", help="print every file's SHA-256 and the roots, no more")
     command.add_argument("--root", metavar="HEX", help="the root of the whole folder, as it was published")
@@ -57,16 +61,18 @@ def run(arguments: argparse.Namespace, replay: Replay) -> None:
     from reinforce_lite.report.verification.sealed import sign
     from reinforce_lite.report.verify import agree, as_json, as_text, verified, verify
 
+    given = arguments.config or [arguments.folder]
+    folder = given[0] if len(given) == 1 and not given[0].is_file() else named(given).folder
     if arguments.manifest:
-        return show_manifest(arguments.folder, arguments.json)
-    checks = verify(arguments.folder, arguments.root, arguments.signer)
+        return show_manifest(folder, arguments.json)
+    checks = verify(folder, arguments.root, arguments.signer)
     if arguments.replay:
-        checks += replay(arguments.folder, arguments.replay, arguments.seed)
+        checks += replay(folder, arguments.replay, arguments.seed)
     print(json.dumps(as_json(checks), indent=2) if arguments.json else as_text(checks))
     if not agree(checks):
         raise SystemExit(1)
     if arguments.sign:
-        print(f"signed: root {sign(arguments.folder, arguments.sign)}")
+        print(f"signed: root {sign(folder, arguments.sign)}")
     if not verified(checks):
         raise SystemExit(3)
     return None
