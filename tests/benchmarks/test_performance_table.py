@@ -120,7 +120,7 @@ def test_what_the_methods_make_of_the_worlds_stands_side_by_side(tmp_path: Path)
     assert told[1:3] == ["|---|---|", "| before training | 32.1% of 1,000 |"]
     assert told[3] == "| Reinforce-Lite | not run |"
     assert "| PPO | 89.3% (+54.1 to +60.3 points); $0.0012; 0.042 |" in told
-    assert told[-1] == "| a machine, 2026-11-24, one training seed: `python measured.py` | |"
+    assert told[-1] == "| a machine, 2026-11-24, one training seed: `python benchmarks/methods.py` | |"
 
 
 def test_only_what_stands_between_the_marks_is_replaced() -> None:

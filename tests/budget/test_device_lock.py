@@ -122,7 +122,7 @@ def test_a_signal_ends_a_waiting_process_at_once(path, number):
     code = (
         "from reinforce_lite import cli\n"
         "def wait(path):\n    with hold(Path(sys.argv[1]), 'b', 'train'): print('ran')\n"
-        "cli.load = wait; sys.exit(cli.main(['report', '--config', 'x']))"
+        "cli.named = wait; sys.exit(cli.main(['report', '--config', 'x']))"
     )
     with holder(path), process(path, code) as second:
         assert "waiting" in second.stderr.readline()

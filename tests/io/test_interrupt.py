@@ -108,7 +108,7 @@ def test_nohup_stays_in_force() -> None:
 def test_output_to_a_closed_terminal_goes_nowhere() -> None:
     code = (
         "import os, signal, sys; from reinforce_lite import cli\n"
-        "cli.load = lambda paths: (sys.stdin.readline(), os.kill(os.getpid(), signal.SIGHUP))\n"
+        "cli.named = lambda paths: (sys.stdin.readline(), os.kill(os.getpid(), signal.SIGHUP))\n"
         "code = cli.main(['report', '--config', 'x']); print('more', flush=True); os._exit(code)"
     )
     ours, theirs = os.openpty()
@@ -122,7 +122,7 @@ def test_output_to_a_closed_terminal_goes_nowhere() -> None:
 def test_the_command_says_that_it_can_be_repeated() -> None:
     code = (
         "import os, signal, sys\nfrom reinforce_lite import cli\n"
-        "cli.load = lambda paths: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "cli.named = lambda paths: os.kill(os.getpid(), signal.SIGTERM)\n"
         "sys.exit(cli.main(['report', '--config', 'x']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
