@@ -10,7 +10,7 @@ from pathlib import Path
 import reinforce_lite as rl
 
 WORLD = rl.named_task("word_world")
-START = rl.Start(steps=60, batch_size=20, learning_rate=3e-3)
+START = rl.Start(steps=150, batch_size=20, learning_rate=3e-3)
 TINY = rl.PolicySettings(
     from_scratch=rl.Scratch(architecture="llama", hidden_size=64, layers=2), start=START, dtype="float32"
 )

@@ -3,7 +3,7 @@
 import reinforce_lite as rl
 
 WORLD = rl.named_task("word_world")  # a task has prompts and a grade; this one has words of its own too
-START = rl.Start(steps=60, batch_size=20, learning_rate=3e-3)
+START = rl.Start(steps=150, batch_size=20, learning_rate=3e-3)
 TINY = rl.PolicySettings(
     from_scratch=rl.Scratch(architecture="llama", hidden_size=64, layers=2), start=START, dtype="float32"
 )
