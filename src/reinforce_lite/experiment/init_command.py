@@ -29,7 +29,7 @@ from reinforce_lite.io.files import atomic_text
 from reinforce_lite.policy import files, hub
 from reinforce_lite.policy.size import sized
 from reinforce_lite.resources.memory import GIB
-from reinforce_lite.tasks import REGISTRY, jsonl, own, rows, task_of
+from reinforce_lite.tasks import QUESTIONS, REGISTRY, WORDS, own, rows, task_of
 from reinforce_lite.tasks import named as task_named
 
 EPILOG = """\
@@ -46,9 +46,7 @@ Exit code 0 if it fits, 1 if it was written and does not fit.
 """
 SCRATCH = {"tiny-llama": "llama", "tiny-phi": "phi3"}
 """Models of about a million weights that are made from nothing, and their architectures."""
-WORDS = "word_world"
-"""The task whose words they know."""
-TASKS = ", ".join(name for name in REGISTRY if name != "jsonl")
+TASKS = ", ".join(name for name in REGISTRY if name != QUESTIONS)
 OWN_MACHINE, PROVIDER = "nobody, it is a machine of my own", "my provider"
 Row = tuple[str, Any, str]
 """A key, its value, and what is said of it."""
@@ -223,7 +221,7 @@ def _task(task: str, arguments: argparse.Namespace, scratch: bool) -> tuple[list
     Raises:
         UserError: it is unknown, a row of a file is bad, or nothing fits a model from scratch.
     """
-    if task in REGISTRY and task != "jsonl":
+    if task in REGISTRY and task != QUESTIONS:
         if scratch and task != WORDS:
             raise UserError(
                 f"--task {task}: a model from scratch needs a task in few words",
@@ -239,9 +237,9 @@ def _task(task: str, arguments: argparse.Namespace, scratch: bool) -> tuple[list
         raise UserError(f"--task {task} is unknown", f"take {TASKS}, or a file of your own questions: my.jsonl")
     found = rows.read(Path(task), "--task", "train", {})
     cut: Row = ("test_size", max(1, min(1000, len(found) // 5)), "so many are cut from train")
-    grade = arguments.grade or _grade(found)
+    grade = arguments.grade or task_named(QUESTIONS).grade_for(row.answer for row in found)
     section: list[Row] = [
-        ("name", "jsonl", ""),
+        ("name", QUESTIONS, ""),
         ("train", task, f"{len(found):,} questions"),
         ("test", str(arguments.test), "") if arguments.test else cut,
         ("train_size", None, "all that are left"),
@@ -251,7 +249,7 @@ def _task(task: str, arguments: argparse.Namespace, scratch: bool) -> tuple[list
     ]
     if scratch:
         values = {key: value for key, value, _ in section} | {"vocabulary": WORDS}
-        options = jsonl.TASK.options.model_validate(values)
+        options = task_named(QUESTIONS).options.model_validate(values)
         left = [one for one in task_of(options).build(options).train if one.solution]
         if not left:
             raise UserError(
@@ -260,18 +258,6 @@ def _task(task: str, arguments: argparse.Namespace, scratch: bool) -> tuple[list
             )
         section += [("demonstrations", len(left), "worked solutions for the start"), ("vocabulary", WORDS, "")]
     return section, found
-
-
-def _grade(found: Iterable[rows.Row]) -> str:
-    """How all answers of some rows can be read."""
-    for name in ("numeric", "choice"):
-        try:
-            for row in found:
-                jsonl.GRADES[name]().gold(row.answer)
-        except ValueError:
-            continue
-        return name
-    return "exact"
 
 
 def _hardware(arguments: argparse.Namespace, here: list[machine.Gpu], cuda: bool) -> list[Row]:
