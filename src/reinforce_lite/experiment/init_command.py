@@ -49,7 +49,7 @@ Exit code 0 if it fits, 1 if it was written and does not fit.
 SCRATCH = {"tiny-llama": "llama", "tiny-phi": "phi3"}
 """Models of about a million weights that are made from nothing, and their architectures."""
 TASKS = ", ".join(name for name in REGISTRY if name != QUESTIONS)
-OWN_MACHINE, PROVIDER = "nobody (own machine)", "my provider"
+OWN_MACHINE, PROVIDER, TABLE = "nobody (own machine)", "my provider", "reinforce-lite's table of cards"
 Row = tuple[str, Any, str]
 """A key, its value, and what is said of it."""
 
@@ -290,7 +290,7 @@ def _hardware(arguments: argparse.Namespace, here: list[machine.Gpu], cuda: bool
     except ValueError as error:
         raise UserError(f"the price {text!r} is no number", "write it as 0.55") from error
     by_card = card is not None and arguments.price is None and price == card.usd_per_hour[0]
-    source = arguments.price_source or (card.source if card and by_card else PROVIDER if price else OWN_MACHINE)
+    source = arguments.price_source or (f"{TABLE}, {card.source}" if card and by_card else PROVIDER if price else OWN_MACHINE)
     cores = machine.cores()
     name = card.name if card else here[0].name if cuda else f"{machine.processor()}, {cores} cores"
     memory = card.memory_gib if card else here[0].memory_gib if cuda else machine.memory_gib()
