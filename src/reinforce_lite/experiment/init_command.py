@@ -291,7 +291,7 @@ def _hardware(arguments: argparse.Namespace, here: list[machine.Gpu], cuda: bool
         raise UserError(f"the price {text!r} is no number", "write it as 0.55") from error
     by_card = card is not None and arguments.price is None and price == card.usd_per_hour[0]
     source = arguments.price_source or (
-        f"{TABLE}, {card.source}" if card and by_card else PROVIDER if price else OWN_MACHINE
+        f"{TABLE} ({card.source})" if card and by_card else PROVIDER if price else OWN_MACHINE
     )
     cores = machine.cores()
     name = card.name if card else here[0].name if cuda else f"{machine.processor()}, {cores} cores"
