@@ -120,7 +120,7 @@ def test_the_hub_says_size_precision_and_commit(
     policy = settings.policies["model-3b"]
     assert (policy.repo, policy.revision, policy.gated, policy.dtype) == ("some/Model-3B", COMMIT, True, "float32")
     assert "# what v2 was on " in Path("mine.yaml").read_text()
-    assert settings.hardware.usd_per_hour == 1.99 and "second-hand" in settings.hardware.price_source
+    assert settings.hardware.usd_per_hour == 1.99 and "table of cards (2026, quoted" in settings.hardware.price_source
     assert "(to be rented)" in capsys.readouterr().out
 
 

@@ -160,6 +160,11 @@ CALLS: list[tuple[str, dict[str, str | bytes], str]] = [
     ("init --model tiny-llama --task word_world --name w", {"results/w/x": ""}, "results/w exists, and is not overwr"),
     ("init --model tiny-llama --task word_world --name 'a b'", {}, "a b.yaml:3: experiment: must be made of letters"),
     ("init --model tiny-llama --task word_world --price x", {}, "--price"),
+    ("init --model tiny-llama --task word_world --gpu 4090", {}, "--gpu 4090: tiny-llama runs on a CPU"),
+    ("init --model tiny-llama --task word_world --limit 0", {}, "budget.limit_usd: must be greater than 0"),
+    ("init --model tiny-llama --task word_world --steps 0", {}, "'leave_one_out' takes no step"),
+    ("init --model tiny-llama --task word_world --grade exact", {}, "--grade is for questions of your own"),
+    ("init --model tiny-llama --task my.jsonl --grade poem", {"my.jsonl": LINE}, "task.grade: 'poem' is not one of"),
 ]  # fmt: skip
 MISTAKES: list[tuple[str, dict[str, str | bytes], str]] = [
     *(("power --config my.yaml", {"my.yaml": text}, said) for text, said in OVERLAYS),

@@ -13,6 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from reinforce_lite import __version__
 from reinforce_lite.budget import cards
 from reinforce_lite.budget.plan import dollars
@@ -29,7 +31,7 @@ from reinforce_lite.io.files import atomic_text
 from reinforce_lite.policy import files, hub
 from reinforce_lite.policy.size import sized
 from reinforce_lite.resources.memory import GIB
-from reinforce_lite.tasks import REGISTRY, jsonl, own, rows, task_of
+from reinforce_lite.tasks import QUESTIONS, REGISTRY, WORDS, own, rows, task_of
 from reinforce_lite.tasks import named as task_named
 
 EPILOG = """\
@@ -46,10 +48,8 @@ Exit code 0 if it fits, 1 if it was written and does not fit.
 """
 SCRATCH = {"tiny-llama": "llama", "tiny-phi": "phi3"}
 """Models of about a million weights that are made from nothing, and their architectures."""
-WORDS = "word_world"
-"""The task whose words they know."""
-TASKS = ", ".join(name for name in REGISTRY if name != "jsonl")
-OWN_MACHINE, PROVIDER = "nobody, it is a machine of my own", "my provider"
+TASKS = ", ".join(name for name in REGISTRY if name != QUESTIONS)
+OWN_MACHINE, PROVIDER, TABLE = "nobody (own machine)", "my provider", "reinforce-lite's table of cards"
 Row = tuple[str, Any, str]
 """A key, its value, and what is said of it."""
 
@@ -104,6 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
     chosen, here = _asked(arguments, "model", "model: owner/name on the hub, a folder, or tiny-llama"), machine.gpus()
     task = _asked(arguments, "task", f"task: {TASKS}, or your questions, such as my.jsonl")
     scratch, cuda = chosen in SCRATCH, bool(arguments.gpu or here) and chosen not in SCRATCH
+    if scratch and arguments.gpu:
+        raise UserError(f"--gpu {arguments.gpu}: {chosen} runs on a CPU", "leave --gpu out, or take another --model")
     model = _model(chosen, cuda)
     stem = Path(task).stem if task.endswith(".jsonl") else task
     name = arguments.name or re.sub(r"[^a-zA-Z0-9._-]+", "-", f"{stem}-{model.name}").strip("._-")[:64]
@@ -114,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     asked, questions = _task(task, arguments, scratch)
     sections = {
         "hardware": _hardware(arguments, here, cuda),
-        "budget": [("limit_usd", arguments.limit or (10.0 if cuda else 1.0), "of the whole, in US dollars")],
+        "budget": [("limit_usd", _given(arguments.limit, 10.0 if cuda else 1.0), "of the whole, in US dollars")],
         "task": asked,
         f"policies:\n  {_value(model.name)}": model.rows,
         **_training(model, arguments, cuda, scratch, questions),
@@ -123,11 +125,16 @@ def run(arguments: argparse.Namespace) -> int:
         file.write(_text(name, model.name, sections, f"reinforce-lite {__version__} init, {date.today()}", cuda))
     try:
         settings = named([output])
-    except UserError:
+    except UserError as error:
         output.unlink()
-        raise
+        raise UserError(error.problem, f"correct the option that says so; {output} was not kept") from error
     print(f"wrote    {output}: {model.name} on {task}, experiment {name}, results in {settings.folder}")
     return _told(settings, output, arguments, here if cuda and not arguments.gpu else [])
+
+
+def _given(value: float | None, default: float) -> float:
+    """What an option says, 0 too; else the default."""
+    return default if value is None else value
 
 
 def _asked(arguments: argparse.Namespace, key: str, question: str, default: str | None = None) -> str:
@@ -223,7 +230,10 @@ def _task(task: str, arguments: argparse.Namespace, scratch: bool) -> tuple[list
     Raises:
         UserError: it is unknown, a row of a file is bad, or nothing fits a model from scratch.
     """
-    if task in REGISTRY and task != "jsonl":
+    if task in REGISTRY and task != QUESTIONS:
+        for key in ("test", "grade"):
+            if getattr(arguments, key) is not None:
+                raise UserError(f"--{key} is for questions of your own, and not for {task}", "leave it out")
         if scratch and task != WORDS:
             raise UserError(
                 f"--task {task}: a model from scratch needs a task in few words",
@@ -239,9 +249,9 @@ def _task(task: str, arguments: argparse.Namespace, scratch: bool) -> tuple[list
         raise UserError(f"--task {task} is unknown", f"take {TASKS}, or a file of your own questions: my.jsonl")
     found = rows.read(Path(task), "--task", "train", {})
     cut: Row = ("test_size", max(1, min(1000, len(found) // 5)), "so many are cut from train")
-    grade = arguments.grade or _grade(found)
+    grade = arguments.grade or task_named(QUESTIONS).grade_for(row.answer for row in found)
     section: list[Row] = [
-        ("name", "jsonl", ""),
+        ("name", QUESTIONS, ""),
         ("train", task, f"{len(found):,} questions"),
         ("test", str(arguments.test), "") if arguments.test else cut,
         ("train_size", None, "all that are left"),
@@ -251,7 +261,11 @@ def _task(task: str, arguments: argparse.Namespace, scratch: bool) -> tuple[list
     ]
     if scratch:
         values = {key: value for key, value, _ in section} | {"vocabulary": WORDS}
-        options = jsonl.TASK.options.model_validate(values)
+        try:
+            options = task_named(QUESTIONS).options.model_validate(values)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise UserError(f"task.{said}", "correct the option that says so") from error
         left = [one for one in task_of(options).build(options).train if one.solution]
         if not left:
             raise UserError(
@@ -260,18 +274,6 @@ def _task(task: str, arguments: argparse.Namespace, scratch: bool) -> tuple[list
             )
         section += [("demonstrations", len(left), "worked solutions for the start"), ("vocabulary", WORDS, "")]
     return section, found
-
-
-def _grade(found: Iterable[rows.Row]) -> str:
-    """How all answers of some rows can be read."""
-    for name in ("numeric", "choice"):
-        try:
-            for row in found:
-                jsonl.GRADES[name]().gold(row.answer)
-        except ValueError:
-            continue
-        return name
-    return "exact"
 
 
 def _hardware(arguments: argparse.Namespace, here: list[machine.Gpu], cuda: bool) -> list[Row]:
@@ -288,7 +290,9 @@ def _hardware(arguments: argparse.Namespace, here: list[machine.Gpu], cuda: bool
     except ValueError as error:
         raise UserError(f"the price {text!r} is no number", "write it as 0.55") from error
     by_card = card is not None and arguments.price is None and price == card.usd_per_hour[0]
-    source = arguments.price_source or (card.source if card and by_card else PROVIDER if price else OWN_MACHINE)
+    source = arguments.price_source or (
+        f"{TABLE} ({card.source})" if card and by_card else PROVIDER if price else OWN_MACHINE
+    )
     cores = machine.cores()
     name = card.name if card else here[0].name if cuda else f"{machine.processor()}, {cores} cores"
     memory = card.memory_gib if card else here[0].memory_gib if cuda else machine.memory_gib()
@@ -318,7 +322,7 @@ def _training(
     steps, asked = (72, 32) if cuda else (60, 16) if scratch else (4, 4)
     training: list[Row] = [
         ("reward", reward, "of your own: a function (completion, problem) in a file" if own.is_own(reward) else ""),
-        ("steps", arguments.steps or steps, "policy-gradient steps"),
+        ("steps", _given(arguments.steps, steps), "policy-gradient steps"),
         ("questions_per_step", asked, ""),
         ("group_size", 10, "completions a question"),
         ("max_new_tokens", tokens, "longer ones are cut"),
@@ -388,17 +392,19 @@ def _told(settings: Settings, output: Path, arguments: argparse.Namespace, here:
     print(f"         here {machine.memory_gib():g} GiB of memory, and {free:.0f} GiB free on the disk")
     if here and (major := re.match(r"\d+", here[0].driver)) and int(major[0]) < machine.DRIVER:
         problems.append(f"NVIDIA's driver is {here[0].driver}\n  fix: CUDA 13 needs {machine.DRIVER} or later")
-    looks: list[Callable[[Settings], str]] = [checks.price, questions_of, policies, checks.claims]
+    looks: dict[str, Callable[[Settings], str]] = {
+        "price": checks.price, "task": questions_of, "policy": policies, "claims": checks.claims,
+    }  # fmt: skip
     if not where:
-        looks += [memory, disk]
+        looks |= {"memory": memory, "disk": disk}
     counted = sized(settings)
     if task_of(settings.task).remote(settings.task) is None:
-        looks.append(rewards)
-    for look in looks:
+        looks["reward"] = rewards
+    for name, look in looks.items():
         try:
-            said.append(look(counted))
+            said.append(f"{name:<8} {look(counted)}")
         except UserError as error:
-            problems.append(str(error))
+            problems += [str(error)] if str(error) not in problems else []
     cost = _cost(settings, problems)
     for text in problems:
         print(f"does not fit, because {text}")

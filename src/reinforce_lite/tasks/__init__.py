@@ -8,7 +8,7 @@ import hashlib
 import random
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -28,6 +28,10 @@ REGISTRY = {
     "word_world": "reinforce_lite.tasks.word_world",
 }
 """The tasks of the package: name and module."""
+QUESTIONS = "jsonl"
+"""The task that reads files of the user's own questions."""
+WORDS = "word_world"
+"""The task whose words models from scratch learn first."""
 
 Message = dict[str, str]
 """A chat message: `role` and `content`."""
@@ -253,6 +257,10 @@ class Task(ABC, Generic[OptionsT]):
         Raises:
             UserError: it cannot be loaded.
         """
+        return None
+
+    def grade_for(self, answers: Iterable[str]) -> str | None:
+        """The value of `task.grade` by which all of these answers can be read; None if the task has no such key."""
         return None
 
     def made_of(self, options: OptionsT) -> dict[str, str]:

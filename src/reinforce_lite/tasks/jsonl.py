@@ -5,7 +5,7 @@ A row has a question and its answer, and perhaps a worked solution and an id. `t
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,18 @@ class Jsonl(Task[JsonlOptions]):
     def remote(self, options: JsonlOptions) -> Remote | None:
         """The dataset on the hub, if there are no files."""
         return Remote(options.repo, str(options.revision), "task.train and task.test") if options.repo else None
+
+    def grade_for(self, answers: Iterable[str]) -> str:
+        """`numeric` or `choice` if all answers can be read so, else `exact`."""
+        every = list(answers)
+        for name in ("numeric", "choice"):
+            try:
+                for answer in every:
+                    GRADES[name]().gold(answer)
+            except ValueError:
+                continue
+            return name
+        return "exact"
 
     def made_of(self, options: JsonlOptions) -> dict[str, str]:
         """The SHA-256 of the files."""
