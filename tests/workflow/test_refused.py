@@ -57,7 +57,10 @@ def test_quoted_texts_stay_texts(flow: Workflow) -> None:
 @pytest.mark.parametrize(
     ("overlay", "said"),
     [
-        ("policies:\n  tiny-llama: {from_scratch: null, start: null, path: no}\n", ":2: policies.tiny-llama.path: no"),
+        (
+            "policies:\n  tiny-llama: {from_scratch: null, start: null, path: nil}\n",
+            ":2: policies.tiny-llama.path: nil",
+        ),
         ("task:\n  name: gsm8k\n  path: no/data\n", ":3: task.path: no/data"),
         ("training:\n  reward: no.py:score\n", ":2: training.reward: no.py"),
         (
