@@ -56,7 +56,7 @@ slurm: setup  ## what profiles/slurm needs beside it: snakemake --profile profil
 	$(BIN)/python -m pip check
 
 docs: $(VENV)/docs/.installed  ## the site of README, config, results and docs: build/docs/index.html
-	$(VENV)/docs/bin/mkdocs --quiet build --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs --quiet build --strict
 
 tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
 	snakemake --cores 1 --configfile config/tiny.yaml
