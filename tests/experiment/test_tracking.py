@@ -338,6 +338,12 @@ def test_a_report_is_made_without_mlflow(settings, tmp_path, capsys):
     assert "warning: MLflow's parent run lacks the result" in capsys.readouterr().err
 
 
+def test_a_database_that_does_not_know_the_experiment_is_said_so(settings, capsys):
+    assert tracking.stage_seconds(settings) is None
+    told = capsys.readouterr().err
+    assert "it knows no such experiment; `ledger --rebuild-mlflow` adds it" in told and "NoneType" not in told
+
+
 def test_the_parent_shows_a_stage_while_it_runs(client, settings):
     ledger, attempt, child = start(settings)
     child.show({"cost_usd": 0.5, "expected_usd": 2.0, "stage_step": 1, "reward_mean": None})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reinforce_lite.config import Settings
+from reinforce_lite.report import plots
 from reinforce_lite.report.page import ANSWERS
 
 if TYPE_CHECKING:
@@ -157,15 +158,34 @@ def test_a_table_that_can_be_scrolled_says_so(tab: "Page") -> None:
         assert any(scrolls for scrolls, _ in told) == scrolling
 
 
+OVERLAPPING = """() => [...document.querySelectorAll("svg[role=img]")].flatMap(svg => {
+    const words = [...svg.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
+    return words.flatMap(([word, a], at) => words.slice(at + 1).filter(([, b]) =>
+        a.left < b.right && b.left < a.right && a.top + 1 < b.bottom && b.top + 1 < a.bottom
+    ).map(([other]) => [svg.getAttribute("aria-label").slice(0, 40), word, other]));
+})"""
+
+
 @pytest.mark.parametrize("tab", VIEWS, indirect=True)
 def test_no_two_words_of_a_plot_lie_on_each_other(tab: "Page") -> None:
-    overlapping = """() => [...document.querySelectorAll("figure svg[role=img]")].flatMap(svg => {
-        const words = [...svg.querySelectorAll("text")].map(text => [text.textContent, text.getBoundingClientRect()]);
-        return words.flatMap(([word, a], at) => words.slice(at + 1).filter(([, b]) =>
-            a.left < b.right && b.left < a.right && a.top + 1 < b.bottom && b.top + 1 < a.bottom
-        ).map(([other]) => [svg.getAttribute("aria-label").slice(0, 40), word, other]));
-    })"""
-    assert tab.evaluate(overlapping) == []
+    assert tab.evaluate(OVERLAPPING) == []
+
+
+def test_words_of_money_and_gains_have_room_whatever_their_range(browser: "Browser", tmp_path: Path) -> None:
+    ranges = [digits * 10.0**power for power in range(-5, 3) for digits in (1, 1.5, 2.1, 3.3, 4.7, 6.9, 8.2)]
+    drawn = []
+    for at, most in enumerate(ranges):
+        plan = {"low": most / 2, "expected": most, "high": most}
+        drawn.append(plots.planned([("evaluation of baselines", plan, most / 3)] * 3, f"plan-{at}"))
+        change = min(most, 0.9)
+        drawn.append(plots.gains([("random_reward, seed 1", change, -change, 1.1 * change)] * 2, None, f"gain-{at}"))
+    page = tmp_path / "plots.html"
+    page.write_text("<!doctype html><body style='font: 16px sans-serif'>" + "".join(map(str, drawn)), encoding="utf-8")
+    tab = browser.new_page(viewport={"width": 390, "height": 844})
+    tab.goto(page.as_uri())
+    assert tab.locator("svg[role=img]").count() == len(drawn)
+    assert tab.evaluate(OVERLAPPING) == []
+    tab.close()
 
 
 @pytest.mark.parametrize("tab", VIEWS, indirect=True)

@@ -351,8 +351,11 @@ def stage_seconds(settings: Settings) -> dict[str, float] | None:
     known = {attempt.id for attempt in attempts(ledger_path(settings))}
     try:
         client = client_of(settings)
-        experiment_id = client.get_experiment_by_name(settings.experiment).experiment_id
-        for run in client.search_runs([experiment_id], CHILDREN, max_results=MOST_RUNS):
+        found = client.get_experiment_by_name(settings.experiment)
+        if found is None:  # a database made anew, beside results that are older
+            _warn("the report lacks MLflow's times: it knows no such experiment; `ledger --rebuild-mlflow` adds it")
+            return None
+        for run in client.search_runs([found.experiment_id], CHILDREN, max_results=MOST_RUNS):
             if run.info.end_time is not None and run.data.tags[ATTEMPT_TAG] in known:
                 stage = run.data.tags["stage"]
                 seconds[stage] = seconds.get(stage, 0.0) + (run.info.end_time - run.info.start_time) / 1000

@@ -259,6 +259,9 @@ def _alone(values: Sequence[float]) -> list[int]:
 
 def _lines(axes: "Axes", labels: Sequence[str], unit: str) -> None:
     """One line a label, from the top."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(3))  # words as long as $0.0010 have room, whatever the range
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlabel(unit)
