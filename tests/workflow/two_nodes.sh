@@ -1,12 +1,14 @@
 #!/bin/bash
 # A Slurm of two nodes on this one machine, on loopback only, each with a GPU that is none: two_nodes.sh start|stop DIR.
 # For root on Debian or Ubuntu, with slurmctld, slurmd, slurm-client and munge. Clients find it by SLURM_CONF=DIR/slurm.conf,
-# so a cluster that the machine has anyway is left alone.
+# and by a link in /etc/slurm, because the executor's steps forget SLURM_CONF. A machine with a cluster of its own is refused.
 set -euo pipefail
 place=$2
+link=/etc/slurm/slurm.conf
 export SLURM_CONF=$place/slurm.conf
 
 start() {
+  [[ ! -e $link ]] || { echo "$link exists: this machine has a cluster of its own" >&2; return 1; }
   install -d -m 755 "$place" "$place"/{run,log,state,node1,node2}
   install -d -m 755 -o munge -g munge "$place/munge"
   (umask 077 && head -c 1024 /dev/urandom >"$place/munge/key")
@@ -43,6 +45,7 @@ GresTypes=gpu
 NodeName=node[1-2] NodeHostname=localhost NodeAddr=127.0.0.1 Port=[16831-16832] CPUs=8 RealMemory=100000 Gres=gpu:1
 PartitionName=two Nodes=node[1-2] Default=YES MaxTime=INFINITE State=UP
 CONF
+  mkdir -p "${link%/*}" && ln -sf "$SLURM_CONF" "$link"
   setpriv --reuid munge --regid munge --clear-groups /usr/sbin/munged --socket="$place/munge/socket" \
     --key-file="$place/munge/key" --log-file="$place/munge/log" --pid-file="$place/munge/pid" \
     --seed-file="$place/munge/seed"
@@ -58,6 +61,7 @@ CONF
 }
 
 stop() {
+  [[ $(readlink "$link") != "$SLURM_CONF" ]] || rm "$link"
   squeue --noheader --format=%A 2>/dev/null | sort -u | xargs -r scancel || true
   local file process
   for file in "$place"/run/node1.pid "$place"/run/node2.pid "$place"/run/slurmctld.pid "$place"/munge/pid; do
