@@ -186,7 +186,7 @@ GUARDS = [
     ),
     Guard(
         "steps that are taken again count once", f"{SRC}/budget/standing.py",
-        "or self._followed[1].cut()", "or False",
+        "or self._followed[job].cut()", "or False",
         "experiment/test_status_command.py::test_steps_that_are_taken_again_are_counted_once",
     ),
     Guard(

@@ -74,7 +74,8 @@ def still_rented(config: Settings) -> str | None:
     """What a rented machine costs from now on; None if it costs nothing."""
     hardware = config.hardware
     usd = hardware.usd_per_hour * hardware.count
-    return f"{hardware.name} still costs ${usd:g} an hour until you give it back" if usd else None
+    what = f"{hardware.count} x " * (hardware.count > 1) + hardware.name
+    return f"{what} still costs ${usd:g} an hour until you give it back" if usd else None
 
 
 def claims(arguments: Arguments) -> int:
