@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="reinforce-lite",
         description="One subcommand for each stage of the workflow. Snakemake calls them in order "
-        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `init` writes a configuration, "
+        "(snakemake --cores 2 --configfile config/tiny.yaml); by hand they do the same. `init` writes a configuration, "
         "`estimate` computes what it would cost on a GPU that is not here, `ledger` shows what was spent, `status` "
         "what runs and when it ends, `power` what a comparison can see, `traces` how the policies reason, `verify` "
         "whether a report follows from its files.",

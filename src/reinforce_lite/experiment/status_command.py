@@ -220,7 +220,8 @@ def _command(settings: Settings, files: Sequence[Path]) -> str:
     lines = lock.read_text().splitlines() if lock.exists() else []
     if len(lines) > 1:
         return lines[1]
-    return shlex.join(["snakemake", "--cores", "1", "--configfile", *map(str, files or [_seen(config)])])
+    cores = str(settings.hardware.jobs_at_once)
+    return shlex.join(["snakemake", "--cores", cores, "--configfile", *map(str, files or [_seen(config)])])
 
 
 def progress(standing: Standing) -> str:
