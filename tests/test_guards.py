@@ -201,6 +201,21 @@ GUARDS = [
         "budget/test_device_lock.py::test_many_processes_have_it_one_after_the_other",
     ),
     Guard(
+        "no job beside itself", f"{SRC}/budget/device_lock.py",
+        "twins = [other for other in there if other.stage == holder.stage]", "twins = []",
+        "budget/test_side_by_side.py::test_the_same_job_is_not_beside_itself",
+    ),
+    Guard(
+        "the limit holds for the sum of what runs", f"{SRC}/budget/gate.py",
+        "(until_now(other) if runs else other.usd)", "other.usd",
+        "budget/test_side_by_side.py::test_the_meter_counts_what_runs_beside_up_to_now",
+    ),
+    Guard(
+        "nothing runs beside preflight", f"{SRC}/config.py",
+        'if self.side_by_side and stage != "preflight" else', "if self.side_by_side else",
+        "budget/test_side_by_side.py::test_preflight_takes_both_and_pays_for_both",
+    ),
+    Guard(
         "results of an orphan are taken", f"{SRC}/experiment/attempt.py",
         "if lock.adopts and finished is not None and finished():", "if False:",
         "budget/test_running.py::test_results_made_by_the_process_waited_for_are_adopted",

@@ -76,8 +76,7 @@ class Hardware(Section):
         1,
         ge=1,
         strict=True,
-        description="How many are rented; the price is for one. A training uses them all, other stages one of them, unless "
-        "`side_by_side` is set.",
+        description="How many are rented; the price is for one. A training uses them all, other stages one of them.",
     )
     memory_gib: float = Field(
         gt=0, description="Memory of one device in GiB; preflight compares its estimate with this."
@@ -100,8 +99,8 @@ class Hardware(Section):
         False,
         strict=True,
         description="A job takes one of the `count` devices instead of all, so that as many jobs run at once: "
-        "`snakemake --cores <count>`. On a CPU a device is a core, and `cpu_threads` are those of a job. Preflight takes "
-        "all devices: it measures speeds.",
+        "`snakemake --cores <count>`. On a CPU a device is a core, and `cpu_threads` are those of a job. Preflight "
+        "takes all devices: it measures speeds.",
     )
 
     def taken_by(self, stage: str) -> int:
