@@ -33,7 +33,8 @@ from reinforce_lite.stages import Job
 CODE = """
 import os, sys; from pathlib import Path; from reinforce_lite.config import Settings
 from reinforce_lite.experiment.attempt import AdoptedError, stage
-settings = Settings.model_validate_json(sys.argv[1]); name, model = sys.argv[2:]; done = settings.results / name
+settings = Settings.model_validate_json(sys.argv[1]); name, model = sys.argv[2:]
+done = settings.results / '-'.join((settings.experiment, name, model))
 with stage(settings, name, model=model, finished=done.exists):
     print('runs', flush=True); sys.stdin.readline(); done.touch()
 print('left', flush=True)
