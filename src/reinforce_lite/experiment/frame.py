@@ -163,7 +163,7 @@ def budgeted(settings: Settings, job: Job, round: int | None, body: Callable[[Pa
         with stage(settings, job.stage, **job.run, finished=done, admit=admit) as row:
             resume.drop_read(settings, job)
             beside = LedgerMeter(settings, row.attempt, plans[0].reserves(job)) if at_once > 1 else None
-            most_usd = lambda: gate.most_usd(plans[0], job, beside and beside.others())  # noqa: E731
+            most_usd = lambda: gate.most_usd(plans[0], job, beside.others() if beside else None)  # noqa: E731
             unfinished = watch.work(settings, row, run, most_usd)
     except StoppedByBudgetError as cut:
         reason = f"not finished: {job} was {cut}; {enough(_plan(settings, job))}"
