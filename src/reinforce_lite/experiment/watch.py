@@ -153,7 +153,8 @@ class Child:
             if now - touched >= touch_seconds:
                 touched = now
                 touch()
-                end = until()
+                with suppress(OSError, UserError):  # it counts on with what it knew
+                    end = until()
             if now >= end + LATE_SECONDS and noticed > now:
                 noticed = now
                 self._send(interrupt.LIMIT)
