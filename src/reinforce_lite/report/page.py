@@ -76,7 +76,7 @@ def page_of(
         money=money.view(settings, folder, summary["cost"]),
         attempts=[_attempt_view(attempt) for attempt in ledger],
         side_by_side=settings.hardware.side_by_side,
-        clock_seconds=costs.clock_seconds(ledger),
+        clock_seconds=costs.clock_seconds(ledger) if settings.hardware.side_by_side else None,
         seconds=summary["cost"]["reconciliation"],
         checks=read_json(Layout(folder).preflight).get("checks", []),
         details=_details(settings, folder, every_run),
