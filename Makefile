@@ -59,7 +59,7 @@ docs: $(VENV)/docs/.installed  ## the site of README, config, results and docs: 
 	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs --quiet build --strict
 
 tiny: setup  ## the whole DAG on the tiny world: results/tiny/report.html
-	snakemake --cores 1 --configfile config/tiny.yaml
+	snakemake --cores 2 --configfile config/tiny.yaml
 	@echo "read results/tiny/report.html; 'make ui' opens MLflow"
 
 reference: tiny  ## keep this clone's tiny run as results/reference, with a picture and a social preview (maintainers)

@@ -116,7 +116,7 @@ case $word in
       "kernels will go with the container (-v \"\$HOME/.cache/huggingface:/cache/huggingface\")" >&2
     workflow "$@"
     ;;
-  tiny) workflow --configfile config/tiny.yaml "$@" ;;
+  tiny) workflow --cores 2 --configfile config/tiny.yaml "$@" ;;
   ui) ui "$@" ;;
   test) run_tests "$@" ;;
   shell)

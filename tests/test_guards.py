@@ -186,7 +186,7 @@ GUARDS = [
     ),
     Guard(
         "steps that are taken again count once", f"{SRC}/budget/standing.py",
-        "or self._followed[1].cut()", "or False",
+        "or self._followed[job].cut()", "or False",
         "experiment/test_status_command.py::test_steps_that_are_taken_again_are_counted_once",
     ),
     Guard(
@@ -199,6 +199,21 @@ GUARDS = [
         "lock of the device", f"{SRC}/budget/device_lock.py",
         "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)", "pass",
         "budget/test_device_lock.py::test_many_processes_have_it_one_after_the_other",
+    ),
+    Guard(
+        "no job beside itself", f"{SRC}/budget/device_lock.py",
+        "twins = [other for other in there if other.stage == holder.stage]", "twins = []",
+        "budget/test_side_by_side.py::test_the_same_job_is_not_beside_itself",
+    ),
+    Guard(
+        "the limit holds for the sum of what runs", f"{SRC}/budget/gate.py",
+        "(until_now(other) if runs else other.usd)", "other.usd",
+        "budget/test_side_by_side.py::test_the_meter_counts_what_runs_beside_up_to_now",
+    ),
+    Guard(
+        "nothing runs beside preflight", f"{SRC}/config.py",
+        'if self.side_by_side and stage != "preflight" else', "if self.side_by_side else",
+        "budget/test_side_by_side.py::test_preflight_takes_both_and_pays_for_both",
     ),
     Guard(
         "results of an orphan are taken", f"{SRC}/experiment/attempt.py",

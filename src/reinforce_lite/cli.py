@@ -74,7 +74,8 @@ def still_rented(config: Settings) -> str | None:
     """What a rented machine costs from now on; None if it costs nothing."""
     hardware = config.hardware
     usd = hardware.usd_per_hour * hardware.count
-    return f"{hardware.name} still costs ${usd:g} an hour until you give it back" if usd else None
+    what = f"{hardware.count} x " * (hardware.count > 1) + hardware.name
+    return f"{what} still costs ${usd:g} an hour until you give it back" if usd else None
 
 
 def claims(arguments: Arguments) -> int:
@@ -144,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(
         prog="reinforce-lite",
         description="One subcommand for each stage of the workflow. Snakemake calls them in order "
-        "(snakemake --cores 1 --configfile config/tiny.yaml); by hand they do the same. `init` writes a configuration, "
+        "(snakemake --cores 2 --configfile config/tiny.yaml); by hand they do the same. `init` writes a configuration, "
         "`estimate` computes what it would cost on a GPU that is not here, `ledger` shows what was spent, `status` "
         "what runs and when it ends, `power` what a comparison can see, `traces` how the policies reason, `verify` "
         "whether a report follows from its files.",

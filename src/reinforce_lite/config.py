@@ -95,6 +95,26 @@ class Hardware(Section):
         "has, so that a float32 training gives the same numbers on all of them; it took 1.7 times the CPU time. "
         "`native`: whatever this CPU does best, and another model gives other numbers.",
     )
+    side_by_side: bool = Field(
+        False,
+        strict=True,
+        description="A job takes one of the `count` devices instead of all, so that as many jobs run at once: "
+        "`snakemake --cores <count>`. On a CPU a device is a core, and `cpu_threads` are those of a job. Preflight "
+        "takes all devices: it measures speeds.",
+    )
+
+    def taken_by(self, stage: str) -> int:
+        """How many of the devices a job of a stage takes."""
+        return 1 if self.side_by_side and stage != "preflight" else self.count
+
+    @property
+    def jobs_at_once(self) -> int:
+        """How many jobs may use the devices at the same time."""
+        return self.count if self.side_by_side else 1
+
+    @model_serializer(mode="wrap")
+    def _without_what_older_keys_have_not(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value or key != "side_by_side"}
 
 
 class Budget(Section):

@@ -211,11 +211,13 @@ def test_a_process_that_is_forked_to_share_the_device_keeps_it(path, name):
 @pytest.mark.parametrize(
     ("variables", "hardware", "expected"),
     [
-        ({}, {"device": "cpu", "count": 2}, ["cpu"]),
+        ({}, {"device": "cpu", "count": 1}, ["cpu", "cpu/1", "cpu/2"]),  # every core: nobody else has one
+        ({}, {"device": "cpu", "count": 4, "side_by_side": True}, ["cpu", "cpu/1", "cpu/2", "cpu/3"]),
         ({}, {"device": "cuda", "count": 2}, ["cuda:0", "cuda:1"]),
         ({"CUDA_VISIBLE_DEVICES": "3, 1,2"}, {"device": "cuda", "count": 2}, ["cuda:1", "cuda:3"]),
-        ({"REINFORCE_LITE_DEVICE": "cpu:1"}, {"device": "cpu", "count": 1}, ["cpu:1"]),
+        ({"REINFORCE_LITE_DEVICE": "cpu:1"}, {"device": "cpu", "count": 1}, ["cpu:1", "cpu:1/1", "cpu:1/2"]),
         ({"REINFORCE_LITE_DEVICE": "b, a,b"}, {"device": "cuda", "count": 1}, ["a", "b"]),
+        ({"REINFORCE_LITE_DEVICE": "a"}, {"device": "cuda", "count": 2, "side_by_side": True}, ["a", "a/1"]),
     ],
 )
 def test_names_of_devices(settings, variables, hardware, expected, monkeypatch):
@@ -223,6 +225,7 @@ def test_names_of_devices(settings, variables, hardware, expected, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 3)
     assert devices.names(settings.hardware.model_copy(update=hardware)) == expected
 
 

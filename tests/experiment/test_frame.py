@@ -164,7 +164,7 @@ def test_what_hangs_counts_as_not_run_and_keeps_its_checkpoints(
     settings = configured(1000)
     monkeypatch.setattr(watch, "LATE_SECONDS", 0.5)
     monkeypatch.setattr(watch, "HEAR_SECONDS", 0.5)
-    monkeypatch.setattr(gate, "most_usd", lambda plan, job: 0.0)
+    monkeypatch.setattr(gate, "most_usd", lambda *given: 0.0)
     kept = Layout.of(settings).resume(job) / "step-00000012"
     kept.mkdir(parents=True)
     work(settings, job, lambda *_: print(sum(range(10**12))), round=4)  # never comes back from C

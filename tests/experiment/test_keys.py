@@ -46,7 +46,9 @@ def test_what_changes_a_training_is_in_its_key(config: Settings) -> None:
     before = training(config)
     for name, value in {"steps": 3, "learning_rate": 1.0, "micro_batch_tokens": 7, "rollout_batch": 9}.items():
         assert differing(before, training(changed(config, "training", **{name: value}))) == {f"training.{name}"}
-    assert differing(before, training(changed(config, "hardware", cpu_threads=1))) == {"hardware.cpu_threads"}
+    assert differing(before, training(changed(config, "hardware", cpu_threads=2))) == {"hardware.cpu_threads"}
+    assert differing(before, training(changed(config, "hardware", side_by_side=False, count=1))) == set()
+    assert differing(before, training(changed(config, "hardware", side_by_side=False))) >= {"hardware.count"}
     assert differing(before, training(changed(config, "task", prompt="tagged"))) == {"task.prompt"}
     assert differing(before, keys.key(config, Job("train", "tiny-llama", "random_reward", 0))) == {"training.reward"}
     assert differing(before, keys.key(config, Job("train", "tiny-llama", "leave_one_out", 1))) == {"seed"}

@@ -27,6 +27,7 @@ from reinforce_lite.cli import main
 from reinforce_lite.config import Settings
 from reinforce_lite.experiment import frame
 from reinforce_lite.experiment.status_command import screen, sparkline
+from reinforce_lite.io import clock
 from reinforce_lite.stages import Job, Layout, jobs
 
 STORED = Path(__file__).parents[1] / "stored/0.1.0.tar.gz"
@@ -115,6 +116,38 @@ def test_beside_a_training(small: Settings) -> None:
     assert rows["checkpoint"].startswith("after step 130, ") and rows["next"] == "nothing: it runs"
     assert look.stage_seconds == pytest.approx(63 * 2.0)  # by the last steps, not by the plan
     assert look.all_seconds == pytest.approx(63 * 2.0 + 100 * (len(jobs(small)) - 1), abs=1)
+
+
+def test_beside_two_trainings(small: Settings) -> None:
+    hardware = small.hardware.model_copy(update={"count": 2, "side_by_side": True})
+    small = small.model_copy(update={"models": ["m", "n"], "hardware": hardware,
+                                     "policies": {**small.policies, "n": small.policies["m"]}})  # fmt: skip
+    plan(small)
+    both = TRAIN, Job("train", "n", "v", 0)
+    for job, done in zip(both, (136, 50), strict=True):
+        journal(Layout.of(small).resume(job) / "steps.jsonl", [step(n, n / 136) for n in range(done)])
+    path, with_one = lock_path(ledger_path(small)), {"places": 2, "one": True}
+    ledger = Ledger(ledger_path(small))
+    ids = [ledger.open("train", hardware, **job.run, since=clock.steady_seconds()) for job in both]
+    second = (
+        "import sys; from pathlib import Path; from reinforce_lite.budget.device_lock import hold\n"
+        f"with hold(Path(sys.argv[1]), {ids[1]!r}, 'train n', places=2, one=True): print(1, flush=True); input()"
+    )
+    with hold(path, ids[0], "train m", **with_one):
+        command = [sys.executable, "-c", second, str(path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout.readline() == "1\n"
+            lines, look = screen(small, Observer(small).look()), Observer(small).look()
+            other.communicate("go\n")
+    text = "\n".join(lines)
+    assert "train m v seed0" in text and "136/200" in text and "train n v seed0" in text and "50/200" in text
+    assert "the first stage at " in text and len([one for one in lines if one.startswith("stage ")]) == 2
+    assert look.job == TRAIN and [job for job, _ in look.beside] == [both[1]]
+    left = 64 * 2.0 + 150 * 2.0  # by the last steps of each
+    others = 100 * (len(jobs(small)) - 2)
+    assert look.all_seconds == pytest.approx((left + others) / 2, abs=1)
+    usd = small.hardware.usd_per_hour / 3600
+    assert look.expected_usd == pytest.approx(look.spent_usd + (left + others) * usd, rel=0.01)
 
 
 def test_after_a_crash_the_command_that_goes_on_is_named(small: Settings) -> None:

@@ -123,8 +123,8 @@ def test_the_working_directory_s_own_base_goes_before_the_checkout_s(
 
 def test_the_price_belongs_to_the_device_that_it_was_set_with(tmp_path: Path) -> None:
     path, tiny = tmp_path / "x.yaml", ROOT / "config/tiny.yaml"
-    path.write_text("hardware: {name: 2 vCPU virtual machine}\n")
-    assert load([BASE, tiny, path]).hardware.usd_per_hour == 0.0816
+    path.write_text("hardware: {name: core of a 2 vCPU virtual machine}\n")
+    assert load([BASE, tiny, path]).hardware.usd_per_hour == 0.0408
     path.write_text("hardware: {name: NVIDIA RTX A6000}\n")
-    with pytest.raises(UserError, match=r"x\.yaml:1: hardware\.name is another device than '2 vCPU virtual machine'"):
+    with pytest.raises(UserError, match=r"x\.yaml:1: hardware\.name is another device than 'core of a 2 vCPU virtual"):
         load([BASE, tiny, path])

@@ -315,8 +315,15 @@ def prompt_part(wildcards):
     return {"prompt": own or config["task"]["prompt"]}
 
 
+def jobs_at_once():
+    """How many jobs may use devices at the same time, as `Hardware.jobs_at_once` has it."""
+    hardware = config["hardware"]
+    return hardware.get("count", 1) if hardware.get("side_by_side") else 1
+
+
 def count_part(wildcards):
-    return {"count": config["hardware"].get("count", 1)}
+    """How many devices a training takes."""
+    return {"count": config["hardware"].get("count", 1) // jobs_at_once()}
 
 
 def evaluation_part(wildcards):
@@ -400,7 +407,7 @@ def unread_as_made(stage, wildcards, settings):
 
 def launcher():
     """What stands before a command that is to run once for each device: nothing, or Accelerate's launcher."""
-    count = config["hardware"].get("count", 1)
+    count = config["hardware"].get("count", 1) // jobs_at_once()
     if count == 1:
         return ""
     # Without --multi_gpu Accelerate (1.15) starts a single process on a CPU, whatever it is told. Port 0 is a free one.

@@ -89,10 +89,11 @@ def last_words(logs=()):
         logs: Snakemake's own, of a call that failed.
     """
     hardware, lines = config["hardware"], [one for log in logs for one in reasons(log)]
-    usd = hardware["usd_per_hour"] * hardware.get("count", 1)
+    count = hardware.get("count", 1)
+    usd = hardware["usd_per_hour"] * count
     if usd:
         lines.append(
-            f"{hardware['name']} still costs ${usd:g} an hour until you give it back"
+            f"{f'{count} x ' * (count > 1)}{hardware['name']} still costs ${usd:g} an hour until you give it back"
         )
     atexit.register(print, *lines, sep="\n", end="\n" * bool(lines), file=sys.stderr)
 

@@ -79,7 +79,13 @@ def params_of(stage):
 
 
 def priority_of(stage):
-    """A number, or, where seeds come one after the other, a function of the seed."""
+    """A number, or, where seeds come one after the other, a function of the seed.
+
+    Snakemake (9.27) takes the jobs with the largest sum of priorities: preflight alone comes before all that might run
+    instead, side by side.
+    """
+    if stage["name"] == "preflight":
+        return stage["priority"] * jobs_at_once()
     if not stage["seed_by_seed"]:
         return stage["priority"]
 
@@ -89,6 +95,13 @@ def priority_of(stage):
         return max(1, stage["priority"] - place)
 
     return priority
+
+
+def devices_of(stage):
+    """Devices that a job takes. Preflight measures speeds, so nothing may run beside it."""
+    if not stage["device"]:
+        return {}
+    return {"device": jobs_at_once() if stage["name"] == "preflight" else 1}
 
 
 def command_of(stage):
@@ -132,7 +145,7 @@ def add_rule(stage):
             f"{RESULTS}/{stage['benchmark']}"
         priority: priority_of(stage)
         resources:
-            **({"device": 1} if stage["device"] else {}),
+            **devices_of(stage),
         params:
             **params_of(stage),
         message:

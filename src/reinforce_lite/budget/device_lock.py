@@ -4,6 +4,10 @@ The first is a name (see `devices`), which containers with a network of their ow
 results see the second, an exclusive flock on `.device.lock` beside the ledger. That file holds one record: who has the
 lock, and an event for which the ledger had no room. The record is overwritten in place and never grows, so it can be
 written while the disk is full.
+
+Where jobs run side by side each device is a place with a name and a file: `.device.lock`, `.device.lock.1` and so on.
+A job takes the first free place, and never beside a process that does the same job. Who chooses holds
+`.device.choice.lock` for that instant.
 """
 
 import errno
@@ -66,7 +70,12 @@ class DeviceLock:
         before: who had the lock of this experiment last, None if unknown.
         adopts: whether that one used the device when this process came, or since.
         since: steady seconds.
+        place: which of several devices it is.
+        others: the locks of the other places, of a process that has them all.
     """
+
+    place: int = 0
+    others: Sequence["DeviceLock"] = ()
 
     def __init__(self, path: Path, descriptor: int, holder: Holder, waited: bool, seen: LockState | None) -> None:
         self._path, self._descriptor = path, descriptor
@@ -96,12 +105,27 @@ def lock_path(ledger: Path) -> Path:
     return ledger.with_name(".device.lock")
 
 
+def all_paths(path: Path) -> list[Path]:
+    """The lock file, and those of further devices that have been used."""
+    return [path, *sorted(path.parent.glob(f"{path.name}.*"))]
+
+
 @contextmanager
-def hold(path: Path, attempt: str, stage: str, names: Sequence[str] = ()) -> Iterator[DeviceLock]:
+def hold(
+    path: Path, attempt: str, stage: str, names: Sequence[str] = (), places: int = 1, one: bool = False
+) -> Iterator[DeviceLock]:
     """Hold the devices of these names, and an experiment's lock file, for the block; stderr names whom it waits for.
 
     A process that is forked in the block does not share the locks, so a worker that outlives its killed parent holds
     nothing; but for one that is forked inside `shared`.
+
+    Args:
+        path: of the lock file.
+        attempt: id of the attempt.
+        stage: who holds it; no two of the same name are side by side.
+        names: of the devices.
+        places: how many jobs may run side by side, each with a lock file and one of the first names.
+        one: take one place, the first that is free, instead of all names and all lock files.
 
     Raises:
         UserError: the file cannot be written, or its file system has no locks.
@@ -112,15 +136,22 @@ def hold(path: Path, attempt: str, stage: str, names: Sequence[str] = ()) -> Ite
         raise RuntimeError(f"{path}: this process holds the device: a stage cannot be inside a stage")
     who = {"attempt": attempt, "stage": stage, "experiment": path.parent.name}
     holder = Holder(**who, pid=os.getpid(), host=socket.gethostname(), since=datetime.now(UTC))
-    tell, seen = _Teller(stage), look(path)
+    paths = [path, *(path.with_name(f"{path.name}.{place}") for place in range(1, places))]
+    tell, seen = _Teller(stage), [look(path) for path in paths]
     try:
         try:
-            for device in names:
-                _held.extend(devices.take(device, f"{stage} of {holder.experiment} (process {holder.pid})", tell))
-            descriptor = _acquire(path, tell)
+            if one:
+                lock = _one_of(paths, names, holder, tell)
+            else:
+                for device in names:
+                    _held.extend(devices.take(device, _named(holder), tell))
+                taken = [_acquire(path, tell) for path in paths]
+                each = zip(paths, taken, seen, strict=True)
+                lock, *others = [DeviceLock(path, held, holder, tell.waited, state) for path, held, state in each]
+                lock.others = others
         except OSError as problem:
             raise _unusable(path, problem) from problem
-        yield DeviceLock(path, descriptor, holder, tell.waited, seen)
+        yield lock
     finally:
         _forget()
 
@@ -155,6 +186,53 @@ def look(path: Path) -> LockState | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _named(holder: Holder) -> str:
+    return f"{holder.stage} of {holder.experiment} (process {holder.pid})"
+
+
+def _one_of(paths: Sequence[Path], names: Sequence[str], holder: Holder, tell: "_Teller") -> DeviceLock:
+    """Take the first free place, once no other place has a process that does the same job."""
+    twin: Holder | None = None
+    while True:
+        with _choosing(paths[0]):
+            there = [state.holder for state in map(look, paths) if state and state.held and state.holder]
+            twins = [other for other in there if other.stage == holder.stage]
+            for place, path in enumerate(paths) if not twins else ():
+                if (descriptor := _taken(path, names[place : place + 1], holder)) is not None:
+                    # Its record is written before anybody else may choose.
+                    lock = DeviceLock(path, descriptor, holder, tell.waited, None)
+                    lock.place, lock.adopts, lock.before = place, twin is not None, twin or lock.before
+                    return lock
+        twin = twins[0] if twins else twin
+        tell(next(iter((*twins, *there)), None) or next(filter(None, map(devices.holder, names[: len(paths)])), None))
+        time.sleep(devices.POLL_SECONDS)
+
+
+@contextmanager
+def _choosing(path: Path) -> Iterator[None]:
+    """Nobody else chooses a place meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(".device.choice.lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _taken(path: Path, names: Sequence[str], holder: Holder) -> int | None:
+    """The descriptor of a place's file, which is now held with the device's name; None if either is not free."""
+    for name in names:
+        if (sockets := devices.taken(name, _named(holder))) is None:
+            return None
+        _held.extend(sockets)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    _held.append(descriptor)
+    while not _is_held(descriptor):  # or somebody only looks
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+    _forget()
+    return None
 
 
 def _acquire(path: Path, tell: "_Teller") -> int:

@@ -141,7 +141,7 @@ class Duration:
 
 def forecast(settings: Settings, job: Job, rates: Rates, evidence: Evidence) -> Duration:
     """How long a job takes from beginning to end, in device-seconds (seconds times rented devices)."""
-    devices = settings.hardware.count
+    devices = settings.hardware.taken_by(job.stage)
     if job.stage == "fetch_policy":
         one = fetching(rates, settings.policies[job.model].start)
     elif job.stage == "train":

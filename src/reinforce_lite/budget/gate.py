@@ -3,18 +3,19 @@
 A stage may spend what is left without the reserve, which is the money for the evaluations after training of others. A
 training may spend its share and no more. The next step is assumed to cost as much as the second dearest of the last
 ones: one that was dear because the machine stood still says nothing of the next. So the limit is passed by at most one
-step that costs more than those before it. What takes no step any more is ended from outside (experiment/watch.py).
+step, of each job that runs side by side, that costs more than those before it. What takes no step any more is ended
+from outside (experiment/watch.py).
 """
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from reinforce_lite.budget.books import Books
 from reinforce_lite.budget.costs import spent_usd
-from reinforce_lite.budget.ledger import Attempt, attempts, ledger_path
+from reinforce_lite.budget.ledger import Attempt, attempts, ledger_path, look_up
 from reinforce_lite.budget.plan import Plan, dollars, given_up
 from reinforce_lite.config import Settings
 from reinforce_lite.io import clock, interrupt
@@ -50,20 +51,45 @@ class LedgerMeter:
     Of a ledger that is deleted or replaced meanwhile, what it said before counts: its writer says what has happened.
     """
 
-    def __init__(self, settings: Settings, attempt: Attempt) -> None:
+    def __init__(self, settings: Settings, attempt: Attempt, reserved: Mapping[Job, float] | None = None) -> None:
+        """`reserved` is money that is kept for jobs: what one that runs side by side spends of it is not counted."""
         self._books, self._attempt, self._others = Books(ledger_path(settings)), attempt, 0.0
+        self._alone, self._reserved = settings.hardware.jobs_at_once == 1, reserved or {}
+        self._before = {} if self._alone else self._by_job()
 
     def spent(self) -> float:
         """By every attempt, in US dollars; only what was written since the last time is read."""
+        return self.others() + self.own()
+
+    def others(self) -> float:
+        """By every other attempt, those that run beside this one up to now."""
+        if not self._alone:
+            found = self._by_job()
+            since = {job: found.get(job, 0.0) - self._before.get(job, 0.0) for job in self._reserved}
+            return sum(found.values()) - sum(min(usd, since[job]) for job, usd in self._reserved.items())
         if self._books.update() - {self._attempt.id}:
             every = self._books.attempts(running=set())
             self._others = spent_usd(other for other in every if other.id != self._attempt.id)
-        return self._others + self.own()
+        return self._others
 
     def own(self) -> float:
         """By this attempt, in US dollars."""
-        seconds = max(self._attempt.seconds, clock.steady_seconds() - self._attempt.clock)
-        return seconds * self._attempt.count * self._attempt.usd_per_hour / 3600
+        return until_now(self._attempt)
+
+    def _by_job(self) -> dict[Job, float]:
+        """What the others have cost, those that run up to now."""
+        found: dict[Job, float] = {}
+        for other in self._books.attempts(look_up(self._books)):
+            if other.id != self._attempt.id:
+                runs = other.outcome == "running" and other.boot == clock.boot_id()
+                found[other.job] = found.get(other.job, 0.0) + (until_now(other) if runs else other.usd)
+        return found
+
+
+def until_now(attempt: Attempt) -> float:
+    """What an attempt of this boot that still runs has cost, in US dollars."""
+    seconds = max(attempt.seconds, clock.steady_seconds() - attempt.clock)
+    return seconds * attempt.count * attempt.usd_per_hour / 3600
 
 
 @dataclass(frozen=True)
@@ -74,24 +100,33 @@ class Allowance:
         limit_usd: what the experiment may cost.
         reserve_usd: kept for the evaluations after training of others (a training's own counts as another's).
         share_usd: what this stage itself may cost; None for no bound of its own.
+        at_once: jobs that may run side by side: each takes a step before any of them is asked again.
     """
 
     limit_usd: float
     reserve_usd: float
     share_usd: float | None = None
+    at_once: int = 1
 
 
-def allowance(plan: Plan, job: Job) -> Allowance:
+def allowance(plan: Plan, job: Job, at_once: int = 1) -> Allowance:
     """What a plan lets a job spend; what comes after its last step is kept for that."""
     after = plan.usd_per_second * plan.entry(job).duration.after.expected
     share = plan.shares_usd.get(job, 0.0) - after if job.stage == "train" else None
-    return Allowance(plan.limit_usd, plan.reserved_without(job) + after, share)
+    return Allowance(plan.limit_usd, plan.reserved_without(job) + after, share, at_once)
 
 
-def most_usd(plan: Plan, job: Job) -> float:
-    """What an attempt at a job may cost, whatever it does, with what comes after its last step."""
+def most_usd(plan: Plan, job: Job, others_usd: float | None = None) -> float:
+    """What an attempt at a job may cost, whatever it does, with what comes after its last step.
+
+    Args:
+        plan: as it was when the attempt began.
+        job: which one.
+        others_usd: what all other attempts have cost by now; None if nothing runs side by side.
+    """
     share = plan.shares_usd.get(job, math.inf) if job.stage == "train" else math.inf
-    return min(plan.limit_usd - plan.spent_usd - plan.reserved_without(job), share)
+    others = plan.spent_usd if others_usd is None else others_usd
+    return min(plan.limit_usd - others - plan.reserved_without(job), share)
 
 
 def refusal(plan: Plan, job: Job, min_steps: int) -> str | None:
@@ -179,7 +214,7 @@ class Gate:
 
     def _affords(self, usd: float) -> bool:
         allowed = self._allowed
-        if self._meter.spent() + allowed.reserve_usd + usd > allowed.limit_usd:
+        if self._meter.spent() + allowed.reserve_usd + usd * allowed.at_once > allowed.limit_usd:
             return False
         return allowed.share_usd is None or self._meter.own() + usd <= allowed.share_usd
 

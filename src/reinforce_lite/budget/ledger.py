@@ -87,7 +87,7 @@ class Ledger:
             model=model,
             variant=variant,
             seed=seed,
-            **_here(hardware),
+            **_here(hardware, stage),
             age=max(0.0, now["clock"] - max(birth, _billed_until, since or 0.0)),
         )
         self._last = events.append(self.path, opened)
@@ -170,12 +170,13 @@ def look_up(books: Books) -> set[str]:
     books.update()
     if not books.unclosed:
         return set()
-    state = device_lock.look(device_lock.lock_path(books.path))
-    running = _running(state, books.unclosed)
+    looked = map(device_lock.look, device_lock.all_paths(device_lock.lock_path(books.path)))
+    states = [state for state in looked if state is not None]
+    running = _running(states, books.unclosed)
     books.update()  # a process that has gone since closed its attempt before
-    unwritten = state.holder.unwritten if state and state.holder else None
-    if unwritten and unwritten.id in books.unclosed:
-        books.unclosed[unwritten.id].add(unwritten)
+    for unwritten in (state.holder.unwritten for state in states if state.holder):
+        if unwritten and unwritten.id in books.unclosed:
+            books.unclosed[unwritten.id].add(unwritten)
     return running
 
 
@@ -213,7 +214,7 @@ def accept_loss(path: Path, hardware: Hardware, usd: float) -> None:
     Raises:
         UserError: the amount is negative or cannot have been spent at this price, or the file cannot be written.
     """
-    price = hardware.usd_per_hour * hardware.count / 3600
+    price = hardware.usd_per_hour * hardware.taken_by(events.UNRECORDED) / 3600
     if not 0 <= usd < float("inf") or (usd and not price):
         raise UserError(f"--accept-loss {usd:g} is no sum that {hardware.name} can have cost", "give US dollars")
     found = [one.of(path) for one in findings(path) if one.kind in ("lost", "headless")] or [
@@ -221,24 +222,25 @@ def accept_loss(path: Path, hardware: Hardware, usd: float) -> None:
     ]
     who: dict[str, Any] = {"stage": events.UNRECORDED, "model": None, "variant": None, "seed": None}
     at = {"id": uuid4().hex, **_now()}  # of both events, so that the sum is the very one
-    opened = Open(**at, **who, **_here(hardware), age=usd / price if usd else 0.0)
+    opened = Open(**at, **who, **_here(hardware, events.UNRECORDED), age=usd / price if usd else 0.0)
     events.append(path, opened, anew=True)
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     events.append(path, Close(**at, outcome="failed", error=f"accepted: {found[0]}{more}"))
 
 
-def _here(hardware: Hardware) -> dict[str, Any]:
-    """What an attempt of this process says of its device and of itself."""
+def _here(hardware: Hardware, stage: str) -> dict[str, Any]:
+    """What an attempt of this process at a stage says of its device and of itself."""
     process = psutil.Process()
-    price = hardware.model_dump(include={"count", "usd_per_hour", "price_source", "price_date"})
+    price = hardware.model_dump(include={"usd_per_hour", "price_source", "price_date"})
+    price["count"] = hardware.taken_by(stage)
     me = {"host": socket.gethostname(), "pid": process.pid, "born": clock.born_seconds(process)}
     return {"device": hardware.name, **price, **me}
 
 
-def _running(state: LockState | None, unclosed: dict[str, Unclosed]) -> set[str]:
+def _running(states: list[LockState], unclosed: dict[str, Unclosed]) -> set[str]:
     """Ids of the attempts whose process still runs."""
-    if state is not None:
-        return {state.holder.attempt} if state.held and state.holder else set()
+    if states:
+        return {state.holder.attempt for state in states if state.held and state.holder}
     return {name for name, known in unclosed.items() if _lives(known.opened, known.last)}
 
 

@@ -18,33 +18,36 @@ from reinforce_lite.stages import Job
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a plan expects, seen from one of its jobs. Seconds are wall time: one job has all devices.
+    """What a plan expects, seen from one of its jobs. Seconds are those of a job on the devices that it takes.
 
     Attributes:
-        usd_per_second: of all rented devices.
+        usd_per_second: of these devices.
         own_seconds: that the job was expected to take when it was planned; 0 if there is none.
         most_seconds: that it may take.
-        others_seconds: that the other pending jobs are expected to take.
+        others_seconds: that the other pending jobs are expected to take, one after the other.
+        at_once: jobs that run side by side.
     """
 
     usd_per_second: float
     own_seconds: float = 0.0
     most_seconds: float = math.inf
     others_seconds: float = 0.0
+    at_once: int = 1
 
     @classmethod
     def of(
         cls, plan: Mapping[str, Any], hardware: Hardware, job: Job | None = None, ended: Collection[Job] = ()
     ) -> "Outlook":
         """Of a plan as plan.json has it, for a job of it; `ended` are those that need no more since."""
-        price = hardware.usd_per_hour * hardware.count / 3600
+        devices = hardware.count // hardware.jobs_at_once
+        price = hardware.usd_per_hour * devices / 3600
         own, others, most = 0.0, 0.0, math.inf
-        for planned, seconds, limit in _pending(plan, price, hardware.count):
+        for planned, seconds, limit in _pending(plan, price, devices):
             if planned == job:
                 own, most = seconds, limit
             elif planned not in ended:
                 others += seconds
-        return cls(price, own, most, others)
+        return cls(price, own, most, others, hardware.jobs_at_once)
 
     def own_left(self, elapsed: float, left: int, step_seconds: float | None) -> float:
         """Seconds that are left of the job.
@@ -60,6 +63,11 @@ class Outlook:
     def usd(self, seconds: float) -> float:
         """What so many seconds cost."""
         return seconds * self.usd_per_second
+
+    def until_end(self, own: float = 0.0, others: float | None = None) -> float:
+        """Seconds of the clock until all is done, at best: so many of this job, and of the others as planned."""
+        others = self.others_seconds if others is None else others
+        return max(own, (own + others) / self.at_once)
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ class Pace:
     def __init__(self, outlook: Outlook, meter: Meter, began: float) -> None:
         self._outlook, self._meter, self._began = outlook, meter, began
         self._seen: deque[tuple[float, int]] = deque(maxlen=RECENT)
+        self._others = meter.spent() - meter.own()  # when this job began
 
     def after(self, done: int, of: int) -> Figures:
         """The figures after so many of its steps."""
@@ -93,8 +102,10 @@ class Pace:
         if done > before:
             took = (now - first) / (done - before)
         own = outlook.own_left(now - self._began, of - done, took)
-        every, spent = own + outlook.others_seconds, self._meter.spent()
-        return Figures(spent, spent + outlook.usd(every), own, every)
+        spent, others = self._meter.spent(), outlook.others_seconds
+        if outlook.usd_per_second:  # what runs beside has less left than was planned
+            others = max(0.0, others - (spent - self._meter.own() - self._others) / outlook.usd_per_second)
+        return Figures(spent, spent + outlook.usd(own + others), own, outlook.until_end(own, others))
 
 
 def in_all(plan: Mapping[str, Any], hardware: Hardware) -> str:
@@ -103,7 +114,7 @@ def in_all(plan: Mapping[str, Any], hardware: Hardware) -> str:
     `expected_cost` in workflow/rules/processes.smk says the same where the package is not installed.
     """
     outlook = Outlook.of(plan, hardware)
-    usd, hours = plan["spent_usd"] + outlook.usd(outlook.others_seconds), outlook.others_seconds / 3600
+    usd, hours = plan["spent_usd"] + outlook.usd(outlook.others_seconds), outlook.until_end() / 3600
     limit = dollars(plan["limit_usd"])
     return f"cost: the plan expects {dollars(usd)} in all, of {limit}, and {hours:.2f} hours for the rest"
 

@@ -5,10 +5,10 @@ All figures are US dollars. A plan is made by preflight and again whenever a sta
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Literal, TypeVar
 
-from reinforce_lite.budget.forecast import ZERO, Duration
+from reinforce_lite.budget.forecast import ZERO, Duration, Interval
 from reinforce_lite.budget.table import aligned
 from reinforce_lite.stages import Job
 
@@ -75,6 +75,11 @@ class Plan:
         """The reserve for the others, in US dollars."""
         rest = [entry for entry in self.entries if entry.job != job]
         return self.usd_per_second * sum(entry.duration.total.high for entry in pending(rest, "evaluate_trained"))
+
+    def reserves(self, job: Job) -> dict[Job, float]:
+        """The same for each of them."""
+        reserved = (entry for entry in pending(self.entries, "evaluate_trained") if entry.job != job)
+        return {entry.job: self.usd_per_second * entry.duration.total.high for entry in reserved}
 
 
 def make(limit_usd: float, spent_usd: float, usd_per_second: float, entries: Sequence[Entry], min_steps: int) -> Plan:
@@ -199,6 +204,15 @@ def pending(entries: Sequence[Entry], stage: str | None = None) -> list[Entry]:
 def left(duration: Duration, steps_done: int) -> Duration:
     """What is left of a job after so many steps."""
     return replace(duration, steps=max(0, duration.steps - steps_done))
+
+
+def passed(duration: Duration, job: Job, seconds: float) -> Duration:
+    """What is left of a job that runs beside, after so many device-seconds; of a training its steps are known apart."""
+    after = duration.after
+    if job.stage == "train":
+        return replace(duration, around=after)
+    ends = ((kept, whole - seconds) for kept, whole in zip(astuple(after), astuple(duration.total), strict=True))
+    return Duration(Interval(*map(max, ends)), after=after)
 
 
 def nothing_left() -> Duration:

@@ -59,8 +59,9 @@ class Standing:
 
     Attributes:
         state: in a word.
-        job: the one that runs, or that was interrupted; None between two.
+        job: the one that runs, of several the first, or that was interrupted; None between two.
         steps: of it; None if it has none, or has not begun.
+        beside: the other jobs that run, with their steps.
         spent_usd: by every attempt, the one that runs up to now.
         device_hours: by every attempt that has ended.
         expected_usd: what all of it is expected to cost; None before there is a plan.
@@ -84,6 +85,7 @@ class Standing:
     states: Sequence[str]
     reason: str | None
     last: Attempt | None
+    beside: Sequence[tuple[Job, Steps | None]] = ()
 
 
 class Observer:
@@ -93,7 +95,7 @@ class Observer:
         self._settings, self._layout = settings, Layout.of(settings)
         self._books = Books(self._layout.ledger)
         self._plan: tuple[tuple[int, int], Mapping[str, Any]] | None = None  # with the file's time and size
-        self._followed: tuple[Job, Follower] | None = None
+        self._followed: dict[Job, Follower] = {}
 
     def look(self) -> Standing:
         """How it stands now.
@@ -105,30 +107,38 @@ class Observer:
         running = look_up(self._books)
         self._books.require_sound()
         attempts = self._books.attempts(running)
-        runs = next((attempt for attempt in attempts if attempt.id in running), None)
+        runs = [attempt for attempt in attempts if attempt.id in running]
         last = attempts[-1] if attempts else None
         states = {job: state(self._settings, job) for job in jobs(self._settings)}
-        job = runs.job if runs else last.job if last and states.get(last.job) == "pending" else None
-        steps = self._steps(job) if job else None
-        elapsed = (now - runs.started).total_seconds() if runs else 0.0
-        late = max(0.0, elapsed - runs.seconds) * runs.count * runs.usd_per_hour / 3600 if runs else 0.0
-        spent = spent_usd(attempts) + late
-        expected, own, every = self._expected(spent, elapsed, job, steps, states)
-        working = runs is not None or device_lock.held(self._layout.root / WORKFLOW_LOCK)
+        at_work = [attempt.job for attempt in runs]
+        if not runs and last and states.get(last.job) == "pending":
+            at_work = [last.job]
+        self._followed = {job: follower for job, follower in self._followed.items() if job in at_work}
+        steps = {job: self._steps(job) for job in at_work}
+        elapsed = [(now - attempt.started).total_seconds() for attempt in runs] or [0.0] * len(at_work)
+        late = (
+            max(0.0, since - attempt.seconds) * attempt.count * attempt.usd_per_hour / 3600
+            for since, attempt in zip(elapsed, runs, strict=False)
+        )
+        spent = spent_usd(attempts) + sum(late)
+        expected, own, every = self._expected(spent, dict(zip(at_work, elapsed, strict=True)), steps, states)
+        job = at_work[0] if at_work else None
+        working = bool(runs) or device_lock.held(self._layout.root / WORKFLOW_LOCK)
         refused = self._refused()
         return Standing(
             state=self._state(working, refused, states, attempts),
             job=job,
-            steps=steps,
+            steps=steps[job] if job else None,
             spent_usd=spent,
             device_hours=sum(attempt.device_hours for attempt in attempts),
             expected_usd=expected,
             stage_seconds=own if runs else None,
             all_seconds=every if working else None,
-            checkpoint=self._checkpoint(job, steps, now),
+            checkpoint=self._checkpoint(job, steps[job], now) if job else None,
             states=list(states.values()),
             reason=refused or self._first_reason(states),
             last=last,
+            beside=[(other, steps[other]) for other in at_work[1:]],
         )
 
     def _state(
@@ -144,18 +154,22 @@ class Observer:
         return "stopped" if attempts else "not started"
 
     def _expected(
-        self, spent: float, elapsed: float, job: Job | None, steps: Steps | None, states: Mapping[Job, str]
+        self, spent: float, elapsed: Mapping[Job, float], steps: Mapping[Job, Steps | None], states: Mapping[Job, str]
     ) -> tuple[float | None, float | None, float | None]:
-        """US dollars that all of it is expected to cost, and seconds until the end of the job, and of all jobs."""
+        """US dollars that all of it is expected to cost, and seconds until the end of the first job and of all jobs."""
         plans = self._read_plan().get("plans")
         if not plans:
             return None, None, None
         ended = [one for one, how in states.items() if how != "pending"]
-        outlook = Outlook.of(plans[-1], self._settings.hardware, job, ended)
-        took = fmean(steps.seconds) if steps and steps.seconds else None
-        own = outlook.own_left(elapsed, steps.of - steps.done if steps else 0, took)
-        every = own + outlook.others_seconds
-        return spent + outlook.usd(every), own, every
+        left = []
+        for job in elapsed:
+            outlook, done = Outlook.of(plans[-1], self._settings.hardware, job), steps[job]
+            took = fmean(done.seconds) if done and done.seconds else None
+            # The last plan was made when the last of them began: for an earlier one it has what was left then.
+            left.append(outlook.own_left(min(elapsed.values()), done.of - done.done if done else 0, took))
+        outlook = Outlook.of(plans[-1], self._settings.hardware, None, [*ended, *elapsed])
+        every, longest = sum(left) + outlook.others_seconds, max(left, default=0.0)
+        return spent + outlook.usd(every), left[0] if left else 0.0, outlook.until_end(longest, every - longest)
 
     def _read_plan(self) -> Mapping[str, Any]:
         """plan.json, read once for every change of it: it has a plan for every attempt."""
@@ -181,13 +195,13 @@ class Observer:
         return None
 
     def _steps(self, job: Job) -> Steps | None:
-        if self._followed is None or self._followed[0] != job or self._followed[1].cut():
-            self._followed = job, Follower(self._settings, job)
-        return self._followed[1].read()
+        if job not in self._followed or self._followed[job].cut():
+            self._followed[job] = Follower(self._settings, job)
+        return self._followed[job].read()
 
-    def _checkpoint(self, job: Job | None, steps: Steps | None, now: datetime) -> tuple[int, float] | None:
+    def _checkpoint(self, job: Job, steps: Steps | None, now: datetime) -> tuple[int, float] | None:
         """Steps that are kept whatever happens, and seconds since they were."""
-        if job is None or steps is None:
+        if steps is None:
             return None
         folder = self._layout.resume(job)
         if steps.unit == "answer":  # every batch is kept

@@ -49,11 +49,14 @@ def survey(settings: Settings, rates: Mapping[str, Rates], spent: float | None =
     """
     ledger = attempts(ledger_path(settings))
     known, begun = evidence(settings, ledger), set(_by_job(ledger))
+    beside = {attempt.job: attempt.seconds * attempt.count for attempt in ledger if attempt.outcome == "running"}
     entries = []
     for job in jobs(settings):
         standing = state(settings, job)
         duration = forecast(settings, job, rates[job.model], known)
         left = plan.nothing_left() if standing == "done" else plan.left(duration, _steps_done(settings, job))
+        if job in beside and standing == "pending":
+            left = plan.passed(left, job, beside[job])
         entries.append(Entry(job, standing, left, begun=job in begun))
     price = settings.hardware.usd_per_hour
     made = plan.make(

@@ -9,8 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from reinforce_lite.io import bars
 from reinforce_lite.io.journal import Journal
 from reinforce_lite.io.keyed import Key
 from reinforce_lite.rollout import Completion
@@ -114,7 +113,7 @@ def write_batches(
         (completions by id, seconds of the batches that an earlier process has written).
     """
     completions, seconds = ({}, 0.0) if written is None else written.resume(prompts, size)
-    bar = tqdm(fixed_batches(prompts, size), desc=what, unit="batch", mininterval=2)
+    bar = bars.bar(fixed_batches(prompts, size), what, "batch")
     for number, batch in enumerate(bar, 1):
         if batch[0] in completions:
             continue

@@ -14,6 +14,7 @@ from reinforce_lite.budget.ledger import Attempt, Ending, Ledger, attempts, ledg
 from reinforce_lite.config import Settings
 from reinforce_lite.errors import UserError
 from reinforce_lite.experiment.tracking import LiveRun
+from reinforce_lite.stages import Job
 
 ERROR_CHARACTERS = 2000
 """Longest error text in the ledger; the whole of it is in the rule's log."""
@@ -107,10 +108,15 @@ def stage(
         AdoptedError: the process waited for has written the results.
     """
     path, attempt_id = ledger_path(settings), uuid4().hex
-    names = devices.names(settings.hardware)
-    with device_lock.hold(device_lock.lock_path(path), attempt_id, name, names) as lock:
+    hardware = settings.hardware
+    names, places = devices.names(hardware), hardware.jobs_at_once
+    one = hardware.taken_by(name) < hardware.count
+    who = str(Job(name, model or "", variant, seed)) if places > 1 else name
+    with device_lock.hold(device_lock.lock_path(path), attempt_id, who, names, places, one) as lock:
         if lock.adopts and finished is not None and finished():
             raise _adopted(name, lock)
+        if one:
+            devices.show_only(hardware, lock.place)
         admit()
         ledger = _writer(path, lock)
         since = lock.since if lock.waited else None
@@ -136,8 +142,9 @@ def _adopted(name: str, lock: DeviceLock) -> AdoptedError:
 
 def _writer(path: Path, lock: DeviceLock) -> Ledger:
     """The ledger, with all events that the stages before had no room for."""
-    settle(path, lock.holder.unwritten)
-    if lock.holder.unwritten is not None:
-        lock.keep(None)
+    for one in (lock, *lock.others):
+        settle(path, one.holder.unwritten)
+        if one.holder.unwritten is not None:
+            one.keep(None)
     attempts(path)  # a corrupt ledger stops the rule before it spends
     return Ledger(path, spare=lock.keep)

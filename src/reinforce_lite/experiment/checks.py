@@ -118,7 +118,7 @@ def device(settings: Settings) -> str:
         reason, fix = gpu.why_none()
         raise UserError(
             f"hardware.device is 'cuda' ({hardware.name}), but {reason}",
-            f"{fix}, or try the tiny world on this machine: snakemake --cores 1 --configfile config/tiny.yaml",
+            f"{fix}, or try the tiny world on this machine: snakemake --cores 2 --configfile config/tiny.yaml",
         )
     if torch.cuda.device_count() < hardware.count:
         raise UserError(

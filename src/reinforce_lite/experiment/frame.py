@@ -20,6 +20,7 @@ from reinforce_lite.experiment import resume, watch
 from reinforce_lite.experiment.attempt import Account, AdoptedError, stage
 from reinforce_lite.experiment.checks import require_preflight
 from reinforce_lite.experiment.run import Run
+from reinforce_lite.io import bars
 from reinforce_lite.io.files import check_folder, read_json, write_json, write_jsonl
 from reinforce_lite.io.instructions import take_common
 from reinforce_lite.policy.size import sized
@@ -72,6 +73,8 @@ def execute(settings: Settings, job: Job, round: int | None = None, **options: A
     if settings.hardware.cpu_instructions == "common":
         take_common()
     settings = sized(settings) if row.device else settings
+    if settings.hardware.jobs_at_once > 1:
+        bars.in_lines(str(job))
     run = Run(settings, job)
     body = partial(import_module, f"reinforce_lite.experiment.{row.command or row.name}")
     if row.name == "preflight":
@@ -128,6 +131,7 @@ def budgeted(settings: Settings, job: Job, round: int | None, body: Callable[[Pa
         UserError: the ledger is corrupt or cannot be written, or nothing was rehearsed; or as the body does.
     """
     plans: list[Plan] = []
+    at_once = settings.hardware.jobs_at_once
 
     def admit() -> None:
         """Raise NotRunError if the budget, or what comes before this job, has no room for it."""
@@ -144,11 +148,13 @@ def budgeted(settings: Settings, job: Job, round: int | None, body: Callable[[Pa
 
     def run(account: Account) -> str | None:
         """Run the body with its gate; the gate's reason if it has stopped it."""
-        plan, meter = plans[0], LedgerMeter(settings, account.attempt)
+        plan, meter = plans[0], LedgerMeter(settings, account.attempt, plans[0].reserves(job))
         left = plan.entry(job).duration
         usual = plan.usd_per_second * left.step.expected or None
-        asked = Gate(gate.allowance(plan, job), meter, left.steps, usual=usual)
+        asked = Gate(gate.allowance(plan, job, at_once), meter, left.steps, usual=usual)
         outlook = Outlook.of(status.described(plan), settings.hardware, job)
+        if at_once > 1:  # what is spent of the reserve is shown too
+            meter = LedgerMeter(settings, account.attempt)
         body(Paid(account, asked, Pace(outlook, meter, account.attempt.clock)))
         return asked.reason
 
@@ -156,7 +162,9 @@ def budgeted(settings: Settings, job: Job, round: int | None, body: Callable[[Pa
         done = lambda: keys.is_done(settings, job)  # noqa: E731
         with stage(settings, job.stage, **job.run, finished=done, admit=admit) as row:
             resume.drop_read(settings, job)
-            unfinished = watch.work(settings, row, run, gate.most_usd(plans[0], job))
+            beside = LedgerMeter(settings, row.attempt, plans[0].reserves(job)) if at_once > 1 else None
+            most_usd = lambda: gate.most_usd(plans[0], job, beside.others() if beside else None)  # noqa: E731
+            unfinished = watch.work(settings, row, run, most_usd)
     except StoppedByBudgetError as cut:
         reason = f"not finished: {job} was {cut}; {enough(_plan(settings, job))}"
         record_not_run(settings, job, reason, round)

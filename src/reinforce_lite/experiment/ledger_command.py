@@ -18,8 +18,9 @@ Outcomes:
   interrupted  it was asked to stop, and continues when it is started again
   killed       its process has gone without a word; paid for until its last sign of life
   running      it has the device now
-Idle time is what lies between attempts within one boot of the machine. If the machine stayed rented
-it is on the bill, but the ledger cannot know that, so it counts neither as spent nor against the limit.
+Idle time is what lies between attempts within one boot of the machine, and where jobs run side by side
+also what a device waits beside an attempt. If the machine stayed rented it is on the bill, but the
+ledger cannot know that, so it counts neither as spent nor against the limit.
 
   reinforce-lite ledger --config results/paper/config.json
   reinforce-lite ledger --config results/paper/config.json --check && echo sound
@@ -106,7 +107,8 @@ def _sums(settings: Settings, attempts: Sequence[Attempt]) -> Iterable[tuple[str
     yield "limit", "", usd(settings.budget.limit_usd)
     yield "remains", "", usd(settings.budget.limit_usd - spent)
     idle = costs.idle_cost(settings.hardware, attempts)
-    yield "idle between attempts, not in the total", f"{idle['idle_hours']:.4f}", usd(idle["idle_usd"])
+    beside = " and beside" * settings.hardware.side_by_side
+    yield f"idle between{beside} attempts, not in the total", f"{idle['idle_hours']:.4f}", usd(idle["idle_usd"])
 
 
 def usd(amount: float) -> str:

@@ -26,8 +26,9 @@ def disk(settings: Settings) -> str:
     chosen = [settings.policies[name] for name in settings.models]
     runs = sum(settings.variant(name).steps > 0 for name, _ in settings.runs)  # else no weights are written
     results = 1 + sum(weights_gib(policy) * (runs + (policy.start is not None)) for policy in chosen)
-    # Of the training that runs, three checkpoints while the third is written; of the one before none is left.
-    results += 3 * max(footprint(policy, training).checkpoint for _, policy, training in trainings(settings))
+    # Of a training that runs, three checkpoints while the third is written; of the one before none is left.
+    checkpoint = max(footprint(policy, training).checkpoint for _, policy, training in trainings(settings))
+    results += 3 * settings.hardware.jobs_at_once * checkpoint
     downloads = sum(
         max(0.0, weights_gib(policy) - hub.bytes_here(policy) / GIB) for policy in chosen if to_download(policy)
     )

@@ -38,7 +38,12 @@ def drop_other_key(settings: Settings, job: Job) -> None:
         return
     changes = keys.key(settings, job).changes(read_json(finished))
     if any(change.setting for change in changes):
-        shutil.rmtree(folder, ignore_errors=True)
+        # The folder of a model's evaluation holds those of its trainings, which may be at work.
+        for path in folder.iterdir():
+            if path.is_file():
+                path.unlink(missing_ok=True)
+            elif not STAGES[job.stage].evaluates:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def drop_evaluations(settings: Settings) -> None:

@@ -146,12 +146,16 @@ def _rows(settings: Settings, standing: Standing, files: Sequence[Path]) -> Iter
         yield "stage", "none on the device just now"
     if standing.steps is not None and standing.steps.of:
         yield from _steps(standing.steps)
+    for job, steps in standing.beside:
+        yield "stage", str(job)
+        yield from _steps(steps) if steps is not None and steps.of else ()
     if last is not None and standing.state != "running" and last.outcome in ("failed", "interrupted", "killed"):
         how = "its process has gone without a word" if last.outcome == "killed" else (last.error or "").splitlines()[0]
         yield "last", f"{last.job} {last.outcome}: {how}"
     yield "dollars", _money(settings, standing)
     if standing.all_seconds is not None:
-        stage = "" if standing.stage_seconds is None else f"this stage {_when(now, standing.stage_seconds)}, "
+        which = "the first stage" if standing.beside else "this stage"
+        stage = "" if standing.stage_seconds is None else f"{which} {_when(now, standing.stage_seconds)}, "
         yield "ends", f"{stage}all of it {_when(now, standing.all_seconds)}"
     if standing.checkpoint is not None and standing.steps is not None:
         step, age = standing.checkpoint
@@ -216,17 +220,19 @@ def _command(settings: Settings, files: Sequence[Path]) -> str:
     lines = lock.read_text().splitlines() if lock.exists() else []
     if len(lines) > 1:
         return lines[1]
-    return shlex.join(["snakemake", "--cores", "1", "--configfile", *map(str, files or [_seen(config)])])
+    cores = str(settings.hardware.jobs_at_once)
+    return shlex.join(["snakemake", "--cores", cores, "--configfile", *map(str, files or [_seen(config)])])
 
 
 def progress(standing: Standing) -> str:
     """What an experiment is at, without what changes by itself."""
-    steps = standing.steps
-    parts = [standing.state, str(standing.job or "")]
-    if steps is not None and steps.of:
-        known = [value for value in steps.values if value is not None]
-        parts.append(f"{steps.unit} {steps.done}/{steps.of}")
-        parts += [f"{steps.curve} {known[-1]:.3g}"] if steps.curve and known else []
+    parts: list[str] = [standing.state]
+    for job, steps in ((standing.job, standing.steps), *standing.beside):
+        parts.append(str(job or ""))
+        if steps is not None and steps.of:
+            known = [value for value in steps.values if value is not None]
+            parts.append(f"{steps.unit} {steps.done}/{steps.of}")
+            parts += [f"{steps.curve} {known[-1]:.3g}"] if steps.curve and known else []
     return ", ".join(filter(None, parts))
 
 

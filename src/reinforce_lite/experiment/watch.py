@@ -51,7 +51,7 @@ def work(
     settings: Settings,
     row: Row,
     body: Callable[[Account], Result],
-    most_usd: float = math.inf,
+    most_usd: float | Callable[[], float] = math.inf,
     touch_seconds: float = TOUCH_SECONDS,
 ) -> Result:
     """Run the body of a stage in a child process, with its run in MLflow.
@@ -60,7 +60,7 @@ def work(
         settings: the experiment.
         row: of the stage in the ledger; the child ends when it is closed.
         body: what it returns is pickled.
-        most_usd: what the attempt may cost.
+        most_usd: what the attempt may cost; a function is asked again at each sign of life.
         touch_seconds: between two signs of life.
 
     Raises:
@@ -80,14 +80,18 @@ def work(
         if lives and closed is not None:
             lives[0].end(closed)
 
+    def until() -> float:
+        usd = most_usd if isinstance(most_usd, float | int) else most_usd()
+        return row.attempt.clock + affordable(settings, usd, row.attempt.stage)
+
     child = Child(begin, end)
     row.tell = child.leave
-    return child.result(row.attempt.clock + affordable(settings, most_usd), row.touch, touch_seconds)
+    return child.result(until, row.touch, touch_seconds)
 
 
-def affordable(settings: Settings, usd: float) -> float:
-    """Seconds for which the devices can be rented for so many US dollars; without end if they cost nothing."""
-    usd_per_second = settings.hardware.usd_per_hour * settings.hardware.count / 3600
+def affordable(settings: Settings, usd: float, stage: str = "") -> float:
+    """Seconds for which a stage's devices can be rented for so many US dollars; without end if they cost nothing."""
+    usd_per_second = settings.hardware.usd_per_hour * settings.hardware.taken_by(stage) / 3600
     return usd / usd_per_second if usd_per_second else math.inf
 
 
@@ -100,7 +104,8 @@ def apart(function: Callable[[], Result], seconds: float = math.inf) -> Result:
     """
     child = Child(function)
     try:
-        return child.result(clock.steady_seconds() + seconds)
+        end = clock.steady_seconds() + seconds
+        return child.result(lambda: end)
     finally:
         child.leave(None)
 
@@ -133,22 +138,24 @@ class Child:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def result(
-        self, until: float, touch: Callable[[], None] = lambda: None, touch_seconds: float = TOUCH_SECONDS
+        self, until: Callable[[], float], touch: Callable[[], None] = lambda: None, touch_seconds: float = TOUCH_SECONDS
     ) -> Any:
         """What the function returns; its exception is raised.
 
         Args:
-            until: steady seconds at which it has spent what it may.
+            until: steady seconds at which it has spent what it may, as it looks now.
             touch: called every `touch_seconds`.
             touch_seconds: between two calls.
         """
-        touched, noticed = clock.steady_seconds(), math.inf
+        touched, noticed, end = clock.steady_seconds(), math.inf, until()
         while not (ended := self._ended()) and not self._channel.poll(POLL_SECONDS):
             now = clock.steady_seconds()
             if now - touched >= touch_seconds:
                 touched = now
                 touch()
-            if now >= until + LATE_SECONDS and noticed > now:
+                with suppress(OSError, UserError):  # it counts on with what it knew
+                    end = until()
+            if now >= end + LATE_SECONDS and noticed > now:
                 noticed = now
                 self._send(interrupt.LIMIT)
             if now >= noticed + (LEAVE_SECONDS if self._heard[0] else HEAR_SECONDS):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from reinforce_lite.config import CheckpointSettings
 from reinforce_lite.errors import UserError
+from reinforce_lite.io import bars
 from reinforce_lite.io.files import write_json
 from reinforce_lite.io.interrupt import Interrupted, quiet, uninterrupted
 from reinforce_lite.io.journal import Journal
@@ -31,8 +31,7 @@ KEPT = 2
 
 def steps_bar(completed: int, steps: int, name: str = "train") -> Any:
     """The steps that are left, with a progress bar over all of them."""
-    left = range(completed, steps)
-    return tqdm(left, desc=name, unit="step", mininterval=2, initial=completed, total=steps)
+    return bars.bar(range(completed, steps), name, "step", initial=completed, total=steps)
 
 
 class Keeper:

@@ -8,7 +8,9 @@ beneath the report, which prints it, as summary.json and the crate do. The root 
 crate too; it is what one publishes and signs. Neither covers the list itself, which holds them.
 """
 
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,8 +39,12 @@ class Manifest:
 
     @classmethod
     def of(cls, folder: Path, sum_of: Callable[[Path], str]) -> "Manifest":
-        """What is there now."""
-        return cls({name: sum_of(folder / name) for name in names(folder)})
+        """What is there now; a file that another job removes meanwhile is not."""
+        sums = {}
+        for name in names(folder):
+            with suppress(FileNotFoundError):
+                sums[name] = sum_of(folder / name)
+        return cls(sums)
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest | None":
@@ -84,7 +90,9 @@ class Manifest:
 
 def names(folder: Path) -> list[str]:
     """Paths of the files of a folder that belong to the results, sorted; nothing hidden or half written."""
-    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    # By os.walk: another job may remove a folder meanwhile.
+    found = (Path(place, name) for place, _, files in os.walk(folder) for name in files)
+    paths = (path.relative_to(folder) for path in found if path.is_file())
     return sorted(path.as_posix() for path in paths if not _is_passing(path) and not _among(path.as_posix(), _OUTSIDE))
 
 

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from reinforce_lite.budget import costs
 from reinforce_lite.budget.ledger import Attempt
 from reinforce_lite.config import Settings
 from reinforce_lite.evaluation.behaviours import BEHAVIOURS
@@ -74,6 +75,8 @@ def page_of(
         ],
         money=money.view(settings, folder, summary["cost"]),
         attempts=[_attempt_view(attempt) for attempt in ledger],
+        side_by_side=settings.hardware.side_by_side,
+        clock_seconds=costs.clock_seconds(ledger) if settings.hardware.side_by_side else None,
         seconds=summary["cost"]["reconciliation"],
         checks=read_json(Layout(folder).preflight).get("checks", []),
         details=_details(settings, folder, every_run),

@@ -348,7 +348,8 @@ class Cost(Part):
     attempts: list[AttemptCost] = []
     """In the order in which they were opened."""
     idle_hours: Positive
-    """Hours times rented devices between attempts within one boot, in which nothing ran. Not in device_hours."""
+    """Hours times rented devices between attempts within one boot, in which nothing ran; of jobs side by side also
+    what a device waited beside one. Not in device_hours."""
     idle_usd: Usd
     """What the idle hours cost if the machine stayed rented. Not in usd, and not counted against the limit."""
     price: Price

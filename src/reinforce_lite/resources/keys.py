@@ -39,7 +39,7 @@ def training_key(config: Settings, job: Job, sum_of: Sum) -> Entries:
     return {
         **_numbers(config, job),
         **{f"training.{name}": value for name, value in training.items()},
-        "hardware.count": config.hardware.count,
+        "hardware.count": config.hardware.taken_by("train"),
         "seed": job.seed,
         **policy_key("start policy", needs["policy"].parent, sum_of),
         "train.jsonl, sha256": sum_of(needs["problems"]),
@@ -123,7 +123,7 @@ def computing(config: Settings, job: Job) -> dict[str, Any]:
     cpu = hardware.device == "cpu"
     if job.stage == "train":
         training = training_of(config, job.model, str(job.variant))
-        packages += ["vllm"] * (training.engine == "vllm") + ["accelerate"] * (hardware.count > 1)
+        packages += ["vllm"] * (training.engine == "vllm") + ["accelerate"] * (hardware.taken_by("train") > 1)
         cpu = cpu or training.weights == "offload"
     elif job.stage != "fetch_policy":
         packages += ["vllm"] * (evaluation_of(config, job.model).engine == "vllm")

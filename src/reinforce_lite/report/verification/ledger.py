@@ -122,7 +122,7 @@ def clocks(read: Read) -> Check:
     by_job: dict[Job, list[Attempt]] = {}
     for attempt in read.known:
         by_job.setdefault(attempt.job, []).append(attempt)
-    launched = experiment.settings.hardware.count > 1
+    launched = experiment.settings.hardware.taken_by("train") > 1
     layout = Layout(experiment.folder)
     for job in (Job("preflight"), *jobs(experiment.settings)):
         path = layout.benchmark(job)
