@@ -272,7 +272,7 @@ GUARDS = [
     ),
     Guard(
         "a limit that holds from outside", f"{SRC}/experiment/watch.py",
-        "if now >= until + LATE_SECONDS and noticed > now:", "if False:",
+        "if now >= end + LATE_SECONDS and noticed > now:", "if False:",
         "experiment/test_watch.py::test_what_hangs_is_ended_when_its_money_is_spent[step]",
     ),
     Guard(

@@ -30,6 +30,8 @@ from reinforce_lite.experiment.attempt import stage
 from reinforce_lite.io import bars, clock
 from reinforce_lite.stages import Job
 
+pytestmark = pytest.mark.timeout(60)  # who does not wait, waits for ever for its input
+
 CODE = """
 import os, sys; from pathlib import Path; from reinforce_lite.config import Settings
 from reinforce_lite.experiment.attempt import AdoptedError, stage

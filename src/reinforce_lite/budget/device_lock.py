@@ -228,8 +228,7 @@ def _taken(path: Path, names: Sequence[str], holder: Holder) -> int | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     _held.append(descriptor)
     while not _is_held(descriptor):  # or somebody only looks
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _won(descriptor):
             return descriptor
     _forget()
     return None
@@ -249,13 +248,17 @@ def _acquire(path: Path, tell: "_Teller") -> int:
 
 
 def _lock(descriptor: int, tell: "_Teller") -> None:
-    while True:
-        with suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+    while not _won(descriptor):
         if _is_held(descriptor):
             tell(_read(descriptor))
         time.sleep(devices.POLL_SECONDS)
+
+
+def _won(descriptor: int) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 class _Teller:
