@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
         print("note: any user of this machine may read and change what this server shows; --auth asks for a password")
     command = [
         sys.executable, "-m", "mlflow", "server", *(["--app-name", "basic-auth"] if arguments.auth else []),
-        "--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(database.parent / "mlartifacts"),
+        *(f"--{which}-store-uri=sqlite:///{database}" for which in ("backend", "registry")),
+        "--artifacts-destination", str(database.parent / "mlartifacts"),
         "--host", HOST, "--port", str(arguments.port), "--workers", "1", "--uvicorn-opts", "--log-level warning",
     ]  # fmt: skip
     server = subprocess.Popen(command, env={**os.environ, **QUIET})

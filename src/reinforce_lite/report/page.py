@@ -75,6 +75,7 @@ def page_of(
         ],
         money=money.view(settings, folder, summary["cost"]),
         attempts=[_attempt_view(attempt) for attempt in ledger],
+        devices=settings.hardware.count,
         side_by_side=settings.hardware.side_by_side,
         clock_seconds=costs.clock_seconds(ledger) if settings.hardware.side_by_side else None,
         seconds=summary["cost"]["reconciliation"],
