@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from reinforce_lite.budget.ledger import Ledger
 from reinforce_lite.config import Settings, load, merge, validate
@@ -122,7 +123,7 @@ def test_a_size_that_nobody_tells_is_refused(tmp_path: Path) -> None:
     ):
         checks.memory(config)
     counted = {check["name"]: check["detail"] for check in checks.preflight(config)}
-    assert "tiny-llama needs about 0.2 of 4 GiB" in counted["memory"]
+    assert "tiny-llama needs about 0.1 of 4 GiB" in counted["memory"]
 
 
 def with_weights(folder: Path, **policy: Any) -> dict[str, Any]:
@@ -363,10 +364,13 @@ def test_an_old_price_passes_with_a_remark(tmp_path: Path) -> None:
     assert "400 days ago" in checks.price(configured(tmp_path, hardware={"price_date": str(old)}))
 
 
-def test_what_an_older_tree_checked_is_not_checked_again() -> None:
-    # Computed by that tree, whose tasks all had the keys of GSM8K.
-    config = load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml"])
+def test_what_an_older_tree_checked_is_not_checked_again(tmp_path: Path) -> None:
+    # Computed by that tree, whose tasks all had the keys of GSM8K; its tiny form took both cores and longer passes.
     then = {"name": "2 vCPU virtual machine", "count": 1, "side_by_side": False, "usd_per_hour": 0.0816}
+    then |= {"price_source": "Amazon EC2 m7g.large (2 vCPU), us-east-1, on demand", "price_date": "2026-06-17"}
     then["cpu_threads"] = 2
-    config = config.model_copy(update={"hardware": config.hardware.model_copy(update=then)})
+    whole = {name: {"start": {"micro_batch_tokens": None}} for name in ("tiny-llama", "tiny-phi")}
+    older = tmp_path / "older.yaml"
+    older.write_text(yaml.dump({"hardware": then, "policies": whole, "training": {"micro_batch_tokens": 2048}}))
+    config = load([ROOT / "config/config.yaml", ROOT / "config/tiny.yaml", older])
     assert checks.digest(config).startswith("089bf44a013ff2dc")
