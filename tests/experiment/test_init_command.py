@@ -13,7 +13,7 @@ import yaml
 from reinforce_lite.cli import main
 from reinforce_lite.config import Settings, named
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import init_command, machine
+from reinforce_lite.experiment import init_command, init_sections, machine
 from reinforce_lite.policy import hub
 from reinforce_lite.resources.memory import GIB
 
@@ -205,4 +205,4 @@ def test_what_nvidia_smi_says(written: str, found: int, tmp_path: Path, monkeypa
 
 def test_numbers_are_numbers_for_yaml() -> None:
     for value in (3e-06, 5e-05, 1e22, 0.003, None, True, "a: 'b'", ["x"], {"a": 1.5}):
-        assert yaml.safe_load(init_command._value(value)) == value
+        assert yaml.safe_load(init_sections.value(value)) == value

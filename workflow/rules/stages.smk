@@ -79,20 +79,23 @@ def params_of(stage):
 
 
 def priority_of(stage):
-    """A number, or, where seeds come one after the other, a function of the seed.
+    """A number, or, where seeds come one after the other, a function of the seed and the variant.
 
-    Snakemake (9.27) takes the jobs with the largest sum of priorities: preflight alone comes before all that might run
-    instead, side by side.
+    Of a seed the first variant comes first: it is the result, the others are held against it. Snakemake (9.27) takes
+    the jobs with the largest sum of priorities: preflight alone comes before all that might run instead, side by side.
     """
     if stage["name"] == "preflight":
         return stage["priority"] * jobs_at_once()
     if not stage["seed_by_seed"]:
         return stage["priority"]
 
+    def place(value, values):
+        return values.index(value) if value in values else len(values)
+
     def priority(wildcards):
-        seeds, seed = config["seeds"], int(wildcards.seed)
-        place = seeds.index(seed) if seed in seeds else len(seeds)
-        return max(1, stage["priority"] - place)
+        variants = config["variants"]
+        late = place(wildcards.variant, variants) / (len(variants) + 1)
+        return max(1, stage["priority"] - place(int(wildcards.seed), config["seeds"]) - late)
 
     return priority
 
