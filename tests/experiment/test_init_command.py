@@ -13,7 +13,7 @@ import yaml
 from reinforce_lite.cli import main
 from reinforce_lite.config import Settings, named
 from reinforce_lite.errors import UserError
-from reinforce_lite.experiment import init_command, init_sections, machine
+from reinforce_lite.experiment import init_sections, machine
 from reinforce_lite.policy import hub
 from reinforce_lite.resources.memory import GIB
 

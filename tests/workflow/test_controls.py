@@ -41,7 +41,7 @@ def test_the_prompt_alone_the_same_money_and_two_seeds(before_training: Workflow
     assert mine >= other, "it ends with the step that reaches it"
     order = [(row.seed, row.variant) for row in ledger if row.stage == "train"]
     variants = ("leave_one_out", "supervised", "prompt_only")
-    assert order == [(seed, name) for seed in (0, 1) for name in variants], "whole seeds, the result before its controls"
+    assert order == [(seed, name) for seed in (0, 1) for name in variants], "whole seeds, the result first"
 
     rows = {row["variant"]: row for row in read_json(folder / "summary.json")["models"]["tiny-llama"]["over_seeds"]}
     assert list(rows) == ["leave_one_out", "supervised", "prompt_only"]

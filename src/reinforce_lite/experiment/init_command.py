@@ -1,7 +1,6 @@
 """The subcommand `init`: one commented configuration for a model, a task and a machine, and whether that fits."""
 
 import argparse
-import json
 import re
 import shlex
 import shutil
