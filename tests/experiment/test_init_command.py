@@ -205,4 +205,4 @@ def test_what_nvidia_smi_says(written: str, found: int, tmp_path: Path, monkeypa
 
 def test_numbers_are_numbers_for_yaml() -> None:
     for value in (3e-06, 5e-05, 1e22, 0.003, None, True, "a: 'b'", ["x"], {"a": 1.5}):
-        assert yaml.safe_load(init_sections.value(value)) == value
+        assert yaml.safe_load(init_sections.in_yaml(value)) == value

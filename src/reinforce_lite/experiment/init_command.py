@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         "hardware": init_sections.hardware_section(arguments, here, cuda, card, price),
         "budget": [("limit_usd", limit, "of the whole, in US dollars")],
         "task": asked,
-        f"policies:\n  {init_sections.value(model.name)}": model.rows,
+        f"policies:\n  {init_sections.in_yaml(model.name)}": model.rows,
         **init_sections.training_sections(model, arguments, cuda, scratch, questions),
     }
     with atomic_text(output) as file:

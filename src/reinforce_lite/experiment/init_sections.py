@@ -286,13 +286,13 @@ def text(name: str, model: str, sections: dict[str, list[Row]], made: str, cuda:
 
 def _lines(content: Iterable[Row], indent: str) -> Iterator[str]:
     for key, value, said in content:
-        yield f"{indent}{key}: {value(value)}{f'  # {said}' if said else ''}"
+        yield f"{indent}{key}: {in_yaml(value)}{f'  # {said}' if said else ''}"
 
 
-def value(value: Any) -> str:
+def in_yaml(value: Any) -> str:
     """A value as YAML 1.1 reads it: 3e-06 would be a text there.
 
-    >>> value(3e-06), value({"a": [1.5, None, "x: y"]})
+    >>> in_yaml(3e-06), in_yaml({"a": [1.5, None, "x: y"]})
     ('3.0e-06', '{"a": [1.5, null, "x: y"]}')
     """
     if isinstance(value, float):
