@@ -95,7 +95,9 @@ def priority_of(stage):
     def priority(wildcards):
         variants = config["variants"]
         late = place(wildcards.variant, variants) / (len(variants) + 1)
-        return max(1, stage["priority"] - place(int(wildcards.seed), config["seeds"]) - late)
+        return max(
+            1, stage["priority"] - place(int(wildcards.seed), config["seeds"]) - late
+        )
 
     return priority
 
