@@ -20,7 +20,7 @@ from reinforce_lite.experiment import resume, watch
 from reinforce_lite.experiment.attempt import Account, AdoptedError, stage
 from reinforce_lite.experiment.checks import require_preflight
 from reinforce_lite.experiment.run import Run
-from reinforce_lite.io import bars
+from reinforce_lite.io import bars, imports
 from reinforce_lite.io.files import check_folder, read_json, write_json, write_jsonl
 from reinforce_lite.io.instructions import take_common
 from reinforce_lite.policy.size import sized
@@ -90,7 +90,10 @@ def execute(settings: Settings, job: Job, round: int | None = None, **options: A
 
         def work(paid: Paid) -> None:
             with _leading():
-                body().run(run, paid)  # imports torch, on rented time if at all
+                with imports.quick():  # torch too, on rented time if at all
+                    module = body()
+                    imports.models()
+                module.run(run, paid)
 
         try:
             budgeted(settings, job, round, work)

@@ -26,7 +26,7 @@ from typing import Any
 from reinforce_lite.budget.ledger import Attempt, Outcome
 from reinforce_lite.budget.plan import dollars
 from reinforce_lite.config import Settings
-from reinforce_lite.io import provenance
+from reinforce_lite.io import imports, provenance
 
 PARENT_TAG, LEDGER_TAG, ATTEMPT_TAG = "reinforce_lite.experiment", "reinforce_lite.ledger", "attempt"
 CHILDREN = f"tags.`{ATTEMPT_TAG}` != ''"
@@ -245,7 +245,8 @@ def client_of(settings: Settings) -> Any:
     # By default a server that has gone is tried for minutes, on rented time.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    from mlflow import MlflowClient
+    with imports.quick():
+        from mlflow import MlflowClient
 
     path = database(settings)
     if path is not None and not path.exists():

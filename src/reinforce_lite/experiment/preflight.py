@@ -17,7 +17,7 @@ from reinforce_lite.experiment import checks, places, watch
 from reinforce_lite.experiment.attempt import Account, stage
 from reinforce_lite.experiment.run import Run
 from reinforce_lite.experiment.tracking import open_experiment
-from reinforce_lite.io import clock
+from reinforce_lite.io import clock, imports
 from reinforce_lite.io.files import write_json
 from reinforce_lite.io.provenance import environment
 from reinforce_lite.policy.size import sized
@@ -89,8 +89,9 @@ def plan_experiment(settings: Settings, elsewhere: float = 0.0) -> dict[str, Any
 
 
 def _plan(settings: Settings, account: Account, elsewhere: float) -> dict[str, Any]:
-    from reinforce_lite.experiment.rehearsal import rehearse
-    from reinforce_lite.policy.load import prepare_torch
+    with imports.quick():
+        from reinforce_lite.experiment.rehearsal import rehearse
+        from reinforce_lite.policy.load import prepare_torch
 
     prepare_torch(settings.hardware)
     meter, limit = LedgerMeter(settings, account.attempt), settings.budget.limit_usd

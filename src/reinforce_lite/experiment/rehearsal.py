@@ -16,7 +16,7 @@ from reinforce_lite.budget.forecast import Interval, Rates, pushed_per_question,
 from reinforce_lite.budget.gate import Gate
 from reinforce_lite.config import Evaluation, Settings, Start, Training
 from reinforce_lite.experiment import ends
-from reinforce_lite.io import clock
+from reinforce_lite.io import clock, imports
 from reinforce_lite.io.alone import alone
 from reinforce_lite.learning.loop import Step, train
 from reinforce_lite.learning.supervised import completion_ids, supervised_start
@@ -165,8 +165,8 @@ def _free() -> None:
 
 def process_seconds(elsewhere: float) -> float:
     """Seconds from the creation of this process until it could begin, but for those `elsewhere`."""
-    # What every stage imports beside this file's own imports, when it loads its policy.
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, Phi3ForCausalLM  # noqa: F401
+    with imports.quick():
+        imports.models()  # as every stage does
 
     return max(0.0, clock.age_seconds(clock.first_process()) - elsewhere)
 
