@@ -2,6 +2,7 @@ import base64
 import itertools
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from reinforce_lite.budget.ledger import Ledger, attempts, ledger_path
 from reinforce_lite.config import Settings, validate
@@ -21,7 +24,9 @@ from reinforce_lite.errors import UserError
 from reinforce_lite.experiment import tracking
 from reinforce_lite.experiment.mlflow_runs import VIEW_TAG, flatten, milliseconds
 from reinforce_lite.experiment.tracking import LiveRun, open_experiment, publish
+from reinforce_lite.io import interrupt
 from reinforce_lite.io.files import write_json, write_jsonl
+from reinforce_lite.io.interrupt import Interrupted
 from reinforce_lite.io.provenance import sha256_file
 from reinforce_lite.stages import Layout
 
@@ -364,6 +369,32 @@ def test_the_parent_shows_a_stage_while_it_runs(client, settings):
         parent.data.tags["dollars"].endswith(" of $10.00") and parent.data.tags["hours"] == f"{closed.device_hours:.2f}"
     )
     assert "budget_limit_usd" not in parent.data.metrics and parent.data.params["budget.limit_usd"] == "10.0"
+
+
+@pytest.mark.parametrize("of", ["run", "parent"])
+def test_a_signal_waits_until_mlflow_has_written(client, settings, capsys, of):
+    """It met a transaction, the database stayed locked, and at the end the monitor's thread was waited for in vain."""
+    ledger, attempt, live = start(settings)
+    before = signal.getsignal(signal.SIGTERM)
+    interrupt.install()
+
+    def tell(connection, cursor, statement, *others):
+        if statement.startswith("INSERT INTO metrics"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    event.listen(Engine, "after_cursor_execute", tell)
+    try:
+        with pytest.raises(Interrupted):
+            live.log_metrics([{"step": 3, "reward_mean": 0.5}]) if of == "run" else live.show({"reward_mean": 0.5})
+    finally:
+        event.remove(Engine, "after_cursor_execute", tell)
+        interrupt.install()  # forgets that it was asked
+        signal.signal(signal.SIGTERM, before)
+    live.end(ledger.close(attempt.id, "interrupted", "told"))
+    run = run_of(client, settings, attempt)
+    parent = client.get_run(run.data.tags["mlflow.parentRunId"])
+    assert run.info.status == "KILLED" and 0.5 in (one.data.metrics.get("reward_mean") for one in (run, parent))
+    assert not capsys.readouterr().err
 
 
 def test_a_rebuild_corrects_what_a_killed_stage_has_shown(client, settings):

@@ -31,6 +31,7 @@ from reinforce_lite.experiment.mlflow_runs import (
 )  # fmt: skip
 from reinforce_lite.io import provenance
 from reinforce_lite.io.files import read_json, read_jsonl
+from reinforce_lite.io.interrupt import uninterrupted
 from reinforce_lite.io.keyed import ASKED
 from reinforce_lite.report.manifest import seal
 from reinforce_lite.resources.precision import evaluation_of_job
@@ -181,14 +182,14 @@ class LiveRun:
     def log_metrics(self, rows: Sequence[Row]) -> None:
         """Log curves: each row has `step` and the numbers of that step; other values are left out."""
         if self._experiment is not None:
-            self._guard(self._experiment.log_metrics, self._run_id, rows)
+            self._log(self._experiment, self._run_id, rows)
 
     def show(self, figures: Mapping[str, float | None]) -> None:
         """Log figures of the whole experiment to the parent, unless that has just taken more than its share of time."""
         began = time.monotonic()
         if self._experiment is not None and began >= self._parent_until:
             row = {"step": self._place, **figures}
-            self._guard(self._experiment.log_metrics, self._parent.info.run_id, [row])
+            self._log(self._experiment, self._parent.info.run_id, [row])
             self._parent_until = time.monotonic() + SPARING * (time.monotonic() - began)
 
     def end(self, attempt: Attempt) -> None:
@@ -198,6 +199,11 @@ class LiveRun:
             self._guard(self._monitor.finish)
         if self._experiment is not None:
             self._guard(self._end, self._experiment, attempt)
+
+    def _log(self, experiment: Experiment, run_id: str, rows: Sequence[Row]) -> None:
+        """A signal waits: in a call it would leave SQLite locked, and the monitor's thread stuck, which `end` joins."""
+        with uninterrupted():
+            self._guard(experiment.log_metrics, run_id, rows)
 
     def _start(self, attempt: Attempt) -> None:
         experiment, self._parent = open_experiment(self._settings)
