@@ -47,6 +47,21 @@ def test_a_key_on_the_command_line_is_explained(flow: Workflow) -> None:
     assert "--config: training.stepss: unknown key; did you mean steps?" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config", "training.steps=20"], "--config: 'training.steps' is no key"),
+        (["--configfile", "none.yaml"], "none.yaml does not exist"),
+        (["--configfile", "latin.yaml"], "latin.yaml:2: not UTF-8 (byte 0xe9)"),
+    ],
+)
+def test_an_option_that_snakemake_would_end_with_a_traceback_is_explained(
+    flow: Workflow, arguments: list[str], said: str
+) -> None:
+    (flow.folder / "latin.yaml").write_bytes(b"seeds: [0]\ndescription: caf\xe9\n")
+    assert said in refused(flow, *arguments, config=()).splitlines()
+
+
 def test_quoted_texts_stay_texts(flow: Workflow) -> None:
     hardware = 'name: "4090", usd_per_hour: 0.3, price_source: "@home", price_date: 2026-11-01'
     write(flow.folder, f'experiment: "2025"\nhardware: {{{hardware}}}\n')
