@@ -78,7 +78,7 @@ test: setup $(VENV)/crate/.installed  ## the tests, the DAG included, WORKERS=2 
 	pytest -m "not faults" --numprocesses $(WORKERS) --dist worksteal
 
 test-faults: export OMP_NUM_THREADS := 1
-test-faults: setup  ## everything that may go wrong, again and again; writes benchmarks/results/faults.json (39 minutes on two quiet cores)
+test-faults: setup  ## everything that may go wrong, again and again; writes benchmarks/results/faults.json (40 minutes on two quiet cores)
 	@mkdir -p benchmarks/results
 	pytest -m "faults or survives" --numprocesses $(WORKERS) --dist worksteal --faults-json benchmarks/results/faults.json
 
