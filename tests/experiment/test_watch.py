@@ -94,6 +94,11 @@ def work(settings, body, usd=1e9, **options):
         return watch.work(settings, row, body, usd, **options)
 
 
+def gone_with(file):
+    """Money without end until the body has written the file, then none."""
+    return lambda: 0.0 if file.exists() else float("inf")
+
+
 def a_second(settings):
     """US dollars."""
     return settings.hardware.usd_per_hour / 3600
@@ -192,6 +197,7 @@ def group_of(process):
 def test_who_hears_of_the_limit_may_still_keep_what_it_has(settings, tmp_path):
     def keep(account):
         try:
+            (tmp_path / "begun").touch()
             time.sleep(600)
         except Interrupted:
             with uninterrupted():
@@ -200,17 +206,18 @@ def test_who_hears_of_the_limit_may_still_keep_what_it_has(settings, tmp_path):
             raise
 
     with pytest.raises(StoppedByBudgetError, match="what it has kept is there"):
-        work(settings, keep, 0.0)
+        work(settings, keep, gone_with(tmp_path / "begun"), touch_seconds=0.1)
     assert (tmp_path / "checkpoint").exists() and last(settings).outcome == "interrupted"
 
 
-def test_who_finishes_after_the_limit_has_finished(settings):
+def test_who_finishes_after_the_limit_has_finished(settings, tmp_path):
     def finish(account):
         interrupt.finishing()
+        (tmp_path / "begun").touch()
         time.sleep(2)
         return "made"
 
-    assert work(settings, finish, 0.0) == "made"
+    assert work(settings, finish, gone_with(tmp_path / "begun"), touch_seconds=0.1) == "made"
     assert last(settings).outcome == "finished"
 
 
