@@ -12,7 +12,7 @@ def check() -> None:
     Snakemake ends with a Python traceback where a file is absent or an entry has no key, before it reads the Snakefile.
 
     Raises:
-        SystemExit: one cannot be read; the message is what it is called with.
+        SystemExit: one cannot be read; the message names it, with its line, and the fix.
     """
     from snakemake.cli import get_argument_parser
 
@@ -21,12 +21,12 @@ def check() -> None:
         for path in given.configfile:
             layers.read(path)
         for entry in given.config or []:
-            check_entry(entry)
+            _check_entry(entry)
     except UserError as error:
         sys.exit(str(error))
 
 
-def check_entry(entry: str) -> None:
+def _check_entry(entry: str) -> None:
     """Check one entry of --config, key=value, by Snakemake's own rule.
 
     Raises:
